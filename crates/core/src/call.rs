@@ -1,0 +1,216 @@
+//! One request as an engine sees it, and what the engine answers.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::fault::Fault;
+use crate::mount::Mount;
+use crate::op::Operation;
+use crate::policy::Permit;
+use crate::token::{TokenParams, TokenRecord};
+use crate::Moment;
+
+/// A future that can be kept and sent between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Who calls.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The token, when the path needs one.
+    pub token: Option<Arc<TokenRecord>>,
+    /// Where the call comes from, after the rules for proxies.
+    pub address: Option<IpAddr>,
+    /// The client's certificate chain in DER, leaf first; empty without TLS client authentication.
+    pub certificates: Vec<Bytes>,
+}
+
+impl Caller {
+    /// The accessor of the token; empty without one.
+    #[must_use]
+    pub fn accessor(&self) -> &str {
+        self.token.as_deref().map_or("", |t| &t.accessor)
+    }
+
+    /// The name for people; empty without a token.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        self.token.as_deref().map_or("", |t| &t.display_name)
+    }
+
+    /// The entity; empty when there is none.
+    #[must_use]
+    pub fn entity_id(&self) -> &str {
+        self.token.as_deref().map_or("", |t| &t.entity_id)
+    }
+}
+
+/// One request below a mount. None can be made without a permit.
+#[derive(Debug)]
+pub struct Call {
+    /// Proof that the call may be made.
+    pub permit: Permit,
+    /// The verb. `Create` never occurs here: a write is an `Update`.
+    pub operation: Operation,
+    /// The path below the mount, without a slash at either end (a list of `a/` arrives as `a`).
+    pub path: String,
+    /// What the route's pattern caught, by name.
+    pub captures: BTreeMap<&'static str, String>,
+    /// Body fields of a write, query fields of a read.
+    pub fields: Map<String, Value>,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// The mount as it is tuned now.
+    pub mount: Arc<Mount>,
+    /// When the request came in.
+    pub now: Moment,
+    /// The caller wants the answer wrapped for this long.
+    pub wrap_ttl: Option<Duration>,
+    /// Headers that the mount lets through, by lower-case name.
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// Names this request in logs, audit and reply.
+    pub request_id: Arc<str>,
+}
+
+impl Call {
+    /// What the pattern caught under a name; empty when it has no such part.
+    #[must_use]
+    pub fn capture(&self, name: &str) -> &str {
+        self.captures.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What an engine answers.
+#[derive(Debug)]
+pub struct Reply {
+    /// The answer itself.
+    pub outcome: Outcome,
+    /// Sentences for the caller beside it.
+    pub warnings: Vec<String>,
+    /// A status other than 200 (or 204 for [`Outcome::Nothing`]).
+    pub status: Option<u16>,
+}
+
+/// The kinds of answer.
+#[derive(Debug)]
+pub enum Outcome {
+    /// 204, no body.
+    Nothing,
+    /// 200, `data` of the envelope.
+    Data(Map<String, Value>),
+    /// A login that succeeded: the server makes the token.
+    Login(Box<Login>),
+    /// A credential to be made under a lease, which the server writes first.
+    Mint(Mint),
+    /// 200 with a body that is no envelope.
+    Raw(Raw),
+}
+
+/// A body that is no envelope.
+#[derive(Debug)]
+pub struct Raw {
+    /// Its `Content-Type`.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+/// A login that succeeded.
+#[derive(Debug, Default)]
+pub struct Login {
+    /// Who it is to the auth method: the alias's name. Empty: no entity is made.
+    pub alias: String,
+    /// Metadata of the alias.
+    pub alias_metadata: BTreeMap<String, String>,
+    /// How the token is made.
+    pub params: TokenParams,
+    /// Metadata of the token; in the audit log in clear.
+    pub metadata: BTreeMap<String, String>,
+    /// For people; the mount's name is put before it.
+    pub display_name: String,
+    /// Given back to [`Engine::renew_login`](crate::engine::Engine::renew_login).
+    pub internal: Value,
+    /// Whether the token can be renewed.
+    pub renewable: bool,
+    /// Names of groups at the outside, for external groups.
+    pub group_aliases: Vec<String>,
+}
+
+/// A credential to be made. The server writes a lease with `internal` first, then runs `create`; when that fails or the
+/// server dies in between, `internal` alone must be enough for [`Engine::revoke`](crate::engine::Engine::revoke).
+pub struct Mint {
+    /// Life of the lease.
+    pub ttl: Duration,
+    /// Ceiling of all renewals, counted from now; zero: the mount's.
+    pub max_ttl: Duration,
+    /// Whether the lease can be renewed.
+    pub renewable: bool,
+    /// What the engine needs to find the credential again.
+    pub internal: Value,
+    /// Makes the credential; its result is `data` of the reply.
+    pub create: BoxFuture<Result<Map<String, Value>, Fault>>,
+}
+
+impl std::fmt::Debug for Mint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mint(ttl {:?})", self.ttl)
+    }
+}
+
+impl Reply {
+    /// 204.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Outcome::Nothing.into()
+    }
+
+    /// 200 with `data`.
+    #[must_use]
+    pub fn data(data: Map<String, Value>) -> Self {
+        Outcome::Data(data).into()
+    }
+
+    /// 200 with `data` from anything that is a JSON object.
+    ///
+    /// # Errors
+    /// It is no object (a defect).
+    pub fn of<T: serde::Serialize>(data: &T) -> Result<Self, Fault> {
+        match serde_json::to_value(data) {
+            Ok(Value::Object(map)) => Ok(Self::data(map)),
+            Ok(_) => Err(Fault::internal("a reply must be a JSON object")),
+            Err(e) => Err(Fault::internal(format!("encode a reply: {e}"))),
+        }
+    }
+
+    /// 200 with `keys`; 404 when there are none, as the API has it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound) for an empty list.
+    pub fn keys(keys: Vec<String>) -> Result<Self, Fault> {
+        if keys.is_empty() {
+            return Err(Fault::not_found());
+        }
+        let mut data = Map::new();
+        data.insert("keys".into(), keys.into());
+        Ok(Self::data(data))
+    }
+
+    /// Adds a warning.
+    #[must_use]
+    pub fn warn(mut self, text: impl Into<String>) -> Self {
+        self.warnings.push(text.into());
+        self
+    }
+}
+
+impl From<Outcome> for Reply {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, warnings: Vec::new(), status: None }
+    }
+}

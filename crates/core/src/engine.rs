@@ -1,0 +1,125 @@
+//! The joint to secrets engines and auth methods. An engine declares its routes with typed requests and acts on them;
+//! the server does all the rest: tokens, policies, leases, audit, wrapping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::mount::Mount;
+use crate::route::Routes;
+use crate::secret::Secret;
+use crate::store::SharedStore;
+use crate::token::TokenParams;
+use crate::{Clock, Moment};
+
+/// A kind of secrets engine or auth method. One value serves one mount and owns that mount's slice of the store.
+#[async_trait]
+pub trait Engine: Send + Sync + Sized + 'static {
+    /// The paths below the mount.
+    fn routes() -> Routes<Self>;
+
+    /// Takes a credential back, by the `internal` of its lease. Already gone counts as success. An error is tried again
+    /// for ever with back-off, and its text is shown to the operator.
+    async fn revoke(&self, credential: &Credential) -> Result<(), Fault> {
+        Err(Fault::internal(format!("{} makes no leases", credential.lease_id)))
+    }
+
+    /// Extends a credential at its target, to the life that it answers.
+    async fn renew(&self, credential: &Credential, ask: &Renewal) -> Result<Renewed, Fault> {
+        let _ = ask;
+        Err(Fault::internal(format!("{} makes no leases", credential.lease_id)))
+    }
+
+    /// Whether a token of a login may still be renewed (the role is still there, the user not locked), with the token
+    /// parameters of now. `internal` is what the login gave.
+    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
+        let _ = internal;
+        Err(Fault::bad_request("this auth method does not renew"))
+    }
+
+    /// Work that is due now and then: rotation, tidying, reconciliation. Called about every second while the mount is
+    /// served; must be quick when nothing is due. Only one server of a cluster calls it at a time.
+    async fn tick(&self, mount: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
+        let _ = (mount, now);
+        Ok(())
+    }
+
+    /// Drops what is cached of the store: another server of the cluster wrote, or a snapshot was restored.
+    fn forget_caches(&self) {}
+}
+
+/// A credential under a lease.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The lease.
+    pub lease_id: String,
+    /// What the engine gave at [`Mint`](crate::call::Mint).
+    pub internal: Value,
+    /// When it was made.
+    pub issued: Moment,
+    /// The mount as it is tuned now.
+    pub mount: Arc<Mount>,
+}
+
+/// What a renewal asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Renewal {
+    /// Now.
+    pub now: Moment,
+    /// What the caller asks; zero: as the role says.
+    pub increment: Duration,
+}
+
+/// What a renewal gives.
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    /// The life from now, already cut at all ceilings (see [`life`](crate::lease::life)).
+    pub ttl: Duration,
+    /// Sentences for the caller.
+    pub warnings: Vec<String>,
+}
+
+/// What an engine is given when it is mounted.
+#[derive(Clone)]
+pub struct Place {
+    /// Its own slice of the store, behind the barrier.
+    pub store: SharedStore,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The mount's random id.
+    pub mount_uuid: String,
+    /// The mount's accessor.
+    pub mount_accessor: String,
+    /// The options at mount time (`version=2`).
+    pub options: std::collections::BTreeMap<String, String>,
+    /// What the server offers.
+    pub house: Arc<dyn House>,
+}
+
+/// What the server offers to engines.
+#[async_trait]
+pub trait House: Send + Sync {
+    /// A password by a policy of `sys/policies/password`, in a namespace (by id); the empty name: the default policy of
+    /// 20 characters.
+    async fn password(&self, namespace: &str, policy: &str) -> Result<Secret<String>, Fault>;
+
+    /// Every lease of a mount (by uuid) that is not yet gone, in whatever state, with its `internal`. Read in pages from
+    /// the store; for reconciliation, not for hot paths.
+    async fn leases_of(&self, mount_uuid: &str) -> Result<Vec<KnownLease>, Fault>;
+
+    /// Whether a policy of that name would be refused for tokens (`root` by a non-root, ...). For auth methods that
+    /// want to warn early.
+    async fn policy_exists(&self, namespace: &str, name: &str) -> Result<bool, Fault>;
+}
+
+/// A lease as reconciliation sees it.
+#[derive(Debug, Clone)]
+pub struct KnownLease {
+    /// The lease.
+    pub lease_id: String,
+    /// What the engine gave.
+    pub internal: Value,
+}

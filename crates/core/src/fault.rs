@@ -1,0 +1,121 @@
+//! What went wrong, with two faces: what may be said to the caller, and what only the operator's log may know.
+//! No HTTP here: `server/http` alone turns a [`Kind`] into a status.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The class of a fault; the one table of status codes is in the server's `http` room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request is malformed or asks for what cannot be: 400.
+    BadRequest,
+    /// No right, or no valid token: 403.
+    Denied,
+    /// Nothing is there: 404.
+    NotFound,
+    /// The verb is not known on this path: 405.
+    Unsupported,
+    /// A precondition of the request did not hold (check-and-set): 400, as the API has it.
+    Conflict,
+    /// The state that the caller demands by `X-Vault-Index` is not here yet: 412.
+    Precondition,
+    /// The body is larger than is allowed: 413.
+    TooLarge,
+    /// A quota is used up: 429.
+    TooMany,
+    /// The feature is not built: 501.
+    NotBuilt,
+    /// Sealed, or a part that is needed does not answer: 503.
+    Unavailable,
+    /// A target of dynamic credentials refused or failed: 500 in the API that clients know.
+    Target,
+    /// A defect or a broken disk: 500. Says nothing to the caller.
+    Internal,
+}
+
+/// A refusal or failure. `told` may leave the process; `known` may only reach the operator's log.
+/// Neither ever holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{told}")]
+pub struct Fault {
+    /// Its class.
+    pub kind: Kind,
+    /// What the caller reads. Empty: a reply without error texts (a missing secret is `{"errors":[]}`).
+    pub told: Cow<'static, str>,
+    /// What the operator reads beside it; empty when there is nothing to add.
+    pub known: Cow<'static, str>,
+    /// When to come back, for [`Kind::TooMany`] and [`Kind::Unavailable`].
+    pub retry_after: Option<Duration>,
+    /// A body of `data` that goes with the refusal (the API does so for deleted versions).
+    pub data: Option<Box<serde_json::Value>>,
+}
+
+impl Fault {
+    /// A fault of a class with the text for the caller.
+    pub fn new(kind: Kind, told: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, told: told.into(), known: Cow::Borrowed(""), retry_after: None, data: None }
+    }
+
+    /// 400: the text says what is wrong and what to do.
+    pub fn bad_request(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::BadRequest, told)
+    }
+
+    /// 403: the caller hears "permission denied", the operator hears why.
+    pub fn denied(known: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Denied, "permission denied").knowing(known)
+    }
+
+    /// 404 with an empty list of errors.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(Kind::NotFound, "")
+    }
+
+    /// 404 with a sentence.
+    pub fn missing(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::NotFound, told)
+    }
+
+    /// 405: the path is known, the verb is not.
+    #[must_use]
+    pub fn unsupported() -> Self {
+        Self::new(Kind::Unsupported, "unsupported operation")
+    }
+
+    /// 501: what is not built says so.
+    pub fn not_built(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::NotBuilt, told)
+    }
+
+    /// 503: the caller may try again.
+    pub fn unavailable(told: impl Into<Cow<'static, str>>) -> Self {
+        let mut fault = Self::new(Kind::Unavailable, told);
+        fault.retry_after = Some(Duration::from_secs(1));
+        fault
+    }
+
+    /// 500: the caller hears "internal error", the operator hears why.
+    pub fn internal(known: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Internal, "internal error").knowing(known)
+    }
+
+    /// 500 with a sentence for the caller: a target of dynamic credentials failed.
+    pub fn target(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Target, told)
+    }
+
+    /// Adds what only the operator may read.
+    #[must_use]
+    pub fn knowing(mut self, known: impl Into<Cow<'static, str>>) -> Self {
+        self.known = known.into();
+        self
+    }
+
+    /// Adds `data` to the refusal's body.
+    #[must_use]
+    pub fn with_data(mut self, data: serde_json::Value) -> Self {
+        self.data = Some(Box::new(data));
+        self
+    }
+}

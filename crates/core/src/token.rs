@@ -1,0 +1,131 @@
+//! Tokens: what the server keeps of one, and the rules that need no storage.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Moment;
+
+/// Kept on disk, or wholly within the token itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenKind {
+    /// Kept on disk; can be renewed and revoked, has an accessor and a cubbyhole.
+    #[default]
+    Service,
+    /// An encrypted claim; cannot be renewed, and ends with its parent or its time.
+    Batch,
+}
+
+/// What is kept of a token. The token's own text is in no record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// The public name; empty for batch tokens.
+    pub accessor: String,
+    /// The parent's accessor; `None` for orphans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Service or batch.
+    pub kind: TokenKind,
+    /// Names of its policies, sorted, in its own namespace.
+    pub policies: Vec<String>,
+    /// The path that made it, within its namespace: `auth/approle/login`.
+    pub path: String,
+    /// For people.
+    pub display_name: String,
+    /// Free words, in the audit log in clear.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
+    /// Uses left; zero: no limit.
+    #[serde(default)]
+    pub num_uses: i64,
+    /// When it was made.
+    pub created: Moment,
+    /// The life that it was made with; zero: for ever (root tokens).
+    pub ttl: Duration,
+    /// When it ends; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Moment>,
+    /// When it was renewed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed: Option<Moment>,
+    /// No renewal goes beyond `created` plus this; zero: none.
+    #[serde(default)]
+    pub explicit_max_ttl: Duration,
+    /// Each renewal gives this life anew; zero: not periodic.
+    #[serde(default)]
+    pub period: Duration,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// Whose it is; empty: nobody's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub entity_id: String,
+    /// Id of its namespace.
+    pub namespace: String,
+    /// Where it may be used from; empty: from anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound_cidrs: Vec<IpNet>,
+    /// The token role that it was made with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub role: String,
+    /// What the auth method wants to see again when the token is renewed.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub internal: Value,
+}
+
+impl TokenRecord {
+    /// Whether its time is up.
+    #[must_use]
+    pub fn is_expired(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Whether it has the policy `root`.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.policies.iter().any(|name| name == "root")
+    }
+
+    /// Whether it may be used from an address. An unknown address passes only when there are no bounds.
+    #[must_use]
+    pub fn may_come_from(&self, address: Option<IpAddr>) -> bool {
+        self.bound_cidrs.is_empty()
+            || address.is_some_and(|a| self.bound_cidrs.iter().any(|net| net.contains(&a.to_canonical())))
+    }
+
+    /// Time left, rounded down to seconds; zero when it never ends.
+    #[must_use]
+    pub fn time_left(&self, now: Moment) -> Duration {
+        self.expires.map_or(Duration::ZERO, |end| Duration::from_secs(end.since(now).as_secs()))
+    }
+}
+
+/// The `token_*` fields that every auth method's roles share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TokenParams {
+    /// Policies beside `default`.
+    pub policies: Vec<String>,
+    /// First life; zero: the mount's default.
+    pub ttl: Duration,
+    /// Longest life; zero: the mount's.
+    pub max_ttl: Duration,
+    /// A hard end that no renewal passes; zero: none.
+    pub explicit_max_ttl: Duration,
+    /// Periodic when not zero.
+    pub period: Duration,
+    /// Uses; zero: no limit.
+    pub num_uses: i64,
+    /// `None`: as the mount says.
+    pub kind: Option<TokenKind>,
+    /// Where it may be used from.
+    pub bound_cidrs: Vec<IpNet>,
+    /// Leaves the policy `default` out.
+    pub no_default_policy: bool,
+    /// Cannot be used from another address than the one that logged in.
+    pub strictly_bind_ip: bool,
+}

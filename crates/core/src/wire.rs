@@ -1,0 +1,8 @@
+//! Field types that accept what the API's clients send: durations as `"1h"`, `"3600"` or `3600`, lists as `["a","b"]` or
+//! `"a,b"`, and so on. Each refuses the rest with a sentence.
+
+mod flex;
+mod ttl;
+
+pub use flex::{Flag, Int, Pairs, Strings, Text};
+pub use ttl::{Ttl, format_ttl, parse_ttl};

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
+use crate::lease::Lease;
 use crate::mount::Mount;
 use crate::op::Operation;
 use crate::policy::Permit;
-use crate::token::{TokenParams, TokenRecord};
+use crate::token::{AuthView, TokenParams, TokenRecord};
 use crate::Moment;
 
 /// A future that can be kept and sent between threads.
@@ -76,6 +77,8 @@ pub struct Call {
     pub headers: BTreeMap<String, Vec<String>>,
     /// Names this request in logs, audit and reply.
     pub request_id: Arc<str>,
+    /// The body of a write that is no JSON (`application/octet-stream`).
+    pub raw: Option<Bytes>,
 }
 
 impl Call {
@@ -95,6 +98,8 @@ pub struct Reply {
     pub warnings: Vec<String>,
     /// A status other than 200 (or 204 for [`Outcome::Nothing`]).
     pub status: Option<u16>,
+    /// What a plain answer shows as `lease_duration`: how long it may be kept (KV version 1 does so).
+    pub lease_hint: Option<Duration>,
 }
 
 /// The kinds of answer.
@@ -108,6 +113,12 @@ pub enum Outcome {
     Login(Box<Login>),
     /// A credential to be made under a lease, which the server writes first.
     Mint(Mint),
+    /// A token that was made or renewed, with its data beside it. Only the server's own routes answer so.
+    Token(Box<AuthView>),
+    /// A lease that was renewed, with its life from now. Only the server's own routes answer so.
+    Lease(Box<Lease>, Duration),
+    /// The whole envelope as JSON text, as it was wrapped. Only the server's own routes answer so.
+    Unwrapped(String),
     /// 200 with a body that is no envelope.
     Raw(Raw),
 }
@@ -211,6 +222,6 @@ impl Reply {
 
 impl From<Outcome> for Reply {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, warnings: Vec::new(), status: None }
+        Self { outcome, warnings: Vec::new(), status: None, lease_hint: None }
     }
 }

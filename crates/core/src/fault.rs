@@ -9,6 +9,10 @@ use std::time::Duration;
 pub enum Kind {
     /// The request is malformed or asks for what cannot be: 400.
     BadRequest,
+    /// A login with a credential that is not right: 400. The server counts these for the lock-out of users.
+    BadCredential,
+    /// The content type is not the one that is needed: 415.
+    MediaType,
     /// No right, or no valid token: 403.
     Denied,
     /// Nothing is there: 404.
@@ -59,6 +63,11 @@ impl Fault {
     /// 400: the text says what is wrong and what to do.
     pub fn bad_request(told: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::BadRequest, told)
+    }
+
+    /// 400: a login that failed by what the caller gave.
+    pub fn bad_credential(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::BadCredential, told)
     }
 
     /// 403: the caller hears "permission denied", the operator hears why.

@@ -129,3 +129,66 @@ pub struct TokenParams {
     /// Cannot be used from another address than the one that logged in.
     pub strictly_bind_ip: bool,
 }
+
+/// A token as the API shows it to whoever gets it.
+#[derive(Serialize, Clone)]
+pub struct AuthView {
+    /// The token's text.
+    pub client_token: String,
+    /// Its public name.
+    pub accessor: String,
+    /// All policies.
+    pub policies: Vec<String>,
+    /// Those of the token itself.
+    pub token_policies: Vec<String>,
+    /// Those that come by identity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identity_policies: Vec<String>,
+    /// Free words.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Seconds.
+    pub lease_duration: u64,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// Whose it is.
+    pub entity_id: String,
+    /// Service or batch.
+    pub token_type: TokenKind,
+    /// Whether it has no parent.
+    pub orphan: bool,
+    /// Not built: always null.
+    pub mfa_requirement: Option<()>,
+    /// Uses left; zero: no limit.
+    pub num_uses: i64,
+}
+
+impl std::fmt::Debug for AuthView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AuthView({})", self.accessor)
+    }
+}
+
+impl AuthView {
+    /// A token with its text (empty for one that is only renewed by accessor) and the policies of its identity.
+    #[must_use]
+    pub fn new(text: &str, record: &TokenRecord, identity_policies: Vec<String>, now: Moment) -> Self {
+        let mut policies = [record.policies.clone(), identity_policies.clone()].concat();
+        policies.sort();
+        policies.dedup();
+        Self {
+            client_token: text.to_owned(),
+            accessor: record.accessor.clone(),
+            policies,
+            token_policies: record.policies.clone(),
+            identity_policies,
+            metadata: Some(record.meta.clone()).filter(|meta| !meta.is_empty()),
+            lease_duration: record.time_left(now).as_secs(),
+            renewable: record.renewable,
+            entity_id: record.entity_id.clone(),
+            token_type: record.kind,
+            orphan: record.parent.is_none(),
+            mfa_requirement: None,
+            num_uses: record.num_uses,
+        }
+    }
+}

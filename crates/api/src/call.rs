@@ -8,7 +8,18 @@ use zeroize::Zeroizing;
 use crate::{Error, SecretText};
 
 /// What stands for itself in the path of an address is left alone; the rest is percent-encoded.
-const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}').add(b'\\');
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'\\');
 /// The same for a query's names and values.
 const QUERY: &AsciiSet = &PATH.add(b'&').add(b'=').add(b'+').add(b'\'');
 
@@ -44,7 +55,16 @@ impl Call {
     /// The path is empty, or holds `.` or `..` parts (which an address would swallow) or control characters.
     pub fn new(method: Method, path: &str) -> Result<Self, Error> {
         let path = clean(path)?;
-        Ok(Self { method, path, query: Vec::new(), body: None, wrap_ttl: None, token: None, anonymous: false, patience: None })
+        Ok(Self {
+            method,
+            path,
+            query: Vec::new(),
+            body: None,
+            wrap_ttl: None,
+            token: None,
+            anonymous: false,
+            patience: None,
+        })
     }
 
     /// `GET path`.
@@ -173,7 +193,8 @@ impl Call {
     }
 
     fn with_json(mut self, body: &Value, content_type: &'static str) -> Result<Self, Error> {
-        let bytes = serde_json::to_vec(body).map_err(|_| Error::BadCall("the body cannot be written as JSON".into()))?;
+        let bytes =
+            serde_json::to_vec(body).map_err(|_| Error::BadCall("the body cannot be written as JSON".into()))?;
         self.body = Some(Body { bytes: Zeroizing::new(bytes), content_type });
         Ok(self)
     }

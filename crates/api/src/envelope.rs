@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn debug_tells_no_secret() {
-        let text = r#"{"data":{"password":"hunter2"},"auth":{"client_token":"s.hunter2"},"wrap_info":{"token":"hunter2"}}"#;
+        let text =
+            r#"{"data":{"password":"hunter2"},"auth":{"client_token":"s.hunter2"},"wrap_info":{"token":"hunter2"}}"#;
         let envelope: Envelope = serde_json::from_str(text).unwrap();
         let shown = format!("{envelope:?}");
         assert!(shown.contains("password") && !shown.contains("hunter2"), "{shown}");

@@ -80,7 +80,9 @@ impl Error {
             Self::Api(api) => api.advice(),
             Self::Transport { url, trouble, .. } => Some(trouble.advice(url)),
             Self::Config(_) | Self::BadCall(_) => None,
-            Self::Reply { .. } => Some("is this the address of a Dewdrop, OpenBao or Vault server? Set DEWDROP_ADDR or -address".into()),
+            Self::Reply { .. } => {
+                Some("is this the address of a Dewdrop, OpenBao or Vault server? Set DEWDROP_ADDR or -address".into())
+            }
         }
     }
 
@@ -114,6 +116,8 @@ impl ApiError {
             400 if says("client token") => Some("set DEWDROP_TOKEN, or sign in with `dewdrop login`".into()),
             400 if says("HTTP request to an HTTPS server") => Some(Trouble::Plain.advice(&self.url)),
             403 if says("namespace") => Some("check the namespace: -namespace or DEWDROP_NAMESPACE".into()),
+            403 if says("bad token") || says("invalid token") => Some("the token is unknown, or has ended; `dewdrop login` gets another".into()),
+            403 if says("preflight") => Some("nothing may be mounted there (`dewdrop secrets list` shows what is), or the token's policies do not reach it".into()),
             403 => Some(format!(
                 "the token is missing or unknown, or its policies do not allow this. `dewdrop token lookup` shows the token; \
                  an operator can ask `dewdrop policy explain {path}`"
@@ -141,7 +145,7 @@ impl fmt::Display for ApiError {
         if let Some(raw) = &self.raw {
             return write!(f, "Code: {}. Raw Message:\n\n{raw}", self.status);
         }
-        write!(f, "Code: {}. Errors:\n", self.status)?;
+        writeln!(f, "Code: {}. Errors:", self.status)?;
         for error in &self.errors {
             write!(f, "\n* {error}")?;
         }

@@ -15,8 +15,8 @@ use crate::lease::Lease;
 use crate::mount::Mount;
 use crate::op::Operation;
 use crate::policy::Permit;
-use crate::token::{AuthView, TokenParams, TokenRecord};
-use crate::Moment;
+use crate::token::{AuthView, TokenParams, TokenRecord, WrapView};
+use crate::{Moment, Secret};
 
 /// A future that can be kept and sent between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -26,6 +26,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 pub struct Caller {
     /// The token, when the path needs one.
     pub token: Option<Arc<TokenRecord>>,
+    /// The token's text, as it came.
+    pub text: Option<Arc<Secret<String>>>,
     /// Where the call comes from, after the rules for proxies.
     pub address: Option<IpAddr>,
     /// The client's certificate chain in DER, leaf first; empty without TLS client authentication.
@@ -37,6 +39,12 @@ impl Caller {
     #[must_use]
     pub fn accessor(&self) -> &str {
         self.token.as_deref().map_or("", |t| &t.accessor)
+    }
+
+    /// The token's text; empty without one.
+    #[must_use]
+    pub fn token_text(&self) -> &str {
+        self.text.as_deref().map_or("", |text| text.expose())
     }
 
     /// The name for people; empty without a token.
@@ -119,6 +127,8 @@ pub enum Outcome {
     Lease(Box<Lease>, Duration),
     /// The whole envelope as JSON text, as it was wrapped. Only the server's own routes answer so.
     Unwrapped(String),
+    /// An answer that was wrapped. Only the server's own routes answer so.
+    Wrapped(Box<WrapView>),
     /// 200 with a body that is no envelope.
     Raw(Raw),
 }

@@ -75,6 +75,11 @@ impl Fault {
         Self::new(Kind::Denied, "permission denied").knowing(known)
     }
 
+    /// 403 with a sentence of its own.
+    pub fn denied_saying(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Denied, told)
+    }
+
     /// 404 with an empty list of errors.
     #[must_use]
     pub fn not_found() -> Self {

@@ -7,6 +7,7 @@ pub mod fault;
 pub mod lease;
 pub mod mount;
 pub mod op;
+pub mod password;
 pub mod policy;
 pub mod route;
 pub mod secret;

@@ -192,3 +192,27 @@ impl AuthView {
         }
     }
 }
+
+/// Where a wrapped answer is.
+#[derive(Serialize, Clone)]
+pub struct WrapView {
+    /// The wrapping token's text.
+    pub token: String,
+    /// Its public name.
+    pub accessor: String,
+    /// Seconds.
+    pub ttl: u64,
+    /// When it was made.
+    pub creation_time: String,
+    /// The path whose answer it holds.
+    pub creation_path: String,
+    /// The accessor of the token within, when a token was wrapped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub wrapped_accessor: String,
+}
+
+impl std::fmt::Debug for WrapView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WrapView({})", self.accessor)
+    }
+}

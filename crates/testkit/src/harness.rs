@@ -145,8 +145,8 @@ impl Harness {
         self.reply(operation, path, fields).await.map(|(got, _)| got)
     }
 
-    /// Any verb, with the warnings.
-    pub async fn reply(&self, operation: Operation, path: &str, fields: Value) -> Result<(Got, Vec<String>), Fault> {
+    /// Any verb, with the reply as the engine gave it.
+    pub async fn answer(&self, operation: Operation, path: &str, fields: Value) -> Result<Reply, Fault> {
         let path = path.trim_end_matches('/');
         let spot = self.room.find(path, operation).ok_or_else(|| Fault::missing("unsupported path"))?;
         let fields = if let Value::Object(map) = fields { map } else { Map::new() };
@@ -164,13 +164,18 @@ impl Harness {
             request_id: "test-request".into(),
             raw: None,
         };
-        let Reply { outcome, warnings, .. } = self.room.serve(&spot, call).await?;
+        self.room.serve(&spot, call).await
+    }
+
+    /// Any verb, with the warnings.
+    pub async fn reply(&self, operation: Operation, path: &str, fields: Value) -> Result<(Got, Vec<String>), Fault> {
+        let Reply { outcome, warnings, .. } = self.answer(operation, path, fields).await?;
         let got = match outcome {
             Outcome::Nothing => Got::Nothing,
             Outcome::Data(data) => Got::Data(data.into()),
             Outcome::Login(login) => Got::Login(login),
             Outcome::Raw(raw) => Got::Raw(raw.body.to_vec()),
-            Outcome::Token(_) | Outcome::Lease(..) | Outcome::Unwrapped(_) => panic!("only the server answers so"),
+            Outcome::Token(_) | Outcome::Lease(..) | Outcome::Unwrapped(_) | Outcome::Wrapped(_) => panic!("only the server answers so"),
             Outcome::Mint(mint) => Got::Minted {
                 data: mint.create.await?.into(),
                 internal: mint.internal,

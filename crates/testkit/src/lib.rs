@@ -4,4 +4,5 @@
 
 pub mod harness;
 pub mod map_store;
+pub mod postgres;
 pub mod store_contract;

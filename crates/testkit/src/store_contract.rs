@@ -183,7 +183,11 @@ pub async fn a_prefix_is_removed_whole(store: SharedStore) {
 /// Changes happen in the order of the batch.
 pub async fn later_changes_of_a_batch_win(store: SharedStore) {
     commit(&store, Batch::new().put("p/old", "v").put("p/x", "v")).await;
-    commit(&store, Batch::new().put("p/gone", "1").delete_prefix("p/").put("p/new", "1").put("p/x", "1").put("p/x", "2")).await;
+    commit(
+        &store,
+        Batch::new().put("p/gone", "1").delete_prefix("p/").put("p/new", "1").put("p/x", "1").put("p/x", "2"),
+    )
+    .await;
     assert_eq!(keys(&store, b"", None, 9).await, ["p/new", "p/x"].map(str::as_bytes));
     assert_eq!(read(&store, b"p/x").await.expect("there").value, "2");
     commit(&store, Batch::new().put("q", "1").delete("q").delete("p/new").put("p/new", "3")).await;
@@ -319,7 +323,10 @@ pub async fn a_dropped_future_does_not_break_a_batch(store: SharedStore) {
 
 /// Polls a future once; whether it is done.
 async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> bool {
-    let done = std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_ready())).await;
+    let done = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_ready())
+    })
+    .await;
     tokio::task::yield_now().await;
     done
 }

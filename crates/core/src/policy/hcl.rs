@@ -139,7 +139,9 @@ impl Reader<'_> {
             match (&token.kind, open) {
                 (Kind::End, None) | (Kind::Close, Some(_)) => return Ok(items),
                 (Kind::End, Some(line)) => {
-                    return Err(token.error(format!("the text ends, but the brace of line {line} is not closed: add `}}`")));
+                    return Err(
+                        token.error(format!("the text ends, but the brace of line {line} is not closed: add `}}`"))
+                    );
                 }
                 (Kind::Word(_) | Kind::Text(_), _) => items.push(self.item(depth, token)?),
                 (other, _) => {

@@ -27,10 +27,16 @@ pub(super) struct Rank<'a> {
 }
 
 impl Pattern {
-    /// Takes a pattern apart. One leading slash is dropped, as in requests.
+    /// The pattern of a rule in a namespace (its path, with a slash at the end). One leading slash of the rule is dropped,
+    /// as in requests.
+    #[must_use]
+    pub fn of_rule(namespace: &str, path: &str) -> Self {
+        Self::new(&format!("{namespace}{}", path.strip_prefix('/').unwrap_or(path)))
+    }
+
+    /// Takes a full pattern apart.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        let text = text.strip_prefix('/').unwrap_or(text);
         let prefix = text.ends_with('*');
         let body = if prefix { &text[..text.len() - 1] } else { text };
         let mut wild_at = body.len();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{RouteDoc, Routes};
 use crate::Moment;
-use crate::call::{Call, Reply};
+use crate::call::{Call, Outcome, Reply};
 use crate::engine::{Credential, Engine, Renewal, Renewed};
 use crate::fault::Fault;
 use crate::mount::Mount;
@@ -169,7 +169,10 @@ impl<E: Engine> Erased for Mounted<E> {
         let act = route.acts.iter().find(|act| act.operation == call.operation).ok_or_else(Fault::unsupported)?;
         let warnings = field_warnings(act.known_fields.as_deref(), &mut call.fields, &spot.captures);
         let mut reply = (act.run)(self.engine.clone(), call).await?;
-        reply.warnings.extend(warnings);
+        // As in the API, an answer without a body stays without one.
+        if !matches!(reply.outcome, Outcome::Nothing) || !reply.warnings.is_empty() {
+            reply.warnings.extend(warnings);
+        }
         Ok(reply)
     }
 

@@ -172,7 +172,9 @@ impl<'a> Lexer<'a> {
 
     /// `<<EOT`, or `<<-EOT` with its lines' common indentation taken away.
     fn heredoc(&mut self) -> Result<String, SyntaxError> {
-        let unclosed = |lexer: &Self, mark: &str| lexer.error(format!("the text after <<{mark} has no line {mark:?} that ends it"));
+        let unclosed = |lexer: &Self, mark: &str| {
+            lexer.error(format!("the text after <<{mark} has no line {mark:?} that ends it"))
+        };
         let head = self.rest.find('\n').ok_or_else(|| unclosed(self, ""))?;
         let written = self.rest[2..head].trim_end_matches('\r');
         let mark = written.strip_prefix('-').unwrap_or(written);
@@ -204,7 +206,8 @@ fn unindent(lines: &[&str]) -> String {
 fn escape(rest: &str, json: bool) -> Result<(char, usize), String> {
     let bad = || "this escape is not known: in strings use \\\" \\\\ \\n \\t or \\uXXXX".to_owned();
     let number = |from: usize, digits: usize, radix: u32| {
-        let text = rest.get(from..from + digits).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit())).ok_or_else(bad)?;
+        let text =
+            rest.get(from..from + digits).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit())).ok_or_else(bad)?;
         u32::from_str_radix(text, radix).map_err(|_| bad())
     };
     let char = |code: u32| char::from_u32(code).ok_or_else(bad);
@@ -230,7 +233,9 @@ fn escape(rest: &str, json: bool) -> Result<(char, usize), String> {
 }
 
 fn ascii(code: u32) -> Result<char, String> {
-    char::from_u32(code).filter(char::is_ascii).ok_or_else(|| "write characters beyond ASCII as they are or as \\uXXXX".into())
+    char::from_u32(code)
+        .filter(char::is_ascii)
+        .ok_or_else(|| "write characters beyond ASCII as they are or as \\uXXXX".into())
 }
 
 /// JSON writes characters beyond the first plane as two escapes.

@@ -21,9 +21,14 @@ fn several_items_on_a_line_comments_and_commas() {
 
 #[test]
 fn strings_know_the_escapes() {
-    assert_eq!(only(r#"a = "q\"\\\n\t\u00e9\U0001F600\x41\101${b}{{c}}é""#), Value::Text("q\"\\\n\té😀AA${b}{{c}}é".into()));
+    assert_eq!(
+        only(r#"a = "q\"\\\n\t\u00e9\U0001F600\x41\101${b}{{c}}é""#),
+        Value::Text("q\"\\\n\té😀AA${b}{{c}}é".into())
+    );
     assert_eq!(only(r#"{"a": "\/\ud83d\ude00\u00e9"}"#), Value::Text("/😀é".into()));
-    for bad in [r#"a = "\q""#, r#"a = "\u12""#, r#"a = "\xff""#, r#"a = "\ud800""#, "a = \"x\ny\"", "a = \"x", r#"a = "\"#] {
+    for bad in
+        [r#"a = "\q""#, r#"a = "\u12""#, r#"a = "\xff""#, r#"a = "\ud800""#, "a = \"x\ny\"", "a = \"x", r#"a = "\"#]
+    {
         assert!(parse(bad).is_err(), "{bad}");
     }
 }

@@ -1,1 +1,17 @@
-//! x
+//! The server: configuration, HTTP, the walk of a request, tokens, leases, the seal, the audit log.
+
+pub mod audit;
+pub mod config;
+pub mod http;
+mod ids;
+mod leases;
+mod mounts;
+mod pipeline;
+pub mod run;
+mod seal;
+pub mod server;
+mod sys;
+// pub mod telemetry;
+mod tokens;
+mod tmp_identity;
+mod vault;

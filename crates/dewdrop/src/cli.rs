@@ -1,0 +1,143 @@
+//! The command tree.
+
+use clap::{Parser, Subcommand};
+
+use crate::cmd::{
+    audit, completion, kv, lease, logical, login, misc, mounts, namespace, operator, policy, run, status, token,
+};
+use crate::ctx::Ctx;
+use crate::failure::Result;
+use crate::output::say;
+use crate::settings::GlobalArgs;
+
+/// Just-in-time secrets: kept, made and taken back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dewdrop",
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    infer_long_args = false,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// Flags of all commands.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands. `help.rs` says in which groups they are shown.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read a path: a secret, a fresh credential, a setting
+    Read(logical::Read),
+    /// Write to a path
+    Write(logical::Write),
+    /// Change some fields of a path
+    Patch(logical::Write),
+    /// Delete a path
+    Delete(logical::Delete),
+    /// List the keys below a path
+    List(logical::List),
+    /// List all keys below a path and its folders
+    Scan(logical::List),
+    /// Work with keys and values
+    #[command(subcommand)]
+    Kv(kv::Kv),
+    /// Run a program with credentials that live as long as it does
+    Run(Box<run::Run>),
+    /// Sign in
+    Login(login::Login),
+    /// Show whether the server is sealed: exit code 0 unsealed, 1 error, 2 sealed
+    Status,
+    /// Fetch what a wrapping token holds
+    Unwrap(logical::Unwrap),
+    /// Work with tokens
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Work with leases
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    /// Work with policies: write, explain, test
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Mount and tune secrets engines
+    #[command(subcommand)]
+    Secrets(mounts::Secrets),
+    /// Mount and tune auth methods
+    #[command(subcommand)]
+    Auth(mounts::Auth),
+    /// Work with namespaces
+    #[command(subcommand)]
+    Namespace(namespace::Namespace),
+    /// List audit devices; verify and trace audit logs
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Initialise, unseal, rekey, back up
+    #[command(subcommand)]
+    Operator(operator::Operator),
+    /// Run a server (`dewdrop server -dev` for trying out)
+    #[command(disable_help_flag = true)]
+    Server(ServerArgs),
+    /// Print the API's own help for a path
+    PathHelp(misc::PathHelp),
+    /// Print what is in force
+    #[command(subcommand)]
+    Print(misc::Print),
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+    /// Print the version of this program
+    Version,
+    /// Print which versions the server has run
+    VersionHistory,
+    /// There are none: says so
+    #[command(hide = true, disable_help_flag = true)]
+    Plugin(misc::Plugin),
+}
+
+/// Arguments that `server_cmd` reads itself. `main` hands them over before clap sees them; this is for help and completion.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    /// See `dewdrop server -help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+impl Command {
+    /// Runs the command, and returns the exit code.
+    pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        match self {
+            Self::Read(cmd) => cmd.run(ctx).await,
+            Self::Write(cmd) => cmd.run(ctx, false).await,
+            Self::Patch(cmd) => cmd.run(ctx, true).await,
+            Self::Delete(cmd) => cmd.run(ctx).await,
+            Self::List(cmd) => cmd.run(ctx, "list").await,
+            Self::Scan(cmd) => cmd.run(ctx, "scan").await,
+            Self::Kv(cmd) => cmd.run(ctx).await,
+            Self::Run(cmd) => cmd.run(ctx).await,
+            Self::Login(cmd) => cmd.run(ctx).await,
+            Self::Status => status::run(ctx).await,
+            Self::Unwrap(cmd) => cmd.run(ctx).await,
+            Self::Token(cmd) => cmd.run(ctx).await,
+            Self::Lease(cmd) => cmd.run(ctx).await,
+            Self::Policy(cmd) => cmd.run(ctx).await,
+            Self::Secrets(cmd) => cmd.run(ctx).await,
+            Self::Auth(cmd) => cmd.run(ctx).await,
+            Self::Namespace(cmd) => cmd.run(ctx).await,
+            Self::Audit(cmd) => cmd.run(ctx).await,
+            Self::Operator(cmd) => cmd.run(ctx).await,
+            Self::Server(cmd) => crate::serve(&cmd.args),
+            Self::PathHelp(cmd) => cmd.run(ctx).await,
+            Self::Print(cmd) => cmd.run(ctx),
+            Self::Completion(cmd) => cmd.run(),
+            Self::Version => {
+                say(&format!("{}\n", misc::version()));
+                Ok(0)
+            }
+            Self::VersionHistory => misc::version_history(ctx).await,
+            Self::Plugin(cmd) => cmd.run(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The commands, one file or folder for each family.
+
+pub mod audit;
+pub mod completion;
+pub mod kv;
+pub mod lease;
+pub mod logical;
+pub mod login;
+pub mod misc;
+pub mod mounts;
+pub mod namespace;
+pub mod operator;
+pub mod policy;
+pub mod run;
+pub mod status;
+pub mod token;

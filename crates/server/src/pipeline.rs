@@ -1,0 +1,274 @@
+//! One request's walk: bytes → typed request → who → permit → engine → lease → audit → reply.
+
+mod deliver;
+mod reply;
+mod request;
+mod who;
+mod wrap;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dewdrop_core::call::{BoxFuture, Call, Caller};
+use dewdrop_core::mount::Namespace;
+use dewdrop_core::policy::Permit;
+use dewdrop_core::route::Spot;
+use dewdrop_core::{Fault, Kind, Operation};
+use http::HeaderMap;
+
+use crate::audit::{Act, End};
+use crate::http::target::{BadPath, api_path};
+use crate::http::{Handler, Request, Response};
+use crate::mounts::Mounted;
+use crate::server::Server;
+use crate::tokens::{LiveToken, end_token};
+use crate::vault::Vault;
+pub use deliver::Delivered;
+pub use reply::Envelope;
+pub use request::Asked;
+pub use who::{permit, rights, rights_of};
+pub use wrap::{WrapAsk, is_wrapping, unwrap_response, wrap_response};
+
+/// The server, as the edge sees it.
+pub struct Api(pub Arc<Server>);
+
+impl Handler for Api {
+    fn handle(&self, request: Request) -> BoxFuture<Response> {
+        let server = self.0.clone();
+        Box::pin(async move {
+            let request_id = request.id.clone();
+            if let Err(BadPath::Redirect(path)) = api_path(request.target.path()) {
+                return reply::redirect(&path, request.target.query());
+            }
+            match walk(&server, request).await {
+                Ok(response) => response,
+                Err(fault) => reply::refuse(&fault, &request_id),
+            }
+        })
+    }
+}
+
+async fn walk(server: &Arc<Server>, request: Request) -> Result<Response, Fault> {
+    let asked = request::parse(request, server.clock().now())?;
+    if let Some(answer) = crate::seal::gate(server, &asked).await {
+        return answer.map(|reply| reply::plain(reply, &asked.request_id));
+    }
+    let vault = server.vault()?;
+    let (namespace, rest) = locate(&vault, &asked)?;
+    let headers = asked.headers.clone();
+    let mut walk = Walk { vault, namespace, path: rest, asked, token: None, mounted: None, last_use: false };
+    let found = walk.identify().await;
+    let outcome = match found {
+        Ok(caller) => walk.audited(caller, &headers).await,
+        Err(fault) => {
+            let caller = Arc::new(Caller { address: walk.asked.address, ..Caller::default() });
+            walk.refused(&caller, &headers, fault).await
+        }
+    };
+    walk.finish_token().await;
+    Ok(outcome)
+}
+
+/// The namespace of a request, by header and path, and the path within it.
+fn locate(vault: &Vault, asked: &Asked) -> Result<(Arc<Namespace>, String), Fault> {
+    if !asked.namespace.is_empty() && vault.namespaces.at(&asked.namespace).is_none() {
+        return Err(no_route(&asked.path));
+    }
+    let full = format!("{}{}", asked.namespace, asked.path);
+    let (namespace, rest) = vault.namespaces.split(&full);
+    Ok((namespace, rest.to_owned()))
+}
+
+/// 404 in the words that clients know.
+fn no_route(path: &str) -> Fault {
+    Fault::missing(format!("no handler for route {path:?}. route entry not found."))
+}
+
+/// A request on its way through the unsealed server.
+struct Walk {
+    vault: Arc<Vault>,
+    namespace: Arc<Namespace>,
+    /// The path within the namespace.
+    path: String,
+    asked: Asked,
+    token: Option<Arc<LiveToken>>,
+    mounted: Option<Mounted>,
+    /// The token ends with this request.
+    last_use: bool,
+}
+
+impl Walk {
+    /// Looks the token up.
+    async fn identify(&mut self) -> Result<Arc<Caller>, Fault> {
+        let mut caller = Caller {
+            text: self.asked.token.clone(),
+            address: self.asked.address,
+            certificates: std::mem::take(&mut self.asked.certificates),
+            ..Caller::default()
+        };
+        if let Some(text) = &self.asked.token {
+            if let Some(live) = self.vault.tokens.find(text.expose(), self.asked.now).await? {
+                if !live.record.may_come_from(self.asked.address) {
+                    return Err(Fault::denied("the token is bound to other addresses"));
+                }
+                caller.token = Some(live.record.clone());
+                self.token = Some(live);
+            }
+        }
+        Ok(Arc::new(caller))
+    }
+
+    /// Serves with an audit line before (when state may change) and after.
+    async fn audited(&mut self, caller: Arc<Caller>, headers: &HeaderMap) -> Response {
+        let full = format!("{}{}", self.namespace.path, self.path);
+        let found = self.vault.mounts.find(&full).filter(|(mounted, _)| mounted.mount.namespace.id == self.namespace.id);
+        let Some((mounted, rest)) = found else {
+            // A stranger must not learn which mounts there are.
+            let fault = if caller.token.is_some() { no_route(&self.path) } else { Fault::denied("no token, and no mount at the path") };
+            return self.refused(&caller, headers, fault).await;
+        };
+        let below = rest.to_owned();
+        self.mounted = Some(mounted.clone());
+        let act = self.act(&caller, headers);
+        let open = match self.vault.audit.asked(&act).await {
+            Ok(open) => open,
+            Err(fault) => return reply::refuse(&fault, &self.asked.request_id),
+        };
+        let fields = std::mem::take(&mut self.asked.fields);
+        let outcome = self.serve(&mounted, &below, &full, fields, &caller).await;
+        let (response, delivered) = self.answer(outcome);
+        let end = delivered.end(self.vault.clock.now(), response.status.as_u16());
+        match self.vault.audit.answered(open, &end).await {
+            Ok(()) => response,
+            Err(fault) => reply::refuse(&fault, &self.asked.request_id),
+        }
+    }
+
+    /// Checks the right and lets the engine act.
+    async fn serve(
+        &mut self,
+        mounted: &Mounted,
+        below: &str,
+        full: &str,
+        fields: serde_json::Map<String, serde_json::Value>,
+        caller: &Arc<Caller>,
+    ) -> Result<Delivered, Fault> {
+        self.namespace_open()?;
+        let operation = self.asked.operation;
+        let below = if matches!(operation, Operation::List | Operation::Scan) { below.trim_end_matches('/') } else { below };
+        let found = mounted.room.find(below, operation);
+        let permit = match &found {
+            Some(spot) if spot.public_because.is_some() => Permit::public(spot.public_because.unwrap_or_default()),
+            _ => self.permitted(mounted, found.as_ref(), full, &fields).await?,
+        };
+        if operation == Operation::Help {
+            return deliver::help(mounted, below);
+        }
+        let spot = found.ok_or_else(|| Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))?;
+        if !spot.knows_operation {
+            return Err(Fault::new(Kind::Unsupported, "1 error occurred:\n\t* unsupported operation\n\n"));
+        }
+        let call = Call {
+            permit,
+            operation,
+            path: below.to_owned(),
+            captures: spot.captures.clone(),
+            fields,
+            caller: caller.clone(),
+            mount: mounted.mount.clone(),
+            now: self.asked.now,
+            wrap_ttl: self.asked.wrap_ttl,
+            headers: passed_headers(mounted, &self.asked.headers),
+            request_id: self.asked.request_id.clone(),
+            raw: self.asked.raw.clone(),
+        };
+        let delivery = deliver::Delivery { vault: &self.vault, mounted, below, caller, asked: &self.asked };
+        delivery.run(&spot, call).await
+    }
+
+    /// Counts a use of the token and asks the policies.
+    async fn permitted(
+        &mut self,
+        mounted: &Mounted,
+        spot: Option<&Spot>,
+        full: &str,
+        fields: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Permit, Fault> {
+        let Some(live) = self.token.clone() else { return Err(Fault::denied("no token, or one that is not valid")) };
+        if live.record.num_uses != 0 {
+            match self.vault.tokens.use_once(&live.record.accessor).await? {
+                None => return Err(Fault::denied("the token has no uses left")),
+                Some(left) => self.last_use = left == 0,
+            }
+        }
+        let ask = who::PermitAsk { vault: &self.vault, live: &live, namespace: &self.namespace, asked: &self.asked, full, fields };
+        who::permit(&ask, mounted, spot).await
+    }
+
+    fn namespace_open(&self) -> Result<(), Fault> {
+        let locked = self.vault.namespaces.locked_above(&self.namespace.path);
+        match locked {
+            Some(path) if !self.path.starts_with("sys/namespaces/api-lock/unlock") => {
+                Err(Fault::unavailable(format!("API access to this namespace has been locked by an administrator - {path:?} must be unlocked to gain access.")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A request that ends before any engine sees it is written down as well.
+    async fn refused(&self, caller: &Arc<Caller>, headers: &HeaderMap, fault: Fault) -> Response {
+        let response = reply::refuse(&fault, &self.asked.request_id);
+        let act = self.act(caller, headers);
+        let end = End { time: self.asked.now, status: response.status.as_u16(), fault: Some(&fault), ..End::default() };
+        let written = match self.vault.audit.asked(&act).await {
+            Ok(open) => self.vault.audit.answered(open, &end).await,
+            Err(fault) => Err(fault),
+        };
+        written.map_or_else(|fault| reply::refuse(&fault, &self.asked.request_id), |()| response)
+    }
+
+    fn answer(&self, outcome: Result<Delivered, Fault>) -> (Response, Delivered) {
+        match outcome {
+            Ok(delivered) => (delivered.response(&self.asked.request_id), delivered),
+            Err(fault) => {
+                if !fault.known.is_empty() {
+                    tracing::info!(request_id = &*self.asked.request_id, path = self.path, told = %fault.told, known = %fault.known, "refused");
+                }
+                (reply::refuse(&fault, &self.asked.request_id), Delivered::failed(fault))
+            }
+        }
+    }
+
+    fn act<'a>(&'a self, caller: &'a Caller, headers: &'a HeaderMap) -> Act<'a> {
+        Act {
+            request_id: &self.asked.request_id,
+            time: self.asked.now,
+            namespace: &self.namespace,
+            mount: self.mounted.as_ref().map(|mounted| &*mounted.mount),
+            operation: self.asked.operation,
+            path: &self.path,
+            fields: &self.asked.fields,
+            caller,
+            wrap_ttl: self.asked.wrap_ttl,
+            headers,
+        }
+    }
+
+    /// The last use of a token ends it, after the answer is known.
+    async fn finish_token(&self) {
+        let Some(live) = self.token.as_ref().filter(|_| self.last_use) else { return };
+        if let Err(fault) = end_token(&self.vault, &live.record.accessor, false).await {
+            tracing::warn!(known = %fault.known, "a used-up token is ended later");
+        }
+    }
+}
+
+/// Headers that the mount lets through to its engine.
+fn passed_headers(mounted: &Mounted, headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    let wanted = mounted.mount.tune.passthrough_request_headers.iter().map(|name| name.to_lowercase());
+    let found = wanted.filter_map(|name| {
+        let values: Vec<String> = headers.get_all(&name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect();
+        (!values.is_empty()).then_some((name, values))
+    });
+    found.collect()
+}

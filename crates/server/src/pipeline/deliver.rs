@@ -1,0 +1,255 @@
+//! What becomes of an engine's answer: a lease around a credential, a token around a login, wrapping around either.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dewdrop_core::call::{Call, Caller, Login, Outcome, Raw, Reply};
+use dewdrop_core::route::Spot;
+use dewdrop_core::token::{AuthView, WrapView};
+use dewdrop_core::{Fault, Moment};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::reply::{self, Envelope};
+use super::wrap::{WrapAsk, wrap_response};
+use super::Asked;
+use crate::audit::End;
+use crate::http::{Body, Response};
+use crate::leases::{MintAsk, mint};
+use crate::mounts::Mounted;
+use crate::tokens::from_login;
+use crate::vault::Vault;
+
+/// A permitted call on its way to the engine.
+pub struct Delivery<'a> {
+    /// The vault.
+    pub vault: &'a Arc<Vault>,
+    /// The mount.
+    pub mounted: &'a Mounted,
+    /// The path below it.
+    pub below: &'a str,
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// What is asked.
+    pub asked: &'a Asked,
+}
+
+/// An answer, ready to be sent and to be written down.
+#[derive(Default)]
+pub struct Delivered {
+    status: Option<u16>,
+    data: Option<Map<String, Value>>,
+    auth: Option<AuthView>,
+    lease: Option<(String, Duration, bool)>,
+    /// Seconds that a plain answer shows as its lease.
+    hint: Option<Duration>,
+    wrapped: Option<WrapView>,
+    warnings: Vec<String>,
+    raw: Option<Raw>,
+    /// A whole envelope that was wrapped.
+    unwrapped: Option<String>,
+    /// The fields of `data` stand beside it as well: old clients read them there.
+    flat: bool,
+    fault: Option<Fault>,
+}
+
+impl Delivery<'_> {
+    /// Lets the engine act and does what its answer asks for.
+    ///
+    /// # Errors
+    /// The engine's; the store's.
+    pub async fn run(&self, spot: &Spot, call: Call) -> Result<Delivered, Fault> {
+        let wrap_ttl = self.asked.wrap_ttl;
+        let changes_identity = self.mounted.identities.is_some() && call.operation.changes_state();
+        let served = self.mounted.room.serve(spot, call).await;
+        if changes_identity {
+            self.vault.policies.invalidate();
+        }
+        let Reply { outcome, warnings, status, lease_hint } = served?;
+        let flat = is_flat(self.mounted, self.below);
+        let mut delivered = Delivered { status, warnings, hint: lease_hint, flat, ..Delivered::default() };
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Data(data) => delivered.data = Some(data),
+            Outcome::Raw(raw) => delivered.raw = Some(raw),
+            Outcome::Login(login) => self.login(&mut delivered, *login).await?,
+            Outcome::Token(auth) => delivered.auth = Some(*auth),
+            Outcome::Wrapped(view) => delivered.wrapped = Some(*view),
+            Outcome::Unwrapped(envelope) => delivered.unwrapped = Some(envelope),
+            Outcome::Mint(asked) => self.mint(&mut delivered, asked).await?,
+            Outcome::Lease(lease, ttl) => delivered.lease = Some((lease.id, ttl, lease.renewable)),
+        }
+        match wrap_ttl {
+            Some(ttl) if delivered.can_be_wrapped() => self.wrap(delivered, ttl).await,
+            _ => Ok(delivered),
+        }
+    }
+
+    async fn login(&self, delivered: &mut Delivered, login: Login) -> Result<(), Fault> {
+        let mount = &self.mounted.mount;
+        let made = from_login(self.vault, mount, self.below, login, self.caller, self.asked.now).await?;
+        let identity_policies = match made.record.entity_id.as_str() {
+            "" => Vec::new(),
+            entity => {
+                let view = self.vault.mounts.identities(&mount.namespace)?.view(entity).await?;
+                view.map(|v| v.policies.clone()).unwrap_or_default()
+            }
+        };
+        delivered.warnings.extend(made.warnings);
+        delivered.auth = Some(AuthView::new(made.text.expose(), &made.record, identity_policies, self.asked.now));
+        Ok(())
+    }
+
+    /// Detached: the caller may hang up, the credential is made to its end all the same.
+    async fn mint(&self, delivered: &mut Delivered, asked: dewdrop_core::call::Mint) -> Result<(), Fault> {
+        let token = self.caller.token.clone().ok_or_else(|| Fault::denied("a credential needs a token"))?;
+        let ask = MintAsk {
+            mount: self.mounted.mount.clone(),
+            path: self.below.to_owned(),
+            token,
+            now: self.asked.now,
+        };
+        let minted = tokio::spawn(mint(self.vault.clone(), ask, asked))
+            .await
+            .map_err(|_| Fault::internal("the task that made a credential broke"))??;
+        delivered.warnings.extend(minted.warnings);
+        delivered.data = Some(minted.data);
+        delivered.lease = Some((minted.lease.id, minted.ttl, minted.lease.renewable));
+        Ok(())
+    }
+
+    async fn wrap(&self, delivered: Delivered, ttl: Duration) -> Result<Delivered, Fault> {
+        let response = serde_json::to_string(&delivered.envelope(&self.asked.request_id))
+            .map_err(|e| Fault::internal(format!("encode an answer: {e}")))?;
+        let namespace = &self.mounted.mount.namespace;
+        let path = format!("{}{}", self.mounted.mount.path, self.below);
+        let ask = WrapAsk {
+            namespace,
+            path: &path,
+            ttl,
+            response,
+            wrapped_accessor: delivered.auth.as_ref().map(|auth| auth.accessor.clone()).unwrap_or_default(),
+            now: self.asked.now,
+        };
+        let wrapped = wrap_response(self.vault, ask).await?;
+        Ok(Delivered { wrapped: Some(wrapped), ..Delivered::default() })
+    }
+}
+
+impl Delivered {
+    /// Nothing but a refusal, for the audit log.
+    #[must_use]
+    pub fn failed(fault: Fault) -> Self {
+        Self { fault: Some(fault), ..Self::default() }
+    }
+
+    /// The HTTP answer.
+    #[must_use]
+    pub fn response(&self, request_id: &str) -> Response {
+        if let Some(raw) = &self.raw {
+            let mut response = reply::json(self.status.unwrap_or(200), Vec::new());
+            response.headers.insert("content-type", http::HeaderValue::from_static(raw.content_type));
+            response.body = Body::full(raw.body.clone());
+            return response;
+        }
+        if let Some(envelope) = &self.unwrapped {
+            return reply::json(200, envelope.clone().into_bytes());
+        }
+        let is_empty = self.data.is_none() && self.auth.is_none() && self.lease.is_none() && self.wrapped.is_none();
+        if is_empty && self.warnings.is_empty() {
+            return reply::json(self.status.unwrap_or(204), Vec::new());
+        }
+        let id = if self.wrapped.is_some() { "" } else { request_id };
+        let envelope = self.envelope(id);
+        let body = match (&self.data, self.flat) {
+            (Some(data), true) => serde_json::to_vec(&Flat { fields: data, envelope }),
+            _ => serde_json::to_vec(&envelope),
+        };
+        reply::json(self.status.unwrap_or(200), body.unwrap_or_default())
+    }
+
+    /// What the audit log is told.
+    #[must_use]
+    pub fn end(&self, time: Moment, status: u16) -> End<'_> {
+        End {
+            time,
+            status,
+            fault: self.fault.as_ref(),
+            data: self.data.as_ref(),
+            auth: self.auth.as_ref(),
+            lease: self.lease.as_ref().map(|(id, ttl, _)| (id.as_str(), *ttl)),
+            wrapped_in: self.wrapped.as_ref().map(|wrap| wrap.accessor.as_str()),
+            warnings: &self.warnings,
+        }
+    }
+
+    fn can_be_wrapped(&self) -> bool {
+        self.raw.is_none() && (self.data.is_some() || self.auth.is_some())
+    }
+
+    fn envelope<'a>(&'a self, request_id: &'a str) -> Envelope<'a> {
+        let (lease_id, duration, renewable) = match &self.lease {
+            Some((id, ttl, renewable)) => (id.as_str(), ttl.as_secs(), *renewable),
+            None => ("", self.hint.unwrap_or_default().as_secs(), false),
+        };
+        Envelope {
+            request_id,
+            lease_id,
+            renewable,
+            lease_duration: duration,
+            data: self.data.as_ref(),
+            wrap_info: self.wrapped.as_ref(),
+            warnings: Some(self.warnings.as_slice()).filter(|w| !w.is_empty()),
+            auth: self.auth.as_ref(),
+        }
+    }
+}
+
+/// An answer whose `data` stands twice.
+#[derive(Serialize)]
+struct Flat<'a> {
+    #[serde(flatten)]
+    fields: &'a Map<String, Value>,
+    #[serde(flatten)]
+    envelope: Envelope<'a>,
+}
+
+/// The oldest paths below `sys/` answer so.
+fn is_flat(mounted: &Mounted, below: &str) -> bool {
+    const FLAT: [&str; 11] = [
+        "audit", "auth", "capabilities", "capabilities-accessor", "capabilities-self", "config/cors", "ha-status", "key-status",
+        "mounts", "policy", "remount",
+    ];
+    mounted.mount.kind == "system"
+        && FLAT.iter().any(|head| below.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// The path help: what the engine is for, and the paths that match or lie below.
+///
+/// # Errors
+/// 404 when no path matches.
+pub fn help(mounted: &Mounted, below: &str) -> Result<Delivered, Fault> {
+    let docs = mounted.room.docs();
+    let matching: Vec<_> = if below.is_empty() {
+        docs.iter().collect()
+    } else {
+        docs.iter().filter(|doc| dewdrop_core::route::Pattern::new(doc.pattern).catch(below).is_some()).collect()
+    };
+    let Some(first) = matching.first() else {
+        return Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"));
+    };
+    let mut text = String::new();
+    if below.is_empty() {
+        text.push_str("## DESCRIPTION\n\n");
+        text.push_str(mounted.room.about());
+        text.push_str("\n\n## PATHS\n\n");
+        for doc in &matching {
+            text.push_str(&format!("    {}\n        {}\n\n", doc.pattern, doc.about));
+        }
+    } else {
+        text = format!("Request:        {below}\nMatching Route: {}\n\n{}\n", first.pattern, first.about);
+    }
+    let body = json!({ "help": text, "see_also": null, "openapi": null });
+    let raw = Raw { content_type: "application/json", body: body.to_string().into() };
+    Ok(Delivered { raw: Some(raw), ..Delivered::default() })
+}

@@ -1,0 +1,89 @@
+//! `sys/`: the server's own paths. One file for each family of routes.
+
+mod capabilities;
+mod leases;
+mod mounts;
+mod mount_view;
+pub mod passwords;
+mod policies;
+mod seal;
+mod wrapping;
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use dewdrop_core::Fault;
+use dewdrop_core::call::Call;
+use dewdrop_core::engine::Engine;
+use dewdrop_core::mount::Namespace;
+use dewdrop_core::route::Routes;
+use dewdrop_core::wire::Int;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::server::Server;
+use crate::vault::{Vault, upgrade};
+
+/// The engine of `sys/` in one namespace.
+pub struct Sys {
+    vault: Weak<Vault>,
+    namespace: Arc<Namespace>,
+}
+
+/// Fields of lists.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub struct ListFields {
+    /// Begin after this one.
+    #[serde(default)]
+    after: String,
+    /// At most so many.
+    limit: Option<Int>,
+}
+
+impl Sys {
+    /// The engine of a namespace.
+    #[must_use]
+    pub fn new(vault: Weak<Vault>, namespace: Arc<Namespace>) -> Self {
+        Self { vault, namespace }
+    }
+
+    fn vault(&self) -> Result<Arc<Vault>, Fault> {
+        upgrade(&self.vault)
+    }
+
+    fn server(&self) -> Result<Arc<Server>, Fault> {
+        self.vault()?.server.upgrade().ok_or_else(|| Fault::unavailable("the server is going down"))
+    }
+
+    /// Paths that are served in the root namespace only.
+    fn only_in_root(&self) -> Result<(), Fault> {
+        if self.namespace.is_root() { Ok(()) } else { Err(Fault::bad_request("unsupported path: this is served in the root namespace only")) }
+    }
+}
+
+impl ListFields {
+    /// Cuts a sorted list.
+    fn cut(&self, keys: impl IntoIterator<Item = String>) -> Vec<String> {
+        let limit = self.limit.and_then(|l| usize::try_from(l.0).ok()).filter(|l| *l > 0).unwrap_or(usize::MAX);
+        keys.into_iter().filter(|key| *key > self.after).take(limit).collect()
+    }
+}
+
+/// The namespace of a call: where the mount is, fresh from the tree.
+fn namespace_of(call: &Call) -> &Arc<Namespace> {
+    &call.mount.namespace
+}
+
+#[async_trait]
+impl Engine for Sys {
+    fn routes() -> Routes<Self> {
+        Routes::new("The server's own paths: mounts, policies, leases, wrapping, the seal.")
+            .and(mounts::routes())
+            .and(policies::routes())
+            .and(passwords::routes())
+            .and(leases::routes())
+            .and(wrapping::routes())
+            .and(capabilities::routes())
+            .and(seal::routes())
+    }
+}

@@ -1,0 +1,194 @@
+//! Making tokens: from a login, or from another token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dewdrop_core::call::{Caller, Login};
+use dewdrop_core::lease::{LifeAsk, life};
+use dewdrop_core::mount::{Mount, Namespace};
+use dewdrop_core::token::{TokenKind, TokenParams, TokenRecord};
+use dewdrop_core::{Fault, Moment, Secret};
+use ipnet::IpNet;
+
+use super::{Tokens, new_text};
+use crate::vault::Vault;
+
+/// A token that was made: the only place where its text is.
+pub struct Made {
+    /// The text for the caller.
+    pub text: Secret<String>,
+    /// What is kept of it (of a batch token, only the text holds it).
+    pub record: Arc<TokenRecord>,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+}
+
+/// Writes a token down. `text` names a service token that the caller chose.
+///
+/// # Errors
+/// 400 when the text is taken; the store's.
+pub async fn make(
+    tokens: &Tokens,
+    namespace: &Namespace,
+    mut record: TokenRecord,
+    text: Option<Secret<String>>,
+) -> Result<Made, Fault> {
+    if record.kind == TokenKind::Batch {
+        record.accessor.clear();
+        let text = Secret::new(tokens.seal_batch(&record, namespace)?);
+        return Ok(Made { text, record: Arc::new(record), warnings: Vec::new() });
+    }
+    let text = match text {
+        Some(text) => text,
+        None => new_text(namespace)?,
+    };
+    record.accessor = tokens.accessor_of(text.expose());
+    let live = tokens.write_new(record).await?;
+    Ok(Made { text, record: live.record.clone(), warnings: Vec::new() })
+}
+
+/// Makes the token of a login.
+///
+/// # Errors
+/// 400: the method asks for the policy `root`; 403: the entity is disabled; the store's.
+pub async fn from_login(vault: &Vault, mount: &Mount, path: &str, login: Login, caller: &Caller, now: Moment) -> Result<Made, Fault> {
+    if login.params.policies.iter().any(|policy| policy == "root") {
+        return Err(Fault::bad_request("auth methods cannot create root tokens"));
+    }
+    let entity_id = entity_of(vault, mount, &login).await?;
+    let asked = LifeAsk {
+        issued: now,
+        now,
+        role_ttl: login.params.ttl,
+        role_max: login.params.max_ttl,
+        mount_default: mount.default_lease_ttl(),
+        mount_max: mount.max_lease_ttl(),
+        ..LifeAsk::default()
+    };
+    let (ttl, warnings) = first_life(&login.params, &asked);
+    let kind = kind_of(&login.params, mount);
+    let record = TokenRecord {
+        accessor: String::new(),
+        parent: None,
+        kind,
+        policies: with_default(&login.params),
+        path: format!("{}{path}", mount.path),
+        display_name: display_name(mount, &login.display_name),
+        meta: login.metadata,
+        num_uses: login.params.num_uses,
+        created: now,
+        ttl,
+        expires: Some(now.plus(ttl)),
+        renewed: None,
+        explicit_max_ttl: login.params.explicit_max_ttl,
+        period: login.params.period,
+        renewable: login.renewable && kind == TokenKind::Service,
+        entity_id,
+        namespace: mount.namespace.id.clone(),
+        bound_cidrs: bounds(&login.params, caller)?,
+        role: String::new(),
+        internal: login.internal,
+    };
+    let mut made = make(&vault.tokens, &mount.namespace, record, None).await?;
+    made.warnings = warnings;
+    Ok(made)
+}
+
+/// The life of a new token: its period, or what [`life`] says, cut at the explicit end.
+#[must_use]
+pub fn first_life(params: &TokenParams, asked: &LifeAsk) -> (Duration, Vec<String>) {
+    let (mut ttl, mut warnings) = if params.period.is_zero() {
+        let given = life(asked);
+        (given.ttl, given.warnings)
+    } else {
+        let longest = if params.period > asked.mount_max { asked.mount_max } else { params.period };
+        (longest, Vec::new())
+    };
+    let end = params.explicit_max_ttl;
+    if !end.is_zero() && ttl > end {
+        warnings.push(format!("Explicit max TTL of {end:?} is less than the TTL of {ttl:?}; TTL value is capped accordingly"));
+        ttl = end;
+    }
+    (ttl, warnings)
+}
+
+/// The policies of a token: those of the parameters with `default`, lower-cased, sorted, once each.
+#[must_use]
+pub fn with_default(params: &TokenParams) -> Vec<String> {
+    let mut policies: Vec<String> = params.policies.iter().map(|p| p.trim().to_lowercase()).filter(|p| !p.is_empty()).collect();
+    if !params.no_default_policy && !policies.iter().any(|p| p == "root") {
+        policies.push("default".into());
+    }
+    policies.sort();
+    policies.dedup();
+    policies
+}
+
+async fn entity_of(vault: &Vault, mount: &Mount, login: &Login) -> Result<String, Fault> {
+    if login.alias.is_empty() {
+        return Ok(String::new());
+    }
+    let identities = vault.mounts.identities(&mount.namespace)?;
+    let found = identities
+        .on_login(&mount.accessor, &mount.path, &mount.kind, &login.alias, &login.alias_metadata, &login.group_aliases)
+        .await?;
+    if found.disabled {
+        return Err(Fault::denied(format!("entity {} is disabled", found.entity_id)));
+    }
+    Ok(found.entity_id)
+}
+
+fn kind_of(params: &TokenParams, mount: &Mount) -> TokenKind {
+    match (mount.tune.token_type.as_str(), params.kind) {
+        ("service", _) => TokenKind::Service,
+        ("batch", _) => TokenKind::Batch,
+        (_, Some(kind)) => kind,
+        ("default-batch", None) => TokenKind::Batch,
+        (_, None) => TokenKind::Service,
+    }
+}
+
+fn display_name(mount: &Mount, name: &str) -> String {
+    let short = mount.path.strip_prefix("auth/").unwrap_or(&mount.path).trim_end_matches('/').replace('/', "-");
+    if name.is_empty() { short } else { format!("{short}-{name}") }
+}
+
+fn bounds(params: &TokenParams, caller: &Caller) -> Result<Vec<IpNet>, Fault> {
+    if !params.strictly_bind_ip {
+        return Ok(params.bound_cidrs.clone());
+    }
+    let address = caller.address.ok_or_else(|| Fault::bad_request("the token must be bound to an address, and yours is not known"))?;
+    Ok(vec![IpNet::from(address)])
+}
+
+/// The first root token of a server, or one made by the holders of the unseal keys.
+///
+/// # Errors
+/// The store's.
+pub async fn make_root(vault: &Vault, text: Option<&str>) -> Result<Secret<String>, Fault> {
+    let namespace = Namespace::root();
+    let record = TokenRecord {
+        accessor: String::new(),
+        parent: None,
+        kind: TokenKind::Service,
+        policies: vec!["root".into()],
+        path: "auth/token/root".into(),
+        display_name: "root".into(),
+        meta: std::collections::BTreeMap::new(),
+        num_uses: 0,
+        created: vault.clock.now(),
+        ttl: Duration::ZERO,
+        expires: None,
+        renewed: None,
+        explicit_max_ttl: Duration::ZERO,
+        period: Duration::ZERO,
+        renewable: false,
+        entity_id: String::new(),
+        namespace: namespace.id.clone(),
+        bound_cidrs: Vec::new(),
+        role: String::new(),
+        internal: serde_json::Value::Null,
+    };
+    let text = text.map(|text| Secret::new(text.to_owned()));
+    Ok(make(&vault.tokens, &namespace, record, text).await?.text)
+}

@@ -1,0 +1,31 @@
+//! What the server offers to engines.
+
+use std::sync::Weak;
+
+use async_trait::async_trait;
+use dewdrop_core::engine::{House, KnownLease};
+use dewdrop_core::{Fault, Secret};
+
+use super::{Vault, upgrade};
+
+/// The server, as engines see it.
+pub struct ServerHouse(pub Weak<Vault>);
+
+#[async_trait]
+impl House for ServerHouse {
+    async fn password(&self, namespace: &str, policy: &str) -> Result<Secret<String>, Fault> {
+        let vault = upgrade(&self.0)?;
+        crate::sys::passwords::generate(&vault, namespace, policy).await
+    }
+
+    async fn leases_of(&self, mount_uuid: &str) -> Result<Vec<KnownLease>, Fault> {
+        let leases = upgrade(&self.0)?.leases.of_mount(mount_uuid).await?;
+        Ok(leases.into_iter().map(|lease| KnownLease { lease_id: lease.id, internal: lease.internal }).collect())
+    }
+
+    async fn policy_exists(&self, namespace: &str, name: &str) -> Result<bool, Fault> {
+        let vault = upgrade(&self.0)?;
+        let Some(namespace) = vault.namespaces.by_id(namespace) else { return Ok(false) };
+        Ok(vault.policies.get(&namespace, name).is_some())
+    }
+}

@@ -1,0 +1,201 @@
+//! Policies: their texts in the store, their compiled sets in memory. A set is compiled once for each different
+//! combination of policies (and once for each entity where a policy is templated).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use dewdrop_core::{Fault, Moment};
+use dewdrop_core::mount::Namespace;
+use dewdrop_core::policy::{IdentityValues, Policy, PolicySet};
+use dewdrop_core::store::{Batch, SharedStore, decode, get_json, scan_all};
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+
+const PREFIX: &[u8] = b"policy/";
+/// What every token may do unless it is made without this policy.
+pub const DEFAULT_POLICY: &str = include_str!("default_policy.hcl");
+
+/// All policies of all namespaces.
+pub struct PolicyBook {
+    store: SharedStore,
+    /// By namespace id and name.
+    parsed: ArcSwap<BTreeMap<(String, String), Arc<Kept>>>,
+    generation: AtomicU64,
+    compiled: Cache<String, Compiled>,
+}
+
+/// A compiled set, and the state of the policies that it was made from.
+#[derive(Clone)]
+pub struct Compiled {
+    /// The set.
+    pub set: Arc<PolicySet>,
+    /// It is out of date when this is no longer [`PolicyBook::generation`].
+    pub generation: u64,
+}
+
+/// A policy as it is kept.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// Id of its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// As it was written.
+    pub text: String,
+    /// Grows with every write, from 1.
+    #[serde(default)]
+    pub version: u64,
+    /// When it was written.
+    #[serde(default)]
+    pub modified: Moment,
+    /// Whether a write must name the version that it replaces.
+    #[serde(default)]
+    pub cas_required: bool,
+}
+
+/// A policy, parsed, with its record.
+struct Kept {
+    policy: Arc<Policy>,
+    record: PolicyRecord,
+}
+
+impl PolicyBook {
+    /// Reads all policies from the store.
+    ///
+    /// # Errors
+    /// The store's; a policy that no longer parses (a defect) is named.
+    pub async fn load(store: SharedStore, namespace_path: impl Fn(&str) -> Option<String>) -> Result<Self, Fault> {
+        let mut parsed = BTreeMap::new();
+        for row in scan_all(&*store, PREFIX, 500).await? {
+            let record: PolicyRecord = decode(&row.key, &row.entry)?;
+            let Some(path) = namespace_path(&record.namespace) else { continue };
+            let policy = Policy::parse(&record.name, &path, &record.text)
+                .map_err(|e| Fault::internal(format!("stored policy {}: {e}", record.name)))?;
+            let kept = Kept { policy: Arc::new(policy), record };
+            parsed.insert((kept.record.namespace.clone(), kept.record.name.clone()), Arc::new(kept));
+        }
+        Ok(Self {
+            store,
+            parsed: ArcSwap::from_pointee(parsed),
+            generation: AtomicU64::new(1),
+            compiled: Cache::new(10_000),
+        })
+    }
+
+    /// Changes with every write of any policy.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Compiled sets made before now are out of date: a policy or an identity was changed.
+    pub fn invalidate(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One policy.
+    #[must_use]
+    pub fn get(&self, namespace: &Namespace, name: &str) -> Option<PolicyRecord> {
+        self.parsed.load().get(&(namespace.id.clone(), name.to_owned())).map(|kept| kept.record.clone())
+    }
+
+    /// One policy, parsed.
+    #[must_use]
+    pub fn parsed(&self, namespace_id: &str, name: &str) -> Option<Arc<Policy>> {
+        self.parsed.load().get(&(namespace_id.to_owned(), name.to_owned())).map(|kept| kept.policy.clone())
+    }
+
+    /// The names in a namespace, sorted.
+    #[must_use]
+    pub fn names(&self, namespace: &Namespace) -> Vec<String> {
+        self.parsed.load().keys().filter(|(ns, _)| *ns == namespace.id).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Writes one. `cas` is the version that it must replace (0: none).
+    ///
+    /// # Errors
+    /// 400 for a text that does not parse, or a version that is not the one of now; the store's.
+    pub async fn put(&self, namespace: &Namespace, mut record: PolicyRecord, cas: Option<u64>) -> Result<(), Fault> {
+        let policy = Policy::parse(&record.name, &namespace.path, &record.text)
+            .map_err(|e| Fault::bad_request(format!("failed to parse policy: {e}")))?;
+        let key = key(namespace, &record.name);
+        let before = get_json::<PolicyRecord>(&*self.store, &key).await?;
+        let (version, revision) = before.map_or((0, 0), |(old, revision)| (old.version, revision));
+        if cas.is_some_and(|cas| cas != version) {
+            return Err(Fault::bad_request(format!("check-and-set parameter did not match the current version: {version}")));
+        }
+        record.version = version + 1;
+        self.store.commit(Batch::new().expect(key.clone(), revision).put_json(key, &record)?).await?;
+        let kept = Arc::new(Kept { policy: Arc::new(policy), record });
+        self.change(|all| {
+            all.insert((namespace.id.clone(), kept.record.name.clone()), kept.clone());
+        });
+        Ok(())
+    }
+
+    /// Removes one; already gone is fine.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove(&self, namespace: &Namespace, name: &str) -> Result<(), Fault> {
+        self.store.commit(Batch::new().delete(key(namespace, name))).await?;
+        self.change(|all| {
+            all.remove(&(namespace.id.clone(), name.to_owned()));
+        });
+        Ok(())
+    }
+
+    /// Removes all of a namespace.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove_all(&self, namespace: &Namespace) -> Result<(), Fault> {
+        self.store.commit(Batch::new().delete_prefix(key(namespace, ""))).await?;
+        self.change(|all| all.retain(|(ns, _), _| *ns != namespace.id));
+        Ok(())
+    }
+
+    /// The compiled set of policies, each named with the id of its namespace. Unknown names grant nothing.
+    /// `identity` (with the entity's id as cache key) fills in templates.
+    #[must_use]
+    pub fn compile(&self, names: &[(String, String)], identity: Option<(&str, &IdentityValues)>) -> Compiled {
+        let generation = self.generation();
+        let all = self.parsed.load();
+        let policies: Vec<Arc<Policy>> = names.iter().filter_map(|name| all.get(name).map(|kept| kept.policy.clone())).collect();
+        let identity = identity.filter(|_| policies.iter().any(|policy| policy.is_templated()));
+        let key = cache_key(names, identity.map(|(entity, _)| entity));
+        if let Some(found) = self.compiled.get(&key).filter(|found| found.generation == generation) {
+            return found;
+        }
+        let set = PolicySet::compile(&policies, identity.map(|(_, values)| values));
+        let compiled = Compiled { set: Arc::new(set), generation };
+        self.compiled.insert(key, compiled.clone());
+        compiled
+    }
+
+    fn change(&self, mut edit: impl FnMut(&mut BTreeMap<(String, String), Arc<Kept>>)) {
+        self.parsed.rcu(|all| {
+            let mut all = BTreeMap::clone(all);
+            edit(&mut all);
+            all
+        });
+        self.invalidate();
+    }
+}
+
+fn key(namespace: &Namespace, name: &str) -> Vec<u8> {
+    [PREFIX, namespace.id.as_bytes(), b"/", name.as_bytes()].concat()
+}
+
+fn cache_key(names: &[(String, String)], entity: Option<&str>) -> String {
+    let mut key = entity.unwrap_or_default().to_owned();
+    for (namespace, name) in names {
+        key.push('\n');
+        key.push_str(namespace);
+        key.push('/');
+        key.push_str(name);
+    }
+    key
+}

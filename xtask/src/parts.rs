@@ -24,41 +24,43 @@ pub fn repo_root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// A TCP port on 127.0.0.1 that nobody listens on at this moment.
+/// A TCP port on 127.0.0.1 that nobody listens on at this moment; the next one is free, too.
 ///
+/// OpenBao takes the next port for its cluster traffic without being asked, so ports are given in pairs.
 /// `COMPAT_PORTS=21100-21199` narrows the choice, for machines that several people share.
 pub fn free_port() -> Result<u16> {
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let pair = |port: u16| port < u16::MAX && free(port) && free(port + 1) && give_away(port);
     if let Ok(range) = std::env::var("COMPAT_PORTS")
         && let Some((from, to)) = range.split_once('-')
     {
         let (from, to): (u16, u16) = (from.trim().parse()?, to.trim().parse()?);
-        // Start somewhere else in each process, so that two runs rarely want the same port.
-        let width = u32::from(to.saturating_sub(from)) + 1;
-        let start = std::process::id() % width;
-        for step in 0..width {
-            let port = from + u16::try_from((start + step) % width)?;
-            if port_taken(port).is_none() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return Ok(port);
-            }
-        }
-        bail!("no free port in COMPAT_PORTS={range}");
+        let found = (from..to).step_by(2).find(|port| pair(*port));
+        return found.with_context(|| format!("no two free ports in COMPAT_PORTS={range}"));
     }
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
+    for _ in 0..1000 {
+        let port = TcpListener::bind("127.0.0.1:0").context("no free port on 127.0.0.1")?.local_addr()?.port();
+        if pair(port) {
+            return Ok(port);
+        }
+    }
+    bail!("no two free ports in a row on 127.0.0.1")
 }
 
-/// `Some` when this process already gave the port away: two threads must not get the same one.
-fn port_taken(port: u16) -> Option<()> {
+/// Notes that the port is somebody's now; false when it was already: two threads must not get the same one while
+/// its first owner is still starting.
+fn give_away(port: u16) -> bool {
     static GIVEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
-    let mut given = GIVEN.lock().ok()?;
-    if given.len() > 60 {
-        given.clear();
+    let Ok(mut given) = GIVEN.lock() else { return false };
+    // Long ago given means started and, if it is free again, stopped.
+    if given.len() > 16 {
+        given.remove(0);
     }
-    if given.contains(&port) {
-        return Some(());
+    let ours = !given.iter().any(|g| g.abs_diff(port) <= 1);
+    if ours {
+        given.push(port);
     }
-    given.push(port);
-    None
+    ours
 }
 
 /// A new empty folder under the system's temporary folder; gone when dropped.
@@ -126,11 +128,12 @@ impl Process {
     pub fn wait_until(&mut self, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let looks = limit.as_millis() / LOOK_AGAIN.as_millis();
         for _ in 0..looks {
-            if ready() {
-                return Ok(());
-            }
+            // First: somebody else may answer on the port that this one could not get.
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status} while starting:\n{}", self.name, self.log_tail());
+            }
+            if ready() {
+                return Ok(());
             }
             sleep(LOOK_AGAIN);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::normal::EPOCH_NUMBER;
 use super::script::{Compare, Options};
 
 /// One answer, as far as it is compared.
@@ -33,7 +34,7 @@ pub enum Body {
 /// A thing in which two answers differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// `status`, `header cache-control`, `body data.keys`, `wording errors`.
+    /// `status 500 -> 400`, `header cache-control`, `body data.keys`, `wording errors`.
     pub place: String,
     /// What the oracle said.
     pub theirs: String,
@@ -63,10 +64,13 @@ pub fn compare(theirs: &Answer, ours: &Answer, options: &Options) -> Vec<Differe
         return found.0;
     }
     if theirs.status != ours.status {
-        found.add("status", &theirs.status.to_string(), &ours.status.to_string());
+        let place = format!("status {} -> {}", theirs.status, ours.status);
+        found.add(&place, &theirs.status.to_string(), &ours.status.to_string());
     }
     headers(theirs, ours, &mut found);
-    if options.compare != Compare::Status {
+    // A success and a refusal have nothing in common that is worth listing key by key.
+    let same_kind = theirs.status / 100 == ours.status / 100 && (theirs.status == 0) == (ours.status == 0);
+    if options.compare != Compare::Status && same_kind {
         bodies(theirs, ours, options, &mut found);
     }
     found.0
@@ -107,7 +111,9 @@ fn bodies(theirs: &Answer, ours: &Answer, options: &Options, found: &mut Differe
         },
         (Body::Text(a), Body::Text(b)) => {
             if a != b {
-                let place = if theirs.status >= 400 { "wording text" } else { "body" };
+                // 1 to 99: the exit code of a command that failed.
+                let complaint = theirs.status >= 400 || (1..100).contains(&theirs.status);
+                let place = if complaint { "wording text" } else { "body" };
                 found.add(place, &short(a), &short(b));
             }
         }
@@ -213,7 +219,8 @@ fn values(path: &str, theirs: &Value, ours: &Value, options: &Options, found: &m
                 found.add(&format!("body {path}"), &short(&theirs.to_string()), &short(&ours.to_string()));
                 return;
             }
-            for (index, (x, y)) in a.iter().zip(b).enumerate() {
+            let (a, b) = if options.unordered { (sorted(a), sorted(b)) } else { (a.clone(), b.clone()) };
+            for (index, (x, y)) in a.iter().zip(&b).enumerate() {
                 values(&join(path, &index.to_string()), x, y, options, found);
             }
         }
@@ -230,6 +237,14 @@ fn values(path: &str, theirs: &Value, ours: &Value, options: &Options, found: &m
     }
 }
 
+fn sorted(items: &[Value]) -> Vec<Value> {
+    let mut items = items.to_vec();
+    if texts_only(&items) {
+        items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
+    items
+}
+
 fn texts_only(items: &[Value]) -> bool {
     items.iter().all(Value::is_string)
 }
@@ -239,7 +254,9 @@ fn nearly(path: &str, theirs: &Value, ours: &Value) -> bool {
     let key = path.rsplit('.').next().unwrap_or(path);
     let remaining = key == "ttl" || key == "lease_duration" || key.ends_with("_ttl") || key.ends_with("remaining");
     match (theirs.as_f64(), ours.as_f64()) {
-        (Some(a), Some(b)) => a.to_bits() == b.to_bits() || (remaining && a > TTL_SLACK && b > TTL_SLACK && (a - b).abs() <= TTL_SLACK),
+        (Some(a), Some(b)) => {
+            a.to_bits() == b.to_bits() || (remaining && a > TTL_SLACK && b > TTL_SLACK && (a - b).abs() <= TTL_SLACK)
+        }
         _ => false,
     }
 }
@@ -274,7 +291,7 @@ fn type_of(value: &Value) -> &'static str {
         Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
-        Value::String(text) if text == "<epoch>" => "number",
+        Value::String(text) if text == EPOCH_NUMBER => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",

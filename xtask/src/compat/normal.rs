@@ -4,14 +4,26 @@
 //! rest can be compared letter by letter. `--self-check` (OpenBao against OpenBao) proves that this is neither too
 //! little; the unit tests below show that it is not too much.
 
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 /// Times after 2017, in seconds or smaller units: no TTL or counter of a conversation is as large.
 const EPOCH_DIGITS: usize = 10;
 
+/// What a number that is a time becomes; different from a text with the same digits.
+pub const EPOCH_NUMBER: &str = "<epoch number>";
+
 /// Keys whose text tells the build or the host and not the behaviour.
-const ABOUT_THE_BUILD: &[&str] =
-    &["version", "build_date", "commit_date", "cluster_id", "cluster_name", "sha256", "revision", "plugin_version", "running_plugin_version"];
+const ABOUT_THE_BUILD: &[&str] = &[
+    "version",
+    "build_date",
+    "commit_date",
+    "cluster_id",
+    "cluster_name",
+    "sha256",
+    "revision",
+    "plugin_version",
+    "running_plugin_version",
+];
 
 /// Normalises a whole JSON answer. `known` are this side's own values (longest first), which become `$NAME`.
 pub fn json(value: &Value, known: &[(String, String)]) -> Value {
@@ -19,22 +31,40 @@ pub fn json(value: &Value, known: &[(String, String)]) -> Value {
         Value::String(text) => Value::String(string(text, known)),
         Value::Number(number) => normal_number(number),
         Value::Array(items) => Value::Array(items.iter().map(|item| json(item, known)).collect()),
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .map(|(key, item)| {
-                    let build = ABOUT_THE_BUILD.contains(&key.as_str()) && item.as_str().is_some_and(|text| !text.is_empty());
-                    let item = if build { Value::String("<build>".into()) } else { json(item, known) };
-                    (string(key, known), item)
-                })
-                .collect(),
-        ),
+        Value::Object(map) => Value::Object(object(map, known)),
         Value::Null | Value::Bool(_) => value.clone(),
     }
 }
 
+fn object(map: &Map<String, Value>, known: &[(String, String)]) -> Map<String, Value> {
+    let mut out = Map::new();
+    for (key, item) in map {
+        let build = ABOUT_THE_BUILD.contains(&key.as_str()) && item.as_str().is_some_and(|text| !text.is_empty());
+        // A generated password has dashes anywhere, so no rule for words fits it.
+        let password = key == "password" && item.as_str().is_some_and(|text| text.len() >= 16 && mixed_case(text));
+        let masked = matches!(key.as_str(), "encoded_token" | "encoded_root_token")
+            && item.as_str().is_some_and(|text| !text.is_empty());
+        let item = match (build, password, masked) {
+            (true, ..) => Value::String("<build>".into()),
+            (_, true, _) => Value::String("<password>".into()),
+            (.., true) => Value::String("<masked token>".into()),
+            _ => json(item, known),
+        };
+        let mut name = string(key, known);
+        // Several UUIDs as keys: none may hide another.
+        while out.contains_key(&name) {
+            name.push('+');
+        }
+        out.insert(name, item);
+    }
+    out
+}
+
 fn normal_number(number: &Number) -> Value {
     match number.as_u64() {
-        Some(n) if n.to_string().len() >= EPOCH_DIGITS && is_epoch(&n.to_string()) => Value::String("<epoch>".into()),
+        Some(n) if n.to_string().len() >= EPOCH_DIGITS && is_epoch(&n.to_string()) => {
+            Value::String(EPOCH_NUMBER.into())
+        }
         _ => Value::Number(number.clone()),
     }
 }
@@ -76,7 +106,7 @@ pub fn string(text: &str, known: &[(String, String)]) -> String {
         }
     }
     // The suffix of a token or lease of a namespace: `<random>.x7Ab2`.
-    for mark in ["<random>.", "<token>."] {
+    for mark in ["<random>.", "<token>.", "<uuid>.", "<hashed>.", "<hex>."] {
         if let Some(at) = out.find(mark) {
             let suffix = &out[at + mark.len()..];
             let length = word_length(suffix);
@@ -151,7 +181,8 @@ fn word(word: &str, after_separator: bool) -> String {
         "<epoch>".into()
     } else if hex && word.len() >= 32 {
         "<hex>".into()
-    } else if word.strip_prefix('h').is_some_and(|rest| rest.len() >= 40 && rest.chars().all(|c| c.is_ascii_hexdigit())) {
+    } else if word.strip_prefix('h').is_some_and(|rest| rest.len() >= 40 && rest.chars().all(|c| c.is_ascii_hexdigit()))
+    {
         "<hashed>".into()
     } else if hex && word.len() == 8 && after_separator {
         "<hex8>".into()
@@ -209,12 +240,15 @@ mod tests {
         ] {
             assert_eq!(s(text), text);
         }
-        assert_eq!(json(&value!({"ttl": 3600, "n": null, "b": true}), &[]), value!({"ttl": 3600, "n": null, "b": true}));
+        assert_eq!(
+            json(&value!({"ttl": 3600, "n": null, "b": true}), &[]),
+            value!({"ttl": 3600, "n": null, "b": true})
+        );
     }
 
     #[test]
     fn numbers_of_today_are_times_and_small_ones_are_not() {
-        assert_eq!(json(&value!(1_795_490_578_u64), &[]), value!("<epoch>"));
+        assert_eq!(json(&value!(1_795_490_578_u64), &[]), value!(EPOCH_NUMBER));
         assert_eq!(json(&value!(2_764_800), &[]), value!(2_764_800));
         assert_eq!(json(&value!(-1), &[]), value!(-1));
     }
@@ -222,7 +256,10 @@ mod tests {
     #[test]
     fn own_values_become_their_names_in_keys_too() {
         let known = vec![("PG".to_owned(), "127.0.0.1:5555".to_owned())];
-        assert_eq!(json(&value!({"at 127.0.0.1:5555": "postgres://127.0.0.1:5555/x"}), &known), value!({"at $PG": "postgres://$PG/x"}));
+        assert_eq!(
+            json(&value!({"at 127.0.0.1:5555": "postgres://127.0.0.1:5555/x"}), &known),
+            value!({"at $PG": "postgres://$PG/x"})
+        );
     }
 
     #[test]

@@ -27,8 +27,6 @@ pub struct Conversation {
     pub name: String,
     /// Which server it is played on.
     pub server: ServerKind,
-    /// Kinds of mount it starts with, e.g. `kv2`: names of fixtures.
-    pub fixtures: Vec<String>,
     /// Fixture steps, then its own.
     pub steps: Vec<Step>,
     /// Played at the end and not compared: they give the next conversation a clean server.
@@ -106,16 +104,27 @@ pub struct Options {
     pub namespace: Option<String>,
     /// `h Name: value`: more headers. `wrap 60s` is `h X-Vault-Wrap-TTL: 60s`.
     pub headers: Vec<(String, String)>,
-    /// `until 200`: ask again (up to five seconds) until the status is this one.
-    pub until: Option<u16>,
+    /// `until 200` or `until data.state=done`: ask again (up to five seconds) until that is so.
+    pub until: Option<Until>,
     /// What is compared.
     pub compare: Compare,
     /// `loose data.a,data.b`: only the types of these are compared.
     pub loose: Vec<String>,
     /// `exact errors`: the wording counts, too.
     pub exact_errors: bool,
-    /// `stdin "text"` of a `BAO` step.
+    /// `unordered`: lists of strings are compared as sets.
+    pub unordered: bool,
+    /// `stdin text` of a `BAO` step.
     pub stdin: Option<String>,
+}
+
+/// What a step waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Until {
+    /// This status.
+    Status(u16),
+    /// This value at this path of the body.
+    Value(String, String),
 }
 
 /// How closely answers are compared.
@@ -176,7 +185,8 @@ pub fn parse_fixtures(text: &str) -> Result<Fixtures> {
             fixtures.insert(name.trim().to_owned(), Fixture::default());
             continue;
         }
-        let (name, after) = current.as_mut().ok_or_else(|| anyhow!("{}: a step before the first `fixture`", place()))?;
+        let (name, after) =
+            current.as_mut().ok_or_else(|| anyhow!("{}: a step before the first `fixture`", place()))?;
         if line == "after" {
             *after = true;
             continue;
@@ -242,7 +252,8 @@ fn parse_block(area: &str, block: &[(usize, String)], fixtures: &Fixtures) -> Re
     let Some(each) = each else {
         return Ok(vec![parse_one(area, name.trim(), &kinds, body, fixtures, None)?]);
     };
-    let (variable, values) = each.split_once(':').ok_or_else(|| anyhow!("line {number}: `each NAME: value :: value`"))?;
+    let (variable, values) =
+        each.split_once(':').ok_or_else(|| anyhow!("line {number}: `each NAME: value :: value`"))?;
     let numbered = values.split(" :: ").enumerate();
     numbered
         .map(|(index, value)| {
@@ -264,7 +275,6 @@ fn parse_one(
         area: area.to_owned(),
         name: name.to_owned(),
         server: ServerKind::Dev,
-        fixtures: kinds.to_vec(),
         steps: Vec::new(),
         after: Vec::new(),
     };
@@ -286,7 +296,9 @@ fn parse_one(
         } else if let Some(options) = line.strip_prefix("with") {
             defaults = parse_options(options, &Options::default()).with_context(place)?.0;
         } else if let Some(rest) = line.strip_prefix("policy ") {
-            conversation.steps.extend(ordinary_token(rest, &mut count).with_context(place)?);
+            let (steps, cleaning) = ordinary_token(rest, &mut count).with_context(place)?;
+            conversation.steps.extend(steps);
+            conversation.after.push(cleaning);
         } else if let Some(rest) = line.strip_prefix("after ") {
             let id = format!("after.{}", conversation.after.len() + 1);
             conversation.after.push(parse_step(rest, id, &Options::default()).with_context(place)?);
@@ -308,8 +320,8 @@ fn parse_server(kind: &str) -> Result<ServerKind> {
     })
 }
 
-/// `policy T path ...`: writes the policy `$ME-t` and makes the token `$T` that has it.
-fn ordinary_token(rest: &str, count: &mut usize) -> Result<Vec<Step>> {
+/// `policy T path ...`: writes the policy `$ME-t` and makes the token `$T` that has it; the policy goes at the end.
+fn ordinary_token(rest: &str, count: &mut usize) -> Result<(Vec<Step>, Step)> {
     let (name, policy) = rest.split_once(' ').ok_or_else(|| anyhow!("`policy NAME path ...`"))?;
     let policy_name = format!("$ME-{}", name.to_lowercase());
     let body = serde_json::json!({ "policy": policy }).to_string();
@@ -318,10 +330,15 @@ fn ordinary_token(rest: &str, count: &mut usize) -> Result<Vec<Step>> {
         *count += 1;
         parse_step(&line, count.to_string(), &Options::default())
     };
-    Ok(vec![
+    let steps = vec![
         step(format!("POST sys/policies/acl/{policy_name} {body}"))?,
-        step(format!("POST auth/token/create {token} | > {name} = auth.client_token | > {name}_ACCESSOR = auth.accessor"))?,
-    ])
+        step(format!(
+            "POST auth/token/create {token} | > {name} = auth.client_token | > {name}_ACCESSOR = auth.accessor"
+        ))?,
+    ];
+    let cleaning =
+        parse_step(&format!("DELETE sys/policies/acl/{policy_name}"), format!("after.{name}"), &Options::default())?;
+    Ok((steps, cleaning))
 }
 
 /// Reads one step line.
@@ -347,13 +364,14 @@ fn parse_step(line: &str, id: String, defaults: &Options) -> Result<Step> {
 /// `path [json | raw text] [| options]`.
 fn parse_request<'a>(verb: &str, rest: &'a str) -> Result<(Act, &'a str)> {
     let (path, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-    let (body, tail) = if let Some(raw) = rest.strip_prefix("raw ") {
-        let (raw, tail) = split_at_options(raw);
-        (Some(raw.to_owned()), tail)
+    let (body, tail) = if rest == "raw" || rest.starts_with("raw ") {
+        let (raw, tail) = split_at_options(&rest["raw".len()..]);
+        (Some(raw.trim_start().to_owned()), tail)
     } else if rest.is_empty() || rest.starts_with("| ") {
         (None, rest)
     } else {
-        let end = json_end(rest).with_context(|| format!("the body of {verb} {path} is not JSON (say `raw` if that is meant)"))?;
+        let end = json_end(rest)
+            .with_context(|| format!("the body of {verb} {path} is not JSON (say `raw` if that is meant)"))?;
         (Some(rest[..end].trim_end().to_owned()), rest[end..].trim_start())
     };
     Ok((Act::Http { method: verb.to_owned(), path: path.to_owned(), body }, tail))
@@ -412,13 +430,19 @@ fn parse_options(text: &str, defaults: &Options) -> Result<(Options, Vec<Capture
                 let (name, value) = rest.split_once(':').ok_or_else(|| anyhow!("`h Name: value`"))?;
                 options.headers.push((name.trim().to_owned(), value.trim().to_owned()));
             }
-            "until" => options.until = Some(rest.parse().context("`until STATUS`")?),
+            "until" => {
+                options.until = Some(match rest.split_once('=') {
+                    Some((path, value)) => Until::Value(path.to_owned(), value.to_owned()),
+                    None => Until::Status(rest.parse().context("`until STATUS` or `until path=value`")?),
+                });
+            }
             "shape" => options.compare = Compare::Shape,
             "top" => options.compare = Compare::Top,
             "status" => options.compare = Compare::Status,
             "nothing" => options.compare = Compare::Nothing,
             "loose" => options.loose.extend(rest.split(',').map(|path| path.trim().to_owned())),
             "exact" if rest == "errors" => options.exact_errors = true,
+            "unordered" => options.unordered = true,
             "stdin" => options.stdin = Some(rest.to_owned()),
             _ => bail!("there is no option `{}`", option.trim()),
         }

@@ -11,6 +11,9 @@ use super::{Process, TempDir, listens, output_of, repo_root, which};
 /// The version we compare with. Another one may answer differently, so it is pinned.
 pub const VERSION: &str = "2.7.2";
 
+/// Name of the file that takes a server's output.
+const LOG: &str = "server.log";
+
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -102,6 +105,17 @@ impl Server {
         self.process.pid()
     }
 
+    /// True while the program runs.
+    pub fn alive(&mut self) -> bool {
+        self.process.alive()
+    }
+
+    /// Everything it printed so far.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.dir.path().join(LOG)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The folder of this server's log, configuration and data.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -151,7 +165,7 @@ pub fn start_with_config_of(program: &Path, port: u16, config: &str) -> Result<S
 }
 
 fn start(command: Command, dir: TempDir, port: u16) -> Result<Server> {
-    let mut process = Process::start(command, &dir.path().join("server.log"))?;
+    let mut process = Process::start(command, &dir.path().join(LOG))?;
     process.wait_until(START_LIMIT, || listens(port))?;
     Ok(Server { addr: format!("http://127.0.0.1:{port}"), port, process, dir })
 }

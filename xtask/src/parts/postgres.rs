@@ -22,14 +22,20 @@ pub fn ensure() -> Result<PathBuf> {
         return Ok(dir);
     }
     if !is_root()? || which("apt-get").is_none() {
-        bail!("PostgreSQL is missing: no `initdb` under /usr/lib/postgresql/*/bin or in PATH (on Debian, as root: apt-get install postgresql)");
+        bail!(
+            "PostgreSQL is missing: no `initdb` under /usr/lib/postgresql/*/bin or in PATH (on Debian, as root: apt-get install postgresql)"
+        );
     }
     eprintln!("installing PostgreSQL (apt-get install postgresql)");
     // Without this file the package would start a cluster of its own.
     std::fs::create_dir_all("/etc/postgresql-common/createcluster.d")?;
     std::fs::write("/etc/postgresql-common/createcluster.d/dewdrop.conf", "create_main_cluster = false\n")?;
-    output_of(Command::new("apt-get").args(["install", "-y", "--no-install-recommends", "postgresql"]).env("DEBIAN_FRONTEND", "noninteractive"))
-        .context("apt-get install postgresql failed (an old package list? run apt-get update)")?;
+    output_of(
+        Command::new("apt-get")
+            .args(["install", "-y", "--no-install-recommends", "postgresql"])
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .context("apt-get install postgresql failed (an old package list? run apt-get update)")?;
     find().context("the package postgresql is installed, but there is no /usr/lib/postgresql/*/bin/initdb")
 }
 
@@ -45,7 +51,9 @@ fn find() -> Option<PathBuf> {
     versions.sort();
     match versions.pop() {
         Some((_, bin)) => Some(bin),
-        None => which("initdb").and_then(|file| file.canonicalize().ok()).and_then(|file| file.parent().map(Path::to_path_buf)),
+        None => which("initdb")
+            .and_then(|file| file.canonicalize().ok())
+            .and_then(|file| file.parent().map(Path::to_path_buf)),
     }
 }
 
@@ -81,7 +89,15 @@ pub fn start() -> Result<Postgres> {
         output_of(Command::new("chown").arg(user).arg(&password))?;
     }
     let mut initdb = as_user(owner.as_deref(), &bin.join("initdb"));
-    initdb.args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "-U", SUPERUSER]);
+    initdb.args([
+        "--no-sync",
+        "--no-instructions",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--auth=scram-sha-256",
+        "-U",
+        SUPERUSER,
+    ]);
     initdb.arg("--pwfile").arg(&password).arg("-D").arg(&data).current_dir(dir.path());
     output_of(&mut initdb).context("initdb failed")?;
     let mut postgres = Postgres { port: free_port()?, bin, data, owner, process: None, dir };

@@ -24,7 +24,7 @@ fn status_headers_and_kind_of_body_count() {
     let theirs = answer(200, json!({}));
     let mut ours = Answer { status: 204, headers: Vec::new(), body: Body::Empty };
     let found: Vec<String> = compare(&theirs, &ours, &Options::default()).into_iter().map(|d| d.place).collect();
-    assert_eq!(found, ["status", "header content-type", "body"]);
+    assert_eq!(found, ["status 200 -> 204", "header content-type", "body"]);
     ours = answer(200, json!({}));
     ours.headers.push(("retry-after".into(), "1".into()));
     let found: Vec<String> = compare(&theirs, &ours, &Options::default()).into_iter().map(|d| d.place).collect();
@@ -68,6 +68,9 @@ fn looser_comparisons_let_through_what_they_say() {
     let top = Options { compare: Compare::Top, ..Options::default() };
     assert_eq!(places_with(json!({"k": {"a": 1}}), json!({"k": {}}), &top), Vec::<String>::new());
     assert_eq!(places_with(json!({"k": {"a": 1}}), json!({"k": []}), &top), ["body k"]);
+    let unordered = Options { unordered: true, ..Options::default() };
+    assert_eq!(places_with(json!({"k": ["a", "b"]}), json!({"k": ["b", "a"]}), &unordered), Vec::<String>::new());
+    assert_eq!(places_with(json!({"k": ["a", "b"]}), json!({"k": ["b", "c"]}), &unordered), ["body k.0", "body k.1"]);
     let loose = Options { loose: vec!["data.x".into()], ..Options::default() };
     assert_eq!(places_with(json!({"data": {"x": "a"}}), json!({"data": {"x": "b"}}), &loose), Vec::<String>::new());
     assert_eq!(places_with(json!({"data": {"x": "a"}}), json!({"data": {"x": 1}}), &loose), ["body data.x"]);

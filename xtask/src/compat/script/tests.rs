@@ -10,7 +10,9 @@ fn area(text: &str) -> Vec<Conversation> {
 
 #[test]
 fn a_line_has_verb_path_body_options_and_captures() {
-    let all = area("== one\nPOST a/b {\"k\": [1, \"} | \"]} | as $T | ns team/ | wrap 60s | until 200 | > V = data.v | > W = x.0\n");
+    let all = area(
+        "== one\nPOST a/b {\"k\": [1, \"} | \"]} | as $T | ns team/ | wrap 60s | until 200 | > V = data.v | > W = x.0\n",
+    );
     let step = &all[0].steps[0];
     assert_eq!(
         step.act,
@@ -19,7 +21,7 @@ fn a_line_has_verb_path_body_options_and_captures() {
     assert_eq!(step.options.token.as_deref(), Some("$T"));
     assert_eq!(step.options.namespace.as_deref(), Some("team/"));
     assert_eq!(step.options.headers, [("X-Vault-Wrap-TTL".to_owned(), "60s".to_owned())]);
-    assert_eq!(step.options.until, Some(200));
+    assert_eq!(step.options.until, Some(Until::Status(200)));
     assert_eq!(step.captures[1], Capture { name: "W".into(), from: "x.0".into() });
 }
 
@@ -67,7 +69,14 @@ fn with_sets_defaults_and_bare_with_takes_them_back() {
 fn comments_continuations_and_mistakes() {
     let all = area("# note\n== one\nPOST a\n  {\"k\":1}\n  | as none\n");
     assert_eq!(all[0].steps[0].options.token.as_deref(), Some("none"));
-    for bad in ["GET a\n", "== one\nGET\n", "== one\nGET a | foo\n", "== one\nget a\n", "== one\n@server moon\n", "== a\nGET b\n== a\nGET c\n"] {
+    for bad in [
+        "GET a\n",
+        "== one\nGET\n",
+        "== one\nGET a | foo\n",
+        "== one\nget a\n",
+        "== one\n@server moon\n",
+        "== a\nGET b\n== a\nGET c\n",
+    ] {
         assert!(parse_area("x", bad, &fixtures()).is_err(), "{bad:?} was accepted");
     }
 }

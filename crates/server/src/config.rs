@@ -25,8 +25,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use audit::{Audit, AuditDevice, AuditLog, AuditSink, SocketKind};
-pub use general::{Addresses, LogFormat, LogLevel, Logging, Lockout, Metrics, Switches, Times};
-pub use listener::{Access, Bind, ClientCertificates, Forwarded, JsonLimits, Limits, Listener, ResponseHeaders, TlsFiles};
+pub use general::{Addresses, Lockout, LogFormat, LogLevel, Logging, Metrics, Switches, Times};
+pub use listener::{
+    Access, Bind, ClientCertificates, Forwarded, JsonLimits, Limits, Listener, ResponseHeaders, TlsFiles,
+};
 pub use seal::{KeyError, KeySource, Seal, StaticKey, StaticSeal};
 pub use source::Problem;
 pub use storage::{Etcd, EtcdLogin, Storage};
@@ -157,7 +159,8 @@ impl Config {
         let mut problems = Vec::new();
         for index in 0..sources.len() {
             let text = sources[index].text.trim_start_matches('\u{feff}').trim_start();
-            let (part, found) = if text.starts_with('{') { json::parse(sources, index) } else { hcl::parse(sources, index) };
+            let (part, found) =
+                if text.starts_with('{') { json::parse(sources, index) } else { hcl::parse(sources, index) };
             body.items.extend(part.items);
             problems.extend(found);
         }
@@ -285,14 +288,14 @@ fn read_text(path: &Path) -> Result<String, Problem> {
     if large {
         return Err(Problem::at_large(name, "is larger than 4 MiB", "no configuration needs that"));
     }
-    let bytes = std::fs::read(path)
-        .map_err(|e| Problem::at_large(name.clone(), format!("cannot be read: {e}"), "check the path and its permissions"))?;
+    let bytes = std::fs::read(path).map_err(|e| {
+        Problem::at_large(name.clone(), format!("cannot be read: {e}"), "check the path and its permissions")
+    })?;
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Problem::at_large(name, format!("is no text: byte {at} is not UTF-8"), "save the file as UTF-8")
     })
 }
-
 
 #[cfg(test)]
 mod tests;

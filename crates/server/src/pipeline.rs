@@ -72,7 +72,7 @@ async fn walk(server: &Arc<Server>, request: Request) -> Result<Response, Fault>
 /// The namespace of a request, by header and path, and the path within it.
 fn locate(vault: &Vault, asked: &Asked) -> Result<(Arc<Namespace>, String), Fault> {
     if !asked.namespace.is_empty() && vault.namespaces.at(&asked.namespace).is_none() {
-        return Err(no_route(&asked.path));
+        return Err(Fault::missing("namespace not found"));
     }
     let full = format!("{}{}", asked.namespace, asked.path);
     let (namespace, rest) = vault.namespaces.split(&full);

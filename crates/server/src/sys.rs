@@ -4,6 +4,7 @@ mod capabilities;
 mod leases;
 mod mounts;
 mod mount_view;
+mod namespaces;
 pub mod passwords;
 mod policies;
 mod seal;
@@ -57,7 +58,7 @@ impl Sys {
 
     /// Paths that are served in the root namespace only.
     fn only_in_root(&self) -> Result<(), Fault> {
-        if self.namespace.is_root() { Ok(()) } else { Err(Fault::bad_request("unsupported path: this is served in the root namespace only")) }
+        if self.namespace.is_root() { Ok(()) } else { Err(Fault::bad_request("operation only available in root namespace")) }
     }
 }
 
@@ -82,6 +83,7 @@ impl Engine for Sys {
             .and(policies::routes())
             .and(passwords::routes())
             .and(leases::routes())
+            .and(namespaces::routes())
             .and(wrapping::routes())
             .and(capabilities::routes())
             .and(seal::routes())

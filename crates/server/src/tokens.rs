@@ -72,7 +72,12 @@ impl Tokens {
     /// The accessor of a token's text: 24 letters and digits (143 bits).
     #[must_use]
     pub fn accessor_of(&self, token: &str) -> String {
-        ids::base62_of(hmac::sign(&self.accessor_key, token.as_bytes()).as_ref())
+        let own = ids::base62_of(hmac::sign(&self.accessor_key, token.as_bytes()).as_ref());
+        // The text of a token outside the root namespace ends in the namespace's id, and so does its accessor.
+        match token.splitn(3, '.').nth(2) {
+            Some(namespace) => format!("{own}.{namespace}"),
+            None => own,
+        }
     }
 
     /// The token of a text, when it is known and its time is not up.

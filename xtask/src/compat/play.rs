@@ -1,5 +1,7 @@
 //! Plays a conversation against one side and notes its answers.
 
+mod text;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,6 +16,7 @@ use super::side::Side;
 use super::{http, normal};
 use crate::parts::TempDir;
 use crate::parts::postgres::{PASSWORD, SUPERUSER};
+use text::{first_error_line, squeeze, unmask, words};
 
 /// What one side said to one conversation.
 #[derive(Debug)]
@@ -304,102 +307,9 @@ impl Player {
     }
 }
 
-/// Words of a command line; single quotes keep blanks together.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let (mut quoted, mut any) = (false, false);
-    for c in line.chars() {
-        match c {
-            '\'' => {
-                quoted = !quoted;
-                any = true;
-            }
-            ' ' if !quoted => {
-                if any {
-                    words.push(std::mem::take(&mut word));
-                }
-                any = false;
-            }
-            other => {
-                word.push(other);
-                any = true;
-            }
-        }
-    }
-    if any {
-        words.push(word);
-    }
-    words
-}
-
-/// Runs of blanks and dashes become one; a line about the build says nothing about behaviour.
-fn squeeze(line: &str) -> String {
-    if line.starts_with("Version ") || line.starts_with("Commit Date ") {
-        return line.split_whitespace().next().unwrap_or_default().to_owned() + " <build>";
-    }
-    let mut out = String::new();
-    for c in line.trim_end().chars() {
-        if !(matches!(c, ' ' | '-') && out.ends_with(c)) {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// psql's own text names the port and the user; the server's message is what counts.
-fn first_error_line(text: &str) -> String {
-    let at = text.find("FATAL:").or_else(|| text.find("ERROR:"));
-    let text = at.map_or(text, |at| &text[at..]);
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// The token of a generate-root: base64, XORed with the one-time password.
-fn unmask(encoded: &str, otp: &str) -> Result<String> {
-    let bytes = base64(encoded).ok_or_else(|| anyhow!("`{encoded}` is not base64"))?;
-    let plain = bytes.iter().zip(otp.bytes()).map(|(a, b)| a ^ b).collect();
-    Ok(String::from_utf8(plain)?)
-}
-
-/// Base64 with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let (mut bits, mut count) = (0_u32, 0);
-    for c in text.trim_end_matches('=').bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from((bits >> count) & 0xff).ok()?);
-        }
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_keep_quoted_blanks_together() {
-        assert_eq!(words("kv put -mount=x a 'b=c d' ''"), ["kv", "put", "-mount=x", "a", "b=c d", ""]);
-    }
-
-    #[test]
-    fn a_generated_root_token_is_unmasked() {
-        assert_eq!(base64("aGVsbG8"), Some(b"hello".to_vec()));
-        assert_eq!(base64("aGVsbG8="), Some(b"hello".to_vec()));
-        assert_eq!(base64("a b"), None);
-        assert_eq!(unmask("AAAA", "abc").unwrap(), "abc");
-    }
 
     #[test]
     fn captures_walk_objects_and_arrays() {
@@ -409,11 +319,5 @@ mod tests {
         assert_eq!(player.find(&body, "data.n").unwrap(), "3");
         assert!(player.find(&body, "data.keys.7").is_err());
         assert!(player.find(&body, "nothing.here").is_err());
-    }
-
-    #[test]
-    fn tables_do_not_depend_on_their_width() {
-        assert_eq!(squeeze("a      b"), squeeze("a  b   "));
-        assert_eq!(squeeze("----   ---"), squeeze("--- -"));
     }
 }

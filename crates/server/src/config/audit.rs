@@ -135,7 +135,11 @@ pub(super) fn read(top: &mut Fields<'_>, beside: Option<PathBuf>) -> Audit {
         let Some(device) = device(top.report, &block, allow_prefix) else { continue };
         if devices.iter().any(|d| d.path == device.path) {
             let span = block.labels.last().map_or(block.key.span, |l| l.span);
-            top.report.problem(span, format!("two audit devices are called {:?}", device.path), "give each a name of its own");
+            top.report.problem(
+                span,
+                format!("two audit devices are called {:?}", device.path),
+                "give each a name of its own",
+            );
         } else {
             devices.push(device);
         }
@@ -163,7 +167,11 @@ fn device(report: &Report<'_>, block: &Block<'_>, allow_prefix: bool) -> Option<
         "socket" => options.socket(),
         "syslog" => options.syslog(),
         _ => {
-            report.problem(span, format!("{kind:?} is no kind of audit device"), "write \"file\", \"socket\" or \"syslog\"");
+            report.problem(
+                span,
+                format!("{kind:?} is no kind of audit device"),
+                "write \"file\", \"socket\" or \"syslog\"",
+            );
             return None;
         }
     };
@@ -219,7 +227,11 @@ impl Options<'_> {
             },
         };
         let Some((path, _)) = path else {
-            self.report.lacking(self.block, "this audit device has no file", "write options { file_path = \"/var/log/audit.log\" }");
+            self.report.lacking(
+                self.block,
+                "this audit device has no file",
+                "write options { file_path = \"/var/log/audit.log\" }",
+            );
             return None;
         };
         Some(AuditSink::File { path: path.into(), mode })
@@ -245,7 +257,11 @@ impl Options<'_> {
                 .ok()?,
         };
         let Some((address, _)) = self.text("address") else {
-            self.report.lacking(self.block, "this audit device has no address", "write options { address = \"127.0.0.1:9090\" }");
+            self.report.lacking(
+                self.block,
+                "this audit device has no address",
+                "write options { address = \"127.0.0.1:9090\" }",
+            );
             return None;
         };
         Some(AuditSink::Socket { kind, address, timeout })
@@ -260,7 +276,11 @@ impl Options<'_> {
             None => "AUTH".to_owned(),
             Some((text, _)) if FACILITIES.contains(&text.to_ascii_uppercase().as_str()) => text.to_ascii_uppercase(),
             Some((_, span)) => {
-                self.report.problem(span, "\"facility\" cannot be read", format!("choose from {}", FACILITIES.join(", ")));
+                self.report.problem(
+                    span,
+                    "\"facility\" cannot be read",
+                    format!("choose from {}", FACILITIES.join(", ")),
+                );
                 return None;
             }
         };

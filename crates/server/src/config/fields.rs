@@ -286,10 +286,10 @@ impl<'a> Fields<'a> {
     pub fn finish(self) {
         for (item, _) in self.body.items.iter().zip(&self.used).filter(|(_, used)| !**used) {
             let name = &item.key.name;
-            let help = value::nearest(name, self.known.iter().copied())
-                .map_or_else(|| "remove it, or see the manual for the settings of this place".to_owned(), |near| {
-                    format!("did you mean {near:?}?")
-                });
+            let help = value::nearest(name, self.known.iter().copied()).map_or_else(
+                || "remove it, or see the manual for the settings of this place".to_owned(),
+                |near| format!("did you mean {near:?}?"),
+            );
             self.report.problem(item.key.span, format!("{name:?} is no setting of {}", self.place), help);
         }
     }

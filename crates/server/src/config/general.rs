@@ -204,7 +204,10 @@ pub(super) fn times(top: &mut Fields<'_>) -> Times {
         request: time("default_max_request_duration", usual.request),
     };
     if times.default_lease > times.max_lease {
-        top.report.at_large("\"default_lease_ttl\" is longer than \"max_lease_ttl\"", "raise max_lease_ttl or lower default_lease_ttl (both are 768h unless set)");
+        top.report.at_large(
+            "\"default_lease_ttl\" is longer than \"max_lease_ttl\"",
+            "raise max_lease_ttl or lower default_lease_ttl (both are 768h unless set)",
+        );
     }
     times
 }
@@ -214,7 +217,8 @@ pub(super) fn metrics(top: &mut Fields<'_>) -> Metrics {
     let mut metrics = Metrics::default();
     let Some(mut fields) = top.block("telemetry") else { return metrics };
     metrics.prefix = fields.filled("metrics_prefix").unwrap_or(metrics.prefix);
-    let period = fields.read("usage_gauge_period", |t| if t == "none" { Ok(None) } else { value::duration(t).map(Some) });
+    let period =
+        fields.read("usage_gauge_period", |t| if t == "none" { Ok(None) } else { value::duration(t).map(Some) });
     metrics.usage_period = period.unwrap_or(metrics.usage_period);
     let most = fields.read("maximum_gauge_cardinality", |t| t.parse().map_err(|_| "write a whole number".into()));
     metrics.max_cardinality = most.unwrap_or(metrics.max_cardinality);
@@ -239,7 +243,11 @@ pub(super) fn metrics(top: &mut Fields<'_>) -> Metrics {
         push("circonus_api_token"),
         push("stackdriver_project_id"),
         idle("disable_hostname", "names never carry the host's name"),
-        Unbuilt { key: "enable_hostname_label", rule: Rule::RefusedIfSet, why: "Prometheus adds the label instance itself" },
+        Unbuilt {
+            key: "enable_hostname_label",
+            rule: Rule::RefusedIfSet,
+            why: "Prometheus adds the label instance itself",
+        },
         idle("lease_metrics_epsilon", COST),
         idle("num_lease_metrics_buckets", COST),
         idle("add_lease_metrics_namespace_labels", COST),
@@ -252,9 +260,15 @@ pub(super) fn metrics(top: &mut Fields<'_>) -> Metrics {
 pub(super) fn lockouts(top: &mut Fields<'_>) -> BTreeMap<String, Lockout> {
     let mut lockouts = BTreeMap::new();
     for block in top.blocks("user_lockout", 1) {
-        let Some(label) = block.labels.first().filter(|l| ["all", "userpass", "ldap", "approle"].contains(&l.name.as_str())) else {
+        let Some(label) =
+            block.labels.first().filter(|l| ["all", "userpass", "ldap", "approle"].contains(&l.name.as_str()))
+        else {
             let span = block.labels.first().map_or(block.key.span, |l| l.span);
-            top.report.problem(span, "\"user_lockout\" needs an auth method", "write \"all\", \"userpass\", \"ldap\" or \"approle\"");
+            top.report.problem(
+                span,
+                "\"user_lockout\" needs an auth method",
+                "write \"all\", \"userpass\", \"ldap\" or \"approle\"",
+            );
             continue;
         };
         let mut fields = Fields::of(top.report, &block, format!("user_lockout {:?}", label.name));
@@ -285,7 +299,10 @@ pub(super) fn switches(top: &mut Fields<'_>) -> Switches {
         off("plugin_auto_download", PLUGIN),
         off("plugin_auto_register", PLUGIN),
         idle("plugin_download_behavior", PLUGIN),
-        never("initialize", "self-initialisation is not built yet: run dewdrop operator init, then apply your set-up over the API"),
+        never(
+            "initialize",
+            "self-initialisation is not built yet: run dewdrop operator init, then apply your set-up over the API",
+        ),
         never("ha_storage", "one storage serves all: use storage \"etcd\" for a cluster"),
         never("service_registration", "let a Kubernetes Service or a load balancer ask GET /v1/sys/health"),
         never("entropy", "random numbers come from aws-lc and the kernel"),

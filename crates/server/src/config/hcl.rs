@@ -49,7 +49,11 @@ impl Reader<'_> {
         let Some(key) = self.key() else {
             if self.scan.at == before {
                 let span = self.scan.here();
-                self.scan.complain(span, "a key was expected here", "write key = value, or a block: name \"label\" { }");
+                self.scan.complain(
+                    span,
+                    "a key was expected here",
+                    "write key = value, or a block: name \"label\" { }",
+                );
             }
             self.recover(before);
             return None;
@@ -124,7 +128,11 @@ impl Reader<'_> {
         }
         let span = if written.is_empty() { self.scan.here() } else { self.scan.span(start) };
         if written.is_empty() {
-            self.scan.complain(span, "a value was expected here", "write a string, a number, true, false, a list or a block");
+            self.scan.complain(
+                span,
+                "a value was expected here",
+                "write a string, a number, true, false, a list or a block",
+            );
             self.recover(start);
         } else {
             self.scan.complain(span, "this is no value", "put it in double quotes");

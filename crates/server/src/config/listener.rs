@@ -187,8 +187,10 @@ impl Default for Limits {
 
 const PROXY_PROTOCOL: &str = "the PROXY protocol is not built: let the proxy send X-Forwarded-For and set \
                               x_forwarded_for_authorized_addrs";
-const ACME: &str = "certificates are not fetched by ACME: set tls_cert_file and tls_key_file (they are reread when they change)";
-const CLIENT_CERT_HEADER: &str = "certificates that a proxy forwards are not taken: let clients speak TLS to this server";
+const ACME: &str =
+    "certificates are not fetched by ACME: set tls_cert_file and tls_key_file (they are reread when they change)";
+const CLIENT_CERT_HEADER: &str =
+    "certificates that a proxy forwards are not taken: let clients speak TLS to this server";
 
 const UNBUILT: &[Unbuilt] = &[
     Unbuilt { key: "proxy_protocol_behavior", rule: Rule::RefusedIfSet, why: PROXY_PROTOCOL },
@@ -196,7 +198,11 @@ const UNBUILT: &[Unbuilt] = &[
     Unbuilt { key: "proxy_protocol_authorized_clients", rule: Rule::RefusedIfSet, why: PROXY_PROTOCOL },
     Unbuilt { key: "x_forwarded_for_client_cert_header", rule: Rule::RefusedIfSet, why: CLIENT_CERT_HEADER },
     Unbuilt { key: "x_forwarded_for_client_cert_decoders", rule: Rule::RefusedIfSet, why: CLIENT_CERT_HEADER },
-    Unbuilt { key: "x_forwarded_for_client_cert_keep_not_forwarded", rule: Rule::RefusedIfSet, why: CLIENT_CERT_HEADER },
+    Unbuilt {
+        key: "x_forwarded_for_client_cert_keep_not_forwarded",
+        rule: Rule::RefusedIfSet,
+        why: CLIENT_CERT_HEADER,
+    },
     Unbuilt { key: "x_forwarded_for_client_cert_keep_unauthorized", rule: Rule::RefusedIfSet, why: CLIENT_CERT_HEADER },
     Unbuilt { key: "tls_acme_ca_directory", rule: Rule::RefusedIfSet, why: ACME },
     Unbuilt { key: "tls_acme_test_ca_directory", rule: Rule::RefusedIfSet, why: ACME },
@@ -218,16 +224,8 @@ const UNBUILT: &[Unbuilt] = &[
         rule: Rule::Harmless,
         why: "servers do not speak to each other: they share the storage",
     },
-    Unbuilt {
-        key: "purpose",
-        rule: Rule::Harmless,
-        why: "every listener serves the API",
-    },
-    Unbuilt {
-        key: "disable_request_limiter",
-        rule: Rule::Harmless,
-        why: "limits come from quotas",
-    },
+    Unbuilt { key: "purpose", rule: Rule::Harmless, why: "every listener serves the API" },
+    Unbuilt { key: "disable_request_limiter", rule: Rule::Harmless, why: "limits come from quotas" },
 ];
 
 /// Reads one `listener` block.
@@ -237,7 +235,11 @@ pub(super) fn read(report: &Report<'_>, block: &Block<'_>, request: Duration) ->
     let typed = fields.spanned("type");
     let kind = kind.map(|(k, s)| (k.to_owned(), s)).or(typed);
     let Some((kind, span)) = kind else {
-        report.lacking(block.key.span, "this listener has no type", "write listener \"tcp\" { } or listener \"unix\" { }");
+        report.lacking(
+            block.key.span,
+            "this listener has no type",
+            "write listener \"tcp\" { } or listener \"unix\" { }",
+        );
         return None;
     };
     let (bind, tls) = match kind.to_ascii_lowercase().as_str() {
@@ -451,7 +453,9 @@ fn forwarded(fields: &mut Fields<'_>) -> Option<Forwarded> {
     for (text, span) in list {
         match network(&text) {
             Some(net) => trusted.push(net),
-            None => fields.report.problem(span, format!("{text:?} is no network"), "write \"10.0.0.0/8\" or an IP address"),
+            None => {
+                fields.report.problem(span, format!("{text:?} is no network"), "write \"10.0.0.0/8\" or an IP address")
+            }
         }
     }
     (!trusted.is_empty()).then(|| Forwarded {
@@ -495,7 +499,9 @@ fn headers(fields: &mut Fields<'_>) -> ResponseHeaders {
 fn header_set(report: &Report<'_>, node: &Value, span: Span) -> Vec<(HeaderName, HeaderValue)> {
     let bodies: Vec<_> = match node {
         Value::Body(body) => vec![body],
-        Value::List(nodes) => nodes.iter().filter_map(|n| if let Value::Body(b) = &n.value { Some(b) } else { None }).collect(),
+        Value::List(nodes) => {
+            nodes.iter().filter_map(|n| if let Value::Body(b) = &n.value { Some(b) } else { None }).collect()
+        }
         _ => {
             report.problem(span, "headers are a block of lists", "write default { \"Name\" = [\"value\"] }");
             return Vec::new();
@@ -504,14 +510,19 @@ fn header_set(report: &Report<'_>, node: &Value, span: Span) -> Vec<(HeaderName,
     let mut set = Vec::new();
     for item in bodies.iter().flat_map(|body| &body.items) {
         let Ok(name) = item.key.name.parse::<HeaderName>() else {
-            report.problem(item.key.span, format!("{:?} is no header name", item.key.name), "use letters, digits and -");
+            report.problem(
+                item.key.span,
+                format!("{:?} is no header name", item.key.name),
+                "use letters, digits and -",
+            );
             continue;
         };
         if name.as_str().starts_with("x-vault-") {
             report.problem(item.key.span, format!("{:?} belongs to the server", item.key.name), "choose another name");
             continue;
         }
-        let nodes = if let Value::List(nodes) = &item.node.value { nodes.as_slice() } else { std::slice::from_ref(&item.node) };
+        let nodes =
+            if let Value::List(nodes) = &item.node.value { nodes.as_slice() } else { std::slice::from_ref(&item.node) };
         for node in nodes {
             match &node.value {
                 Value::Text(text) if HeaderValue::from_str(text).is_ok() => {
@@ -554,6 +565,8 @@ fn access(fields: &mut Fields<'_>) -> Access {
         no_metrics,
         metrics_only,
         no_open_rekey: fields.flag("disable_unauthed_rekey_endpoints").unwrap_or(usual.no_open_rekey),
-        require_request_header: fields.read("require_request_header", |t| value::boolean(t).ok_or_else(|| "write true or false".into())).unwrap_or(false),
+        require_request_header: fields
+            .read("require_request_header", |t| value::boolean(t).ok_or_else(|| "write true or false".into()))
+            .unwrap_or(false),
     }
 }

@@ -128,7 +128,11 @@ pub(super) fn read(report: &Report<'_>, block: &Block<'_>) -> Option<Seal> {
             } else {
                 format!("{other:?} is no kind of seal")
             };
-            report.problem(kind.span, message, "use seal \"static\" with a key file, or key shares (seal \"shamir\", the default)");
+            report.problem(
+                kind.span,
+                message,
+                "use seal \"static\" with a key file, or key shares (seal \"shamir\", the default)",
+            );
             return None;
         }
     };
@@ -173,11 +177,19 @@ fn key(fields: &mut Fields<'_>, id: &'static str, field: &'static str) -> Slot {
         (None, None) => return Slot::Empty,
         (Some(name), Some(text)) => (name, text),
         (None, Some((_, span))) => {
-            fields.report.lacking(span, format!("{id:?} is missing"), "name the key: the id is stored beside what it wraps");
+            fields.report.lacking(
+                span,
+                format!("{id:?} is missing"),
+                "name the key: the id is stored beside what it wraps",
+            );
             return Slot::Wrong;
         }
         (Some(_), None) => {
-            fields.report.lacking(fields.span, format!("{field:?} is missing"), "write \"file:///path\", \"env://NAME\" or the key");
+            fields.report.lacking(
+                fields.span,
+                format!("{field:?} is missing"),
+                "write \"file:///path\", \"env://NAME\" or the key",
+            );
             return Slot::Wrong;
         }
     };
@@ -187,7 +199,11 @@ fn key(fields: &mut Fields<'_>, id: &'static str, field: &'static str) -> Slot {
     } else if let Some(name) = text.strip_prefix("env://") {
         KeySource::Env(name.to_owned())
     } else if let Some(key) = decode(text.as_bytes()) {
-        fields.report.warning(span, format!("{field:?} lies in the configuration itself"), "better: \"file:///path\", mode 0400");
+        fields.report.warning(
+            span,
+            format!("{field:?} lies in the configuration itself"),
+            "better: \"file:///path\", mode 0400",
+        );
         KeySource::Here(key)
     } else {
         let help = "write \"file:///path\", \"env://NAME\", or 32 bytes in hexadecimal or base64";

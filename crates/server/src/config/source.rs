@@ -25,7 +25,6 @@ pub(super) struct Span {
     pub end: u32,
 }
 
-
 /// One mistake (or warning) in a configuration: where it stands, the line itself, and what to do.
 /// Values of keys that hold secrets are left out of the quoted line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

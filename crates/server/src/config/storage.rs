@@ -45,13 +45,20 @@ pub struct EtcdLogin {
     pub password: Secret<String>,
 }
 
-const ONE_FILE: &str = "use storage \"redb\" { path = \"/var/lib/dewdrop\" } for one machine, or storage \"etcd\" for several";
+const ONE_FILE: &str =
+    "use storage \"redb\" { path = \"/var/lib/dewdrop\" } for one machine, or storage \"etcd\" for several";
 
 /// Storages of other servers, and what to use instead.
 const OTHERS: [(&str, &str); 13] = [
     ("file", ONE_FILE),
-    ("raft", "use storage \"redb\" { path = ... } for one machine, or storage \"etcd\" { address = ... } for a cluster: there is no Raft of our own"),
-    ("postgresql", "use storage \"redb\" for one machine, or storage \"etcd\" for a cluster; PostgreSQL can still be a target of dynamic credentials"),
+    (
+        "raft",
+        "use storage \"redb\" { path = ... } for one machine, or storage \"etcd\" { address = ... } for a cluster: there is no Raft of our own",
+    ),
+    (
+        "postgresql",
+        "use storage \"redb\" for one machine, or storage \"etcd\" for a cluster; PostgreSQL can still be a target of dynamic credentials",
+    ),
     ("mysql", ONE_FILE),
     ("consul", "use storage \"etcd\" { address = ... } for a cluster"),
     ("zookeeper", "use storage \"etcd\" { address = ... } for a cluster"),
@@ -106,8 +113,14 @@ fn etcd(fields: &mut Fields<'_>) -> Option<Etcd> {
     let mut endpoints = Vec::new();
     for (address, span) in fields.list("address").unwrap_or_default() {
         match address.parse::<http::Uri>() {
-            Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() => endpoints.push(address),
-            _ => fields.report.problem(span, "this is no address of etcd", "write \"https://etcd-0:2379\"; several with commas"),
+            Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() => {
+                endpoints.push(address)
+            }
+            _ => fields.report.problem(
+                span,
+                "this is no address of etcd",
+                "write \"https://etcd-0:2379\"; several with commas",
+            ),
         }
     }
     let user = fields.filled("username");

@@ -38,7 +38,10 @@ fn reports_are_as_recorded() {
         }
         let recorded = std::fs::read_to_string(&golden).unwrap_or_default();
         assert_eq!(report, recorded, "the report of {name} changed; UPDATE_GOLDEN=1 records it");
-        assert!(!report.contains("hunter") && !report.contains("c2Vjcm") && !report.contains("5ecre7"), "a secret in {report}");
+        assert!(
+            !report.contains("hunter") && !report.contains("c2Vjcm") && !report.contains("5ecre7"),
+            "a secret in {report}"
+        );
         seen += 1;
     }
     assert!(seen >= 8, "only {seen} golden files were found");
@@ -192,7 +195,9 @@ fn static_keys_come_from_files_variables_and_text() {
     assert!(matches!(KeySource::Env("L".into()).load(&env), Err(KeyError::Env(_))));
     std::fs::write(dir.path().join("short"), [1; 31]).unwrap();
     assert!(matches!(KeySource::File(dir.path().join("short")).load(&env), Err(KeyError::Form(_))));
-    let text = format!("listener \"tcp\" {{ tls_disable = true }}\nstorage \"inmem\" {{}}\nseal \"static\" {{ current_key_id = \"a\" current_key = \"{hexed}\" }}");
+    let text = format!(
+        "listener \"tcp\" {{ tls_disable = true }}\nstorage \"inmem\" {{}}\nseal \"static\" {{ current_key_id = \"a\" current_key = \"{hexed}\" }}"
+    );
     let config = good(&text);
     assert_eq!(config.warnings.len(), 1);
     assert!(!format!("{config:?}").contains("0101") && !shown(&config.warnings).contains("0101"));
@@ -200,7 +205,9 @@ fn static_keys_come_from_files_variables_and_text() {
 
 #[test]
 fn times_and_sizes_are_read() {
-    for (text, seconds) in [("30", 30.0), ("1h30m", 5400.0), ("1.5s", 1.5), ("300ms", 0.3), ("2d", 172_800.0), ("0", 0.0)] {
+    for (text, seconds) in
+        [("30", 30.0), ("1h30m", 5400.0), ("1.5s", 1.5), ("300ms", 0.3), ("2d", 172_800.0), ("0", 0.0)]
+    {
         assert!((value::duration(text).unwrap().as_secs_f64() - seconds).abs() < 1e-9, "{text}");
     }
     for text in ["", "x", "1y", "-1s", "1h30", "99999999999999999999", "1e9d", "1.2.3s", "10000000h", "s"] {

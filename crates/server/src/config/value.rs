@@ -14,7 +14,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err(if duration(rest).is_ok() { "a span of time cannot be negative".into() } else { HELP.into() });
     }
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return text.parse().ok().map(Duration::from_secs).and_then(bounded).ok_or_else(|| "more than 100 years".into());
+        return text
+            .parse()
+            .ok()
+            .map(Duration::from_secs)
+            .and_then(bounded)
+            .ok_or_else(|| "more than 100 years".into());
     }
     let (mut rest, mut total) = (text, Duration::ZERO);
     while !rest.is_empty() {

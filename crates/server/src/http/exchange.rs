@@ -129,9 +129,9 @@ impl Exchange {
         let mut whole = BytesMut::new();
         let mut first = Bytes::new();
         loop {
-            let frame = timeout_at(deadline, body.frame()).await.map_err(|_| {
-                refusal(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in due time")
-            })?;
+            let frame = timeout_at(deadline, body.frame())
+                .await
+                .map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in due time"))?;
             let data = match frame {
                 None => break,
                 Some(Err(_)) => return Err(refusal(StatusCode::BAD_REQUEST, "the request body is not complete")),

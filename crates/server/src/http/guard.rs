@@ -102,8 +102,7 @@ struct Timer(Option<(Pin<Box<Sleep>>, Instant)>);
 impl Timer {
     /// Ready when the deadline has passed.
     fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let (sleep, rings) =
-            self.0.get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(deadline)), deadline));
+        let (sleep, rings) = self.0.get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(deadline)), deadline));
         if *rings > deadline {
             sleep.as_mut().reset(deadline);
             *rings = deadline;

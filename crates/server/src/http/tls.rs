@@ -119,14 +119,21 @@ fn stamps(files: &TlsFiles) -> Vec<Stamp> {
         let meta = std::fs::metadata(path).ok()?;
         Some((meta.modified().ok()?, meta.len()))
     };
-    [Some(&files.certificate), Some(&files.key), files.client_authorities.as_ref()].into_iter().flatten().map(stamp).collect()
+    [Some(&files.certificate), Some(&files.key), files.client_authorities.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(stamp)
+        .collect()
 }
 
 fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let setup = |cause| TlsError::Setup { path: files.certificate.clone(), cause };
     let chain = certificates("the certificate", &files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|cause| TlsError::File { what: "the private key", path: files.key.clone(), cause })?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| TlsError::File {
+        what: "the private key",
+        path: files.key.clone(),
+        cause,
+    })?;
     let provider = Arc::new(provider(files));
     let mut versions: Vec<&'static rustls::SupportedProtocolVersion> = Vec::new();
     if files.tls13 {
@@ -135,7 +142,8 @@ fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     if files.tls12 {
         versions.push(&rustls::version::TLS12);
     }
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions).map_err(setup)?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions).map_err(setup)?;
     let builder = match files.clients {
         ClientCertificates::Off => builder.with_no_client_auth(),
         ClientCertificates::Asked => builder.with_client_cert_verifier(Arc::new(AnyCertificate::new(&provider))),

@@ -103,7 +103,10 @@ pub fn redirect(path: &str, query: Option<&str>) -> Response {
 
 /// A JSON body with the headers that every answer has.
 #[must_use]
-pub fn json(status: u16, body: Vec<u8>) -> Response {
+pub fn json(status: u16, mut body: Vec<u8>) -> Response {
+    if !body.is_empty() {
+        body.push(b'\n');
+    }
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = Response::json(status, body);
     let headers = &mut response.headers;

@@ -63,9 +63,8 @@ async fn an_idle_http2_connection_is_closed() {
     let server = start(settings);
     let io = hyper_util::rt::TokioIo::new(server.connect().await);
     let executor = hyper_util::rt::TokioExecutor::new();
-    let (client, connection) = hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(executor, io)
-        .await
-        .unwrap();
+    let (client, connection) =
+        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(executor, io).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), connection).await.expect("the connection ends").ok();
     drop(client);
 }
@@ -77,18 +76,26 @@ async fn bodies_over_the_limit_are_413() {
     let server = start(settings);
     let large = "x".repeat(150_000);
     let announced = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 150000\r\n\r\n{large}");
-    let chunked = format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    let chunked = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+        large.len()
+    );
     let waiting = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 150000\r\n\r\n".to_owned();
     for request in [announced, chunked, waiting] {
         let answer = server.say(request).await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
         assert!(answer.ends_with("{\"errors\":[\"http: request body too large\"]}\n"), "{answer}");
     }
-    let fits = format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n{}", &large[..100_000]);
+    let fits = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n{}",
+        &large[..100_000]
+    );
     assert!(server.say(fits).await.starts_with("HTTP/1.1 200 "));
     assert_eq!(server.toy.last.lock().clone().unwrap().body.len(), 100_000);
     let chunks: String = (0..50).map(|_| format!("{:x}\r\n{}\r\n", 2000, &large[..2000])).collect();
-    let fits = format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+    let fits = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+    );
     assert!(server.say(fits).await.starts_with("HTTP/1.1 200 "));
     assert_eq!(server.toy.last.lock().clone().unwrap().body, large[..100_000].as_bytes());
 }
@@ -96,7 +103,9 @@ async fn bodies_over_the_limit_are_413() {
 #[tokio::test]
 async fn long_headers_pass_and_longer_ones_are_431() {
     let server = start(listener());
-    let ask = |length: usize| format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Vault-Token: {}\r\n\r\n", "a".repeat(length));
+    let ask = |length: usize| {
+        format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Vault-Token: {}\r\n\r\n", "a".repeat(length))
+    };
     for length in [10_000, 60_000] {
         assert!(server.say(ask(length)).await.starts_with("HTTP/1.1 200 "), "{length}");
     }

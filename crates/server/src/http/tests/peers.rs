@@ -9,7 +9,12 @@ use crate::config::{Forwarded, ResponseHeaders};
 use crate::http::forwarded::client;
 
 fn rules() -> Forwarded {
-    Forwarded { trusted: vec!["10.0.0.0/8".parse().unwrap()], hop_skips: 0, reject_stranger: false, reject_missing: false }
+    Forwarded {
+        trusted: vec!["10.0.0.0/8".parse().unwrap()],
+        hop_skips: 0,
+        reject_stranger: false,
+        reject_missing: false,
+    }
 }
 
 fn ask(rules: &Forwarded, remote: &str, header: &[&str]) -> Result<String, String> {

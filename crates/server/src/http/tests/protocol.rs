@@ -80,7 +80,10 @@ async fn speaks_http2_without_an_upgrade() {
 async fn a_body_can_come_in_pieces() {
     let server = start(listener());
     let answer = server.say("GET /pieces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(answer.contains("transfer-encoding: chunked") && answer.ends_with("1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"), "{answer}");
+    assert!(
+        answer.contains("transfer-encoding: chunked") && answer.ends_with("1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

@@ -124,7 +124,10 @@ pub async fn one_answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     loop {
         let text = String::from_utf8_lossy(&answer).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().expect("a length"));
+            let length = head
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: "))
+                .map_or(0, |n| n.parse().expect("a length"));
             if body.len() >= length {
                 return text;
             }

@@ -73,7 +73,10 @@ fn paths_are_as_recorded() {
 fn queries_are_read_as_forms() {
     let query = Query::parse("list=true&version=3&after=a%2Fb+c&k=1&k=2&help&e=").unwrap();
     assert_eq!(query.flag("list"), Ok(true));
-    assert_eq!((query.get("version"), query.get("after"), query.get("help"), query.get("no")), (Some("3"), Some("a/b c"), Some(""), None));
+    assert_eq!(
+        (query.get("version"), query.get("after"), query.get("help"), query.get("no")),
+        (Some("3"), Some("a/b c"), Some(""), None)
+    );
     assert_eq!(query.all("k").collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!((query.flag("help"), query.flag("no"), query.flag("k")), (Ok(false), Ok(false), Ok(true)));
     assert_eq!(query.flag("version"), Err(BadQuery::Flag("version".into())));

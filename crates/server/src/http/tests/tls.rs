@@ -68,11 +68,18 @@ impl Pki {
         listener
     }
 
-    fn client(&self, with: Option<(CertificateDer<'static>, KeyPair)>, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
+    fn client(
+        &self,
+        with: Option<(CertificateDer<'static>, KeyPair)>,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap().with_root_certificates(roots);
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots);
         match with {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
@@ -101,7 +108,10 @@ async fn shakes_hands_with_a_post_quantum_group_and_tells_the_version() {
     let peer = server.toy.last.lock().clone().unwrap().peer;
     assert_eq!((peer.connection.tls, peer.connection.certificates.len()), (Some("TLSv1_3"), 0));
     let mut stream = connect(&server, pki.client(None, &rustls::version::TLS12)).await.unwrap();
-    assert_eq!(format!("{:?}", stream.get_ref().1.negotiated_cipher_suite().unwrap().suite()), "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
+    assert_eq!(
+        format!("{:?}", stream.get_ref().1.negotiated_cipher_suite().unwrap().suite()),
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    );
     assert!(exchange(&mut stream, ASK).await.starts_with("HTTP/1.1 200 "));
 }
 
@@ -114,9 +124,11 @@ async fn http2_is_chosen_by_alpn() {
     let stream = connect(&server, config).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut client, connection) = hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
-    let request = http::Request::builder().uri("https://localhost/").body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+    let request =
+        http::Request::builder().uri("https://localhost/").body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), 200);
 }
 
@@ -126,7 +138,8 @@ async fn a_client_certificate_reaches_the_handler_whoever_signed_it() {
     let server = start(pki.listener(ClientCertificates::Asked));
     for issuer in [&pki, &stranger] {
         let (certificate, key) = issuer.issue("me");
-        let mut stream = connect(&server, pki.client(Some((certificate.clone(), key)), &rustls::version::TLS13)).await.unwrap();
+        let mut stream =
+            connect(&server, pki.client(Some((certificate.clone(), key)), &rustls::version::TLS13)).await.unwrap();
         assert!(exchange(&mut stream, ASK).await.starts_with("HTTP/1.1 200 "));
         let peer = server.toy.last.lock().clone().unwrap().peer;
         assert_eq!(peer.connection.certificates, [certificate.as_ref()]);

@@ -113,6 +113,21 @@ pub trait House: Send + Sync {
     /// Whether a policy of that name would be refused for tokens (`root` by a non-root, ...). For auth methods that
     /// want to warn early.
     async fn policy_exists(&self, namespace: &str, name: &str) -> Result<bool, Fault>;
+
+    /// The mount of an accessor in a namespace (by id), as it is now; `None` when there is none. For aliases.
+    async fn mount_by_accessor(&self, namespace: &str, accessor: &str) -> Result<Option<MountName>, Fault> {
+        let _ = (namespace, accessor);
+        Ok(None)
+    }
+}
+
+/// Where a mount is, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountName {
+    /// Path within its namespace, with `auth/` in front for auth methods.
+    pub path: String,
+    /// Its type, such as `userpass`.
+    pub kind: String,
 }
 
 /// A lease as reconciliation sees it.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use dewdrop_server::config::DevOptions;
+use dewdrop_server::config::{DevOptions, LogLevel};
 use dewdrop_server::run::{Dev, Start, run as serve};
 
 /// What the flags say.
@@ -17,7 +17,7 @@ struct Flags {
     data_dir: Option<PathBuf>,
     tls: bool,
     cert_dir: Option<PathBuf>,
-    log_level: Option<String>,
+    log_level: Option<LogLevel>,
 }
 
 /// Runs a server until it is told to stop.
@@ -31,9 +31,8 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     let flags = parse(args)?;
     let start = start(&flags)?;
-    dewdrop_server::run::start_logs(flags.log_level.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(serve(start))
+    runtime.block_on(serve(start, flags.log_level))
 }
 
 fn parse(args: &[String]) -> Result<Flags> {
@@ -58,7 +57,7 @@ fn parse(args: &[String]) -> Result<Flags> {
             "dev-tls" => (flags.dev, flags.tls) = (switch(inline.as_ref()), switch(inline.as_ref())),
             "dev-tls-cert-dir" => flags.cert_dir = Some(value()?.into()),
             "dev-no-store-token" => {}
-            "log-level" => flags.log_level = Some(value()?),
+            "log-level" => flags.log_level = Some(value()?.parse().map_err(|why| anyhow::anyhow!("-log-level: {why}"))?),
             other => bail!("-{other} is not known; `dewdrop server -help` shows what is"),
         }
     }

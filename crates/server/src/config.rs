@@ -11,12 +11,14 @@ mod env;
 mod fields;
 mod general;
 mod hcl;
+mod headers;
 mod json;
 mod listener;
 mod scan;
 mod seal;
 mod source;
 mod storage;
+mod tls;
 mod tree;
 mod value;
 
@@ -26,12 +28,12 @@ use std::path::{Path, PathBuf};
 
 pub use audit::{Audit, AuditDevice, AuditLog, AuditSink, SocketKind};
 pub use general::{Addresses, Lockout, LogFormat, LogLevel, Logging, Metrics, Switches, Times};
-pub use listener::{
-    Access, Bind, ClientCertificates, Forwarded, JsonLimits, Limits, Listener, ResponseHeaders, TlsFiles,
-};
+pub use headers::ResponseHeaders;
+pub use listener::{Access, Bind, Forwarded, JsonLimits, Limits, Listener};
 pub use seal::{KeyError, KeySource, Seal, StaticKey, StaticSeal};
 pub use source::Problem;
 pub use storage::{Etcd, EtcdLogin, Storage};
+pub use tls::{ClientCertificates, TlsFiles};
 
 use fields::{Fields, Report};
 use source::Source;

@@ -11,7 +11,6 @@ pub mod run;
 mod seal;
 pub mod server;
 mod sys;
-// pub mod telemetry;
+pub mod telemetry;
 mod tokens;
-mod tmp_identity;
 mod vault;

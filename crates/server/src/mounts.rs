@@ -11,7 +11,7 @@ use dewdrop_core::mount::{Mount, MountClass, Namespace};
 use dewdrop_core::route::Room;
 use dewdrop_core::store::{Batch, SharedStore, decode, scan_all};
 use dewdrop_core::Fault;
-use crate::tmp_identity::Identities;
+use dewdrop_engines::identity::Identities;
 use dewdrop_store::Slice;
 use tokio::sync::Mutex;
 

@@ -1,6 +1,7 @@
 //! The program: from a configuration to a server that serves, and to its end.
 
 mod dev;
+mod dev_tls;
 mod parts;
 
 use std::path::PathBuf;
@@ -8,13 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use dewdrop_core::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, DevOptions};
+use crate::config::{Config, DevOptions, LogLevel};
 use crate::http::{self, Bound, Stats};
 use crate::pipeline::Api;
 use crate::seal::auto_unseal;
 use crate::server::Server;
+use crate::telemetry::{LogHandle, init_logs, install_panic_hook};
+
+pub use dev_tls::dev_certificate;
 
 /// How long requests that are under way have when the server goes down.
 const GRACE: Duration = Duration::from_secs(30);
@@ -35,15 +40,18 @@ pub struct Dev {
     pub root_token: Option<String>,
 }
 
-/// Serves until it is told to stop.
+/// Serves until it is told to stop. `level` wins over the configuration's.
 ///
 /// # Errors
 /// Whatever keeps it from starting, in words for the operator.
-pub async fn run(start: Start) -> Result<()> {
-    let (config, dev) = match start {
+pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
+    let (mut config, dev) = match start {
         Start::Files(paths) => (read(&paths)?, None),
         Start::Dev(dev) => (Config::dev(&dev.options), Some(dev)),
     };
+    config.logging.level = level.unwrap_or(config.logging.level);
+    let logs = init_logs(&config.logging, SystemClock::shared()).context("start the log")?;
+    install_panic_hook();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -58,7 +66,7 @@ pub async fn run(start: Start) -> Result<()> {
     }
     let stats = Arc::new(Stats::default());
     let certificates: Vec<_> = listeners.iter().filter_map(Bound::tls).collect();
-    tokio::spawn(on_hangup(certificates));
+    tokio::spawn(on_hangup(certificates, logs));
     let drained = http::serve(listeners, Arc::new(Api(server.clone())), stats, GRACE, told_to_stop()).await;
     server.seal();
     if !drained.clean {
@@ -100,10 +108,13 @@ async fn keep_unsealing(server: Arc<Server>) {
     }
 }
 
-/// SIGHUP reads the certificates anew.
-async fn on_hangup(certificates: Vec<Arc<http::TlsStore>>) {
+/// SIGHUP reads the certificates anew and opens the log file anew.
+async fn on_hangup(certificates: Vec<Arc<http::TlsStore>>, logs: LogHandle) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
+        if let Err(error) = logs.reopen() {
+            tracing::error!(%error, "the log file was not opened anew; the old one stays");
+        }
         for store in &certificates {
             match store.reload() {
                 Ok(()) => tracing::info!(certificate = %store.certificate().display(), "certificate reloaded"),
@@ -122,22 +133,4 @@ async fn told_to_stop() {
         _ = interrupt.recv() => {}
     }
     tracing::info!("going down: requests that are under way are finished");
-}
-
-/// Starts the log on standard error. Without a level, `info`.
-///
-/// # Errors
-/// The level is not known.
-pub fn start_logs(level: Option<&str>) -> Result<()> {
-    let level = level.unwrap_or("info");
-    let filter = tracing_subscriber::EnvFilter::try_new(level).with_context(|| format!("{level:?} is no log level"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init().map_err(|e| anyhow::anyhow!("{e}"))
-}
-
-/// A certificate for `-dev-tls`: certificate and key files.
-///
-/// # Errors
-/// Always: it is not built yet.
-pub fn dev_certificate(_: Option<&std::path::Path>, _: std::net::SocketAddr) -> Result<(PathBuf, PathBuf)> {
-    bail!("-dev-tls is not built; start with -config and a listener that has tls_cert_file and tls_key_file")
 }

@@ -11,9 +11,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// Name of the superuser.
-pub const SUPERUSER: &str = "pg_root";
+pub const SUPERUSER: &str = "root_of_pg";
 /// Its password.
-pub const PASSWORD: &str = "pg-root-Password-1";
+pub const PASSWORD: &str = "root-of-pg-Secret1";
 
 /// A running cluster; stopped by its pid when dropped.
 pub struct Postgres {

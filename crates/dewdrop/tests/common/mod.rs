@@ -23,9 +23,25 @@ impl Server {
     pub fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let home = tempfile::tempdir().unwrap();
-        let process = spawn(port, home.path());
+        let process = spawn(&dev(port), home.path());
         let server = Self { process, port, home };
         server.await_ready();
+        server
+    }
+
+    /// Starts a server that is not initialised, in memory, on a free port.
+    pub fn uninitialised() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let home = tempfile::tempdir().unwrap();
+        let config = format!(
+            "storage \"inmem\" {{}}\nlistener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_disable = true\n}}\n\
+             api_addr = \"http://127.0.0.1:{port}\"\n"
+        );
+        let file = home.path().join("server.hcl");
+        std::fs::write(&file, config).unwrap();
+        let process = spawn(&["server".into(), format!("-config={}", file.display())], home.path());
+        let server = Self { process, port, home };
+        eventually("the server answers", || server.run(&["operator", "init", "-status"]).status.code() == Some(2));
         server
     }
 
@@ -39,7 +55,7 @@ impl Server {
     pub fn replace(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process = spawn(self.port, self.home.path());
+        self.process = spawn(&dev(self.port), self.home.path());
         self.await_ready();
     }
 
@@ -95,11 +111,15 @@ impl Drop for Server {
     }
 }
 
-fn spawn(port: u16, home: &Path) -> Child {
+fn dev(port: u16) -> Vec<String> {
+    let address = format!("-dev-listen-address=127.0.0.1:{port}");
+    vec!["server".into(), "-dev".into(), "-dev-root-token-id=root".into(), address]
+}
+
+fn spawn(args: &[String], home: &Path) -> Child {
     let program = std::env::var_os("DEWDROP_TEST_SERVER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_dewdrop").into());
     Command::new(program)
-        .args(["server", "-dev", "-dev-root-token-id=root"])
-        .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
+        .args(args)
         .env("HOME", home)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

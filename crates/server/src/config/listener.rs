@@ -1,17 +1,16 @@
 //! `listener "tcp"` and `listener "unix"`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::fields::{Fields, Report, Rule, Unbuilt};
-use super::source::Span;
-use super::tree::{Block, Value};
-use super::value;
+use super::headers::ResponseHeaders;
+use super::tls::TlsFiles;
+use super::tree::Block;
+use super::{headers, tls, value};
 
 /// One address that the server listens on.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,36 +45,6 @@ pub enum Bind {
         /// Numeric group, when it shall change.
         group: Option<u32>,
     },
-}
-
-/// The TLS side of a listener. Files are read when the listener starts and again whenever they change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM: the certificate, then its chain.
-    pub certificate: PathBuf,
-    /// PEM: the private key.
-    pub key: PathBuf,
-    /// Whether clients show certificates.
-    pub clients: ClientCertificates,
-    /// PEM: authorities that clients' certificates are checked against.
-    pub client_authorities: Option<PathBuf>,
-    /// Whether TLS 1.2 is offered.
-    pub tls12: bool,
-    /// Whether TLS 1.3 is offered.
-    pub tls13: bool,
-    /// Cipher suites of TLS 1.2 by their IANA names; empty: all that are safe.
-    pub tls12_suites: Vec<String>,
-}
-
-/// Whether clients show certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientCertificates {
-    /// They are not asked.
-    Off,
-    /// They are asked, may decline, and any certificate is taken: the auth method judges it.
-    Asked,
-    /// They must show one that an authority of `client_authorities` signed.
-    Required,
 }
 
 /// Time and size limits of a listener.
@@ -125,15 +94,6 @@ pub struct Forwarded {
     pub reject_stranger: bool,
     /// Whether a request of a believed proxy without the header is refused (else the proxy's own address counts).
     pub reject_missing: bool,
-}
-
-/// Headers that are added to answers, by status.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ResponseHeaders {
-    /// For every status.
-    pub always: Vec<(HeaderName, HeaderValue)>,
-    /// For one status (`404`) or a class (`4` stands for `4xx`).
-    pub by_status: BTreeMap<u16, Vec<(HeaderName, HeaderValue)>>,
 }
 
 /// What may be asked of a listener.
@@ -243,7 +203,7 @@ pub(super) fn read(report: &Report<'_>, block: &Block<'_>, request: Duration) ->
         return None;
     };
     let (bind, tls) = match kind.to_ascii_lowercase().as_str() {
-        "tcp" => (tcp(&mut fields), tls(&mut fields)),
+        "tcp" => (tcp(&mut fields), tls::read(&mut fields)),
         "unix" => (unix(&mut fields), None),
         _ => {
             report.problem(span, format!("{kind:?} is no kind of listener"), "write \"tcp\" or \"unix\"");
@@ -255,7 +215,7 @@ pub(super) fn read(report: &Report<'_>, block: &Block<'_>, request: Duration) ->
         tls,
         limits: limits(&mut fields, request),
         forwarded: forwarded(&mut fields),
-        headers: headers(&mut fields),
+        headers: headers::read(&mut fields),
         access: access(&mut fields),
     };
     fields.unbuilt(UNBUILT);
@@ -293,103 +253,6 @@ fn unix(fields: &mut Fields<'_>) -> Option<Bind> {
         return None;
     };
     Some(Bind::Unix { path: path.into(), mode: mode.unwrap_or(0o600), user, group })
-}
-
-fn tls(fields: &mut Fields<'_>) -> Option<TlsFiles> {
-    let disabled = fields.flag("tls_disable").unwrap_or(false);
-    let certificate = fields.filled("tls_cert_file");
-    let key = fields.filled("tls_key_file");
-    let authorities = fields.filled("tls_client_ca_file").map(PathBuf::from);
-    let clients = clients(fields, authorities.is_some());
-    let low = version(fields, "tls_min_version").unwrap_or(12);
-    let high = version(fields, "tls_max_version").unwrap_or(13);
-    let suites = suites(fields);
-    if disabled {
-        return None;
-    }
-    if low > high {
-        fields.report.problem(fields.span, "\"tls_min_version\" is above \"tls_max_version\"", "leave both out");
-    }
-    let (Some(certificate), Some(key)) = (certificate, key) else {
-        fields.report.lacking(
-            fields.span,
-            "this listener has no certificate",
-            "set tls_cert_file and tls_key_file, or tls_disable = true where the network is trusted",
-        );
-        return None;
-    };
-    Some(TlsFiles {
-        certificate: certificate.into(),
-        key: key.into(),
-        clients,
-        client_authorities: authorities,
-        tls12: low <= 12,
-        tls13: high >= 13,
-        tls12_suites: suites,
-    })
-}
-
-fn clients(fields: &mut Fields<'_>, authorities: bool) -> ClientCertificates {
-    let required = fields.flag("tls_require_and_verify_client_cert").unwrap_or(false);
-    let off = fields.flag("tls_disable_client_certs").unwrap_or(false);
-    if required && off {
-        fields.report.problem(
-            fields.span,
-            "\"tls_disable_client_certs\" and \"tls_require_and_verify_client_cert\" exclude each other",
-            "keep one of them",
-        );
-    }
-    if required && !authorities {
-        fields.report.lacking(
-            fields.span,
-            "\"tls_require_and_verify_client_cert\" has nothing to check against",
-            "set tls_client_ca_file: the system's authorities are not used for clients",
-        );
-    }
-    match (required, off) {
-        (true, _) => ClientCertificates::Required,
-        (_, true) => ClientCertificates::Off,
-        _ => ClientCertificates::Asked,
-    }
-}
-
-fn version(fields: &mut Fields<'_>, key: &'static str) -> Option<u8> {
-    fields.read(key, |text| match text {
-        "" | "tls12" => Ok(12),
-        "tls13" => Ok(13),
-        "tls10" | "tls11" => Err("TLS 1.0 and 1.1 are broken and not built: write \"tls12\" or \"tls13\"".into()),
-        _ => Err("write \"tls12\" or \"tls13\"".into()),
-    })
-}
-
-/// TLS 1.2 suites that are built, by their IANA names.
-const TLS12_SUITES: [&str; 6] = [
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-];
-
-fn suites(fields: &mut Fields<'_>) -> Vec<String> {
-    let mut suites = Vec::new();
-    for (name, span) in fields.list("tls_cipher_suites").unwrap_or_default() {
-        // Go knows the ChaCha20 suites by a shorter name too.
-        let full = if name.ends_with("_POLY1305") { format!("{name}_SHA256") } else { name.clone() };
-        if TLS12_SUITES.contains(&full.as_str()) {
-            suites.push(full);
-        } else if name.starts_with("TLS_AES_") || name.starts_with("TLS_CHACHA20_") {
-            fields.report.warning(span, format!("{name:?} belongs to TLS 1.3"), "the list is for TLS 1.2 alone");
-        } else {
-            fields.report.problem(
-                span,
-                format!("{name:?} is not built or not safe"),
-                format!("choose from {}", TLS12_SUITES.join(", ")),
-            );
-        }
-    }
-    suites
 }
 
 fn limits(fields: &mut Fields<'_>, request: Duration) -> Limits {
@@ -470,69 +333,6 @@ fn forwarded(fields: &mut Fields<'_>) -> Option<Forwarded> {
 fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
     text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-}
-
-fn headers(fields: &mut Fields<'_>) -> ResponseHeaders {
-    let mut headers = ResponseHeaders::default();
-    let blocks = fields.blocks("custom_response_headers", 0);
-    for item in blocks.iter().flat_map(|block| &block.body.items) {
-        let name = item.key.name.as_str();
-        let status = match (name, name.parse::<u16>(), name.strip_suffix("xx").map(str::parse::<u16>)) {
-            ("default", ..) => None,
-            (_, Ok(status @ 100..=599), _) => Some(status),
-            (_, _, Some(Ok(class @ 1..=5))) => Some(class),
-            _ => {
-                let help = "write \"default\", a status (\"404\") or a class (\"4xx\")";
-                fields.report.problem(item.key.span, format!("{name:?} is no status"), help);
-                continue;
-            }
-        };
-        let set = header_set(fields.report, &item.node.value, item.node.span);
-        match status {
-            None => headers.always.extend(set),
-            Some(status) => headers.by_status.entry(status).or_default().extend(set),
-        }
-    }
-    headers
-}
-
-fn header_set(report: &Report<'_>, node: &Value, span: Span) -> Vec<(HeaderName, HeaderValue)> {
-    let bodies: Vec<_> = match node {
-        Value::Body(body) => vec![body],
-        Value::List(nodes) => {
-            nodes.iter().filter_map(|n| if let Value::Body(b) = &n.value { Some(b) } else { None }).collect()
-        }
-        _ => {
-            report.problem(span, "headers are a block of lists", "write default { \"Name\" = [\"value\"] }");
-            return Vec::new();
-        }
-    };
-    let mut set = Vec::new();
-    for item in bodies.iter().flat_map(|body| &body.items) {
-        let Ok(name) = item.key.name.parse::<HeaderName>() else {
-            report.problem(
-                item.key.span,
-                format!("{:?} is no header name", item.key.name),
-                "use letters, digits and -",
-            );
-            continue;
-        };
-        if name.as_str().starts_with("x-vault-") {
-            report.problem(item.key.span, format!("{:?} belongs to the server", item.key.name), "choose another name");
-            continue;
-        }
-        let nodes =
-            if let Value::List(nodes) = &item.node.value { nodes.as_slice() } else { std::slice::from_ref(&item.node) };
-        for node in nodes {
-            match &node.value {
-                Value::Text(text) if HeaderValue::from_str(text).is_ok() => {
-                    set.extend(HeaderValue::from_str(text).ok().map(|value| (name.clone(), value)));
-                }
-                _ => report.problem(node.span, "this is no header value", "write a string without line breaks"),
-            }
-        }
-    }
-    set
 }
 
 fn access(fields: &mut Fields<'_>) -> Access {

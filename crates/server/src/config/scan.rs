@@ -104,8 +104,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         self.at += 1;
         let mut out = String::new();
-        loop {
-            let Some(c) = self.rest().chars().next() else { break };
+        while let Some(c) = self.rest().chars().next() {
             match c {
                 '"' => {
                     self.at += 1;

@@ -6,7 +6,7 @@ use dewdrop_core::Fault;
 use dewdrop_core::engine::Place;
 use dewdrop_core::mount::{Mount, MountClass};
 use dewdrop_core::route::Room;
-use crate::tmp_identity::Identities;
+use dewdrop_engines::identity::Identities;
 
 use crate::sys::Sys;
 use crate::tokens::TokenAuth;
@@ -41,7 +41,7 @@ pub fn open(mount: &Mount, place: Place, vault: Weak<Vault>) -> Result<Opened, F
     let room = match (mount.class, mount.kind.as_str()) {
         (MountClass::Secret, "kv" | "generic") => open_kv(place)?,
         (MountClass::Secret, "cubbyhole") => Room::new(dewdrop_engines::cubbyhole::Cubbyhole::open(place)),
-        //DB (MountClass::Secret, "database") => dewdrop_engines::database::open(place),
+        (MountClass::Secret, "database") => dewdrop_engines::database::open(place),
         (MountClass::Secret, "system") => Room::new(Arc::new(Sys::new(vault, mount.namespace.clone()))),
         (MountClass::Auth, "token") => Room::new(Arc::new(TokenAuth::new(vault, place.store))),
         (MountClass::Auth, "approle") => dewdrop_auth::AppRole::open(place),

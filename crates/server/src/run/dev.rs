@@ -26,13 +26,16 @@ pub async fn open(server: &Arc<Server>, dev: &Dev, listeners: &[Bound]) -> Resul
         None => first(server, dev).await?,
     };
     let scheme = if dev.options.tls.is_some() { "https" } else { "http" };
+    let trust = dev.options.tls.as_ref().map_or_else(String::new, |(certificate, _)| {
+        format!("    $ export DEWDROP_CACERT='{}'\n", certificate.with_file_name("dewdrop-ca.pem").display())
+    });
     let address = listeners.first().and_then(Bound::address).unwrap_or(dev.options.address);
     print(&format!(
         "==> Dewdrop server started!\n\n\
          WARNING! dev mode is enabled! In this mode, Dewdrop starts unsealed with a single unseal key{}. \
          The root token is already authenticated to the CLI, so you can immediately begin using Dewdrop.\n\n\
          You may need to set the following environment variables:\n\n    \
-         $ export DEWDROP_ADDR='{scheme}://{address}'\n\n\
+         $ export DEWDROP_ADDR='{scheme}://{address}'\n{trust}\n\
          The unseal key and root token are displayed below in case you want to seal/unseal the server or re-authenticate.\n\n\
          Unseal Key: {}\nRoot Token: {}\n\n\
          Development mode should NOT be used in production installations!\n\n",

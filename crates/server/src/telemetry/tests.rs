@@ -35,7 +35,7 @@ fn lines_for_people_carry_the_request_and_cannot_be_forged() {
     let text = logged(LogFormat::Standard, LogLevel::Info, |_| speak());
     assert_eq!(
         text,
-        "2023-11-14T22:13:20.123Z [INFO]  core.seal: unsealed fake line: request_id=r-1 count=3 who=\"a b\"\n\
+        "2023-11-14T22:13:20.123Z [INFO]  core.seal: unsealed fake line: count=3 request_id=r-1 who=\"a b\"\n\
          2023-11-14T22:13:20.123Z [WARN]  rustls: odd: request_id=r-1\n"
     );
 }

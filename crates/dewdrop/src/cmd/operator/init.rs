@@ -145,7 +145,8 @@ fn print(made: &Made, plain: bool) {
 }
 
 async fn status(ctx: &Ctx) -> Result<u8> {
-    let told: Value = ctx.json(Call::read("sys/init")?.anonymous()).await?;
+    // 2 means "not initialised"; whoever cannot tell says 1.
+    let told: Value = ctx.json(Call::read("sys/init")?.anonymous()).await.map_err(|e| e.coded(1))?;
     let ready = told
         .get("initialized")
         .and_then(Value::as_bool)

@@ -127,7 +127,7 @@ impl ApiError {
             }
             405 => Some("the path exists but does not take this verb; `dewdrop path-help PATH` shows what it takes".into()),
             429 => Some("the server asks for fewer requests; wait and try again".into()),
-            501 => Some("the server is not initialised; run `dewdrop operator init`".into()),
+            501 if says("not initialized") || says("not initialised") => Some("the server is not initialised; run `dewdrop operator init`".into()),
             503 if says("sealed") => Some("the server is sealed; run `dewdrop operator unseal`".into()),
             502..=504 => Some("the server, or what stands in front of it, is not ready; `dewdrop status` shows its state".into()),
             _ => None,

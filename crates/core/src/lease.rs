@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Moment;
+use crate::wire::brief_ttl;
 
 /// Whose end ends the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -88,11 +89,14 @@ pub fn life(ask: &LifeAsk) -> Life {
     let mut ttl = [ask.increment, ask.role_ttl, ask.mount_default].into_iter().find(|t| !t.is_zero()).unwrap_or_default();
     let left = ask.issued.plus(ceiling).since(ask.now);
     if ttl > left {
-        warnings.push(format!(
-            "TTL of {:?} exceeded the effective max_ttl of {:?}; TTL value is capped accordingly",
-            Duration::from_secs(ttl.as_secs()),
-            Duration::from_secs(left.as_secs())
-        ));
+        // Only who asked for more is told; a default that is cut surprises nobody.
+        if ask.increment > left {
+            warnings.push(format!(
+                "TTL of {:?} exceeded the effective max_ttl of {:?}; TTL value is capped accordingly",
+                brief_ttl(ask.increment),
+                brief_ttl(left)
+            ));
+        }
         ttl = left;
     }
     Life { ttl, latest: ask.issued.plus(ceiling), warnings }

@@ -4,5 +4,5 @@
 mod flex;
 mod ttl;
 
-pub use flex::{Flag, Int, Pairs, Strings, Text};
-pub use ttl::{Ttl, format_ttl, parse_ttl};
+pub use flex::{Flag, Int, Pairs, Strings, Text, TextList};
+pub use ttl::{Ttl, brief_ttl, format_ttl, parse_ttl};

@@ -83,10 +83,11 @@ impl Cubbyhole {
 }
 
 fn owner(call: &Call) -> Result<&str, Fault> {
-    let token = call.caller.token.as_deref().filter(|token| token.kind == TokenKind::Service && !token.accessor.is_empty());
-    token.map(|token| token.accessor.as_str()).ok_or_else(|| {
-        Fault::bad_request("cubbyhole operations are only supported by 'service' type tokens")
-    })
+    let token =
+        call.caller.token.as_deref().filter(|token| token.kind == TokenKind::Service && !token.accessor.is_empty());
+    token
+        .map(|token| token.accessor.as_str())
+        .ok_or_else(|| Fault::bad_request("cubbyhole operations are only supported by 'service' type tokens"))
 }
 
 fn key(call: &Call) -> Result<String, Fault> {

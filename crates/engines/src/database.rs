@@ -60,39 +60,53 @@ fn name_of(captures: &Captures) -> &str {
 #[async_trait]
 impl Engine for Database {
     fn routes() -> Routes<Self> {
-        Routes::new("Makes database users for those who ask, each under a lease, and rotates the passwords of those that stay.")
-            .at("config", "The connections.", |r| {
-                r.list("List the connections.", |db: Arc<Self>, _, _: dewdrop_core::route::NoFields| async move {
-                    config::list(&db.0).await
+        Routes::new(
+            "Makes database users for those who ask, each under a lease, and rotates the passwords of those that stay.",
+        )
+        .at("config", "The connections.", |r| {
+            r.list("List the connections.", |db: Arc<Self>, _, _: dewdrop_core::route::NoFields| async move {
+                config::list(&db.0).await
+            })
+        })
+        .at("config/{name}", "A connection to a database server. Replies never hold its password.", |r| {
+            r.exists(|db: Arc<Self>, at| async move { Ok(db.0.connections.find(name_of(&at)).await?.is_some()) })
+                .read("Read a connection.", |db, call, _: dewdrop_core::route::NoFields| async move {
+                    config::read(&db.0, &call).await
                 })
-            })
-            .at("config/{name}", "A connection to a database server. Replies never hold its password.", |r| {
-                r.exists(|db: Arc<Self>, at| async move { Ok(db.0.connections.find(name_of(&at)).await?.is_some()) })
-                    .read("Read a connection.", |db, call, _: dewdrop_core::route::NoFields| async move { config::read(&db.0, &call).await })
-                    .write("Make or change a connection.", |db, call, body| async move { config::write(&db.0, &call, body).await })
-                    .delete("Delete a connection. Leases that need it can still be revoked.", |db, call, _: dewdrop_core::route::NoFields| async move {
-                        config::delete(&db.0, &call).await
-                    })
-            })
-            .at("reset/{name}", "Closes the connections to a target.", |r| {
-                r.write("Close and connect anew.", |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move {
-                    config::reset(&db.0, &call).await
+                .write("Make or change a connection.", |db, call, body| async move {
+                    config::write(&db.0, &call, body).await
                 })
+                .delete(
+                    "Delete a connection. Leases that need it can still be revoked.",
+                    |db, call, _: dewdrop_core::route::NoFields| async move { config::delete(&db.0, &call).await },
+                )
+        })
+        .at("reset/{name}", "Closes the connections to a target.", |r| {
+            r.write("Close and connect anew.", |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move {
+                config::reset(&db.0, &call).await
             })
-            .at("rotate-root/{name}", "The password of the connection's own user.", |r| {
-                r.write("Replace it by one that only this server knows.", |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move {
-                    root::rotate(&db.0, &call).await
-                })
+        })
+        .at("rotate-root/{name}", "The password of the connection's own user.", |r| {
+            r.write(
+                "Replace it by one that only this server knows.",
+                |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move { root::rotate(&db.0, &call).await },
+            )
+        })
+        .at("reconcile/{name}", "Users at the target that this mount made and that no lease knows.", |r| {
+            r.read("Report them.", |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move {
+                reconcile::report(&db.0, &call).await
             })
-            .at("reconcile/{name}", "Users at the target that this mount made and that no lease knows.", |r| {
-                r.read("Report them.", |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move { reconcile::report(&db.0, &call).await })
-                    .write("Drop them.", |db, call, _: dewdrop_core::route::NoFields| async move { reconcile::act(&db.0, &call).await })
+            .write("Drop them.", |db, call, _: dewdrop_core::route::NoFields| async move {
+                reconcile::act(&db.0, &call).await
             })
-            .and(role::routes())
-            .and(static_role::routes())
-            .at("creds/{name}", "Credentials of a role.", |r| {
-                r.read("Make a credential.", |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move { issue::creds(&db.0, &call).await })
+        })
+        .and(role::routes())
+        .and(static_role::routes())
+        .at("creds/{name}", "Credentials of a role.", |r| {
+            r.read("Make a credential.", |db: Arc<Self>, call, _: dewdrop_core::route::NoFields| async move {
+                issue::creds(&db.0, &call).await
             })
+        })
     }
 
     async fn revoke(&self, credential: &Credential) -> Result<(), Fault> {

@@ -17,19 +17,20 @@ mod model;
 mod mounts;
 mod view;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use dewdrop_core::{Clock, Fault};
 use dewdrop_core::engine::{Engine, House, Place};
 use dewdrop_core::route::Routes;
-use dewdrop_core::store::{Batch, Revision, SharedStore, get_json, scan_all};
+use dewdrop_core::store::{Batch, Change, Revision, SharedStore, decode, get_json, scan_all};
+use dewdrop_core::{Clock, Fault};
 use quick_cache::sync::Cache;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
-use crate::shared::cas::Queues;
+use crate::shared::cas::{Queues, commits};
 pub use login::LoginIdentity;
 pub use view::{AliasView, EntityView, GroupView};
 
@@ -52,7 +53,8 @@ pub struct Identities {
 #[async_trait]
 impl Engine for Identities {
     fn routes() -> Routes<Self> {
-        let about = "Knows who callers are: entities with an alias at each auth method, and groups that give policies to them.";
+        let about =
+            "Knows who callers are: entities with an alias at each auth method, and groups that give policies to them.";
         let routes = entity::routes(Routes::new(about)).and(alias::routes());
         routes.and(group::routes()).and(group_alias::routes()).and(lookup::routes())
     }
@@ -103,13 +105,13 @@ impl Identities {
     /// All records below a prefix.
     async fn records<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, Fault> {
         let rows = scan_all(&*self.store, prefix.as_bytes(), PAGE).await?;
-        Ok(rows.iter().map(|row| dewdrop_core::store::decode(&row.key, &row.entry)).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|row| decode(&row.key, &row.entry)).collect::<Result<_, _>>()?)
     }
 
     /// Commits and forgets the views of some entities, in an order that leaves nothing old in the cache. `false`: a
     /// precondition did not hold.
     async fn commit(&self, batch: Batch, entities: &[&str]) -> Result<bool, Fault> {
-        let done = crate::shared::cas::commits(&*self.store, batch).await;
+        let done = commits(&*self.store, last_wins(batch)).await;
         self.generation.fetch_add(1, Ordering::SeqCst);
         for id in entities {
             self.views.remove(*id);
@@ -119,7 +121,7 @@ impl Identities {
 
     /// The same for a change of a group, which any entity may feel.
     async fn commit_group(&self, batch: Batch) -> Result<bool, Fault> {
-        let done = crate::shared::cas::commits(&*self.store, batch).await;
+        let done = commits(&*self.store, last_wins(batch)).await;
         self.forget_all();
         done
     }
@@ -128,6 +130,20 @@ impl Identities {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.views.clear();
     }
+}
+
+/// Keeps only the last of several changes of a key: an etcd transaction may change a key once.
+fn last_wins(mut batch: Batch) -> Batch {
+    let mut seen = HashSet::new();
+    let mut changes = std::mem::take(&mut batch.changes);
+    changes.reverse();
+    changes.retain(|change| match change {
+        Change::Put(key, _) | Change::Delete(key) => seen.insert(key.clone()),
+        Change::DeletePrefix(_) => true,
+    });
+    changes.reverse();
+    batch.changes = changes;
+    batch
 }
 
 #[cfg(test)]

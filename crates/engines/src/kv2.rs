@@ -63,7 +63,9 @@ impl Engine for Kv2 {
             });
         versions::routes(meta::routes(routes))
             .at("config", "Settings of the mount", |route| {
-                let route = route.read("Reads them", Self::read_config).write("Changes those that are given", Self::write_config);
+                let route = route
+                    .read("Reads them", Self::read_config)
+                    .write("Changes those that are given", Self::write_config);
                 route.on(Operation::List, "Not a folder", Self::lost)
             })
             .at("data", "Versions of secrets", Self::root)
@@ -152,7 +154,13 @@ impl Kv2 {
     }
 
     /// Commits `batch` with the record (`None`: without), which must still have the revision.
-    async fn commits(&self, key: &str, record: Option<&KeyRecord>, revision: Revision, batch: Batch) -> Result<bool, Fault> {
+    async fn commits(
+        &self,
+        key: &str,
+        record: Option<&KeyRecord>,
+        revision: Revision,
+        batch: Batch,
+    ) -> Result<bool, Fault> {
         let batch = match record {
             Some(record) => batch.put_json(key, record)?,
             None => batch.delete(key),
@@ -170,13 +178,19 @@ impl Kv2 {
     }
 
     fn lost_verbs(route: Route<Self>) -> Route<Self> {
+        Self::lost_but_lists(route).list("Not a path of this engine", Self::lost).on(
+            Operation::Scan,
+            "Not a path of this engine",
+            Self::lost,
+        )
+    }
+
+    fn lost_but_lists(route: Route<Self>) -> Route<Self> {
         route
             .read("Not a path of this engine", Self::lost)
             .write("Not a path of this engine", Self::lost)
             .on(Operation::Patch, "Not a path of this engine", Self::lost)
             .delete("Not a path of this engine", Self::lost)
-            .list("Not a path of this engine", Self::lost)
-            .on(Operation::Scan, "Not a path of this engine", Self::lost)
     }
 
     async fn rootless(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::vault::Vault;
-pub use keeper::{revoke_now, run};
-pub use mint::{MintAsk, Minted, mint};
+pub use keeper::{revoke_and_wait, run};
+pub use mint::{MintAsk, mint};
 pub use queue::{Queues, Waiting};
 pub use renew::renew;
 

@@ -286,8 +286,7 @@ fn accessor_word(kind: &str, class: MountClass) -> String {
 pub async fn unmount(vault: &Vault, mounted: &Mounted) -> Result<(), Fault> {
     let mount = &mounted.mount;
     for lease in vault.leases.of_mount(&mount.uuid).await? {
-        vault.leases.expire_now(vault, &[(lease.namespace.clone(), lease.id.clone())], None).await?;
-        if let Err(fault) = crate::leases::revoke_now(vault, &lease.namespace, &lease.id).await {
+        if let Err(fault) = crate::leases::revoke_and_wait(vault, &lease.namespace, &lease.id).await {
             let told = format!("lease {} cannot be revoked, so the mount stays: {}", lease.id, fault.told);
             return Err(Fault::bad_request(told).knowing(fault.known));
         }

@@ -38,7 +38,7 @@ impl Handler for Api {
         Box::pin(async move {
             let request_id = request.id.clone();
             if let Err(BadPath::Redirect(path)) = api_path(request.target.path()) {
-                return reply::redirect(&path, request.target.query());
+                return reply::redirect(&path, request.target.query(), request.method == http::Method::GET);
             }
             match walk(&server, request).await {
                 Ok(response) => response,
@@ -165,9 +165,16 @@ impl Walk {
             return deliver::help(mounted, below);
         }
         let spot = found.ok_or_else(|| Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))?;
+        if self.asked.is_head {
+            return Err(Fault::new(Kind::Unsupported, ""));
+        }
+        if !spot.knows_operation && matches!(operation, Operation::List | Operation::Scan) && !spot.is_open_ended {
+            return Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"));
+        }
         if !spot.knows_operation {
             return Err(Fault::new(Kind::Unsupported, "1 error occurred:\n\t* unsupported operation\n\n"));
         }
+        let caller = &self.counted(caller);
         let call = Call {
             permit,
             operation,
@@ -200,9 +207,21 @@ impl Walk {
                 None => return Err(Fault::denied("the token has no uses left")),
                 Some(left) => self.last_use = left == 0,
             }
+            // The engine sees the token as it is after this use.
+            self.token = self.vault.tokens.by_accessor(&live.record.accessor).await?;
         }
         let ask = who::PermitAsk { vault: &self.vault, live: &live, namespace: &self.namespace, asked: &self.asked, full, fields };
         who::permit(&ask, mounted, spot).await
+    }
+
+    /// The caller with the token as it is now.
+    fn counted(&self, caller: &Arc<Caller>) -> Arc<Caller> {
+        match &self.token {
+            Some(live) if live.record.num_uses != 0 => {
+                Arc::new(Caller { token: Some(live.record.clone()), ..Caller::clone(caller) })
+            }
+            _ => caller.clone(),
+        }
     }
 
     fn namespace_open(&self) -> Result<(), Fault> {

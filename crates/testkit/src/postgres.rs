@@ -56,7 +56,15 @@ impl Postgres {
             run(Command::new("chown").arg("-R").arg(unprivileged_user()).arg(dir.path()));
         }
         let mut initdb = as_unprivileged(&bin("initdb"));
-        initdb.args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "-U", SUPERUSER]);
+        initdb.args([
+            "--no-sync",
+            "--no-instructions",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--auth=scram-sha-256",
+            "-U",
+            SUPERUSER,
+        ]);
         initdb.arg("--pwfile").arg(dir.path().join("password")).arg("-D").arg(dir.path().join("data"));
         run(initdb.current_dir(dir.path()));
         let hba = "hostssl certdb all 127.0.0.1/32 cert\nhost all all 127.0.0.1/32 scram-sha-256\n";
@@ -80,7 +88,8 @@ impl Postgres {
         command.args(setting("max_connections", "120".into()));
         command.args(setting("log_statement", "all".into()));
         command.args(setting("ssl", "on".into()));
-        for (name, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key"), ("ssl_ca_file", "ca.crt")] {
+        for (name, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key"), ("ssl_ca_file", "ca.crt")]
+        {
             command.args(setting(name, here.join(file).display().to_string()));
         }
         let log = std::fs::File::options().create(true).append(true).open(here.join("log")).expect("a log");

@@ -30,6 +30,12 @@ impl Pattern {
         self.text
     }
 
+    /// Whether it ends in a part that catches all the rest.
+    #[must_use]
+    pub fn is_open_ended(&self) -> bool {
+        matches!(self.parts.last(), Some(Part::Rest(_)))
+    }
+
     /// What the pattern catches of a path (no leading slash), or `None` when it does not match.
     #[must_use]
     pub fn catch(&self, path: &str) -> Option<BTreeMap<&'static str, String>> {
@@ -51,7 +57,7 @@ impl Pattern {
             }
             left = after;
         }
-        left.filter(|rest| !rest.is_empty()).is_none().then_some(caught)
+        left.is_none().then_some(caught)
     }
 }
 
@@ -74,7 +80,7 @@ mod tests {
         assert_eq!(caught("roles/{name}", "roles/app/x"), None);
         assert_eq!(caught("roles/{name}", "roles"), None);
         assert_eq!(caught("roles/{name}", "roles/"), None);
-        assert_eq!(caught("roles", "roles/"), Some(vec![]));
+        assert_eq!(caught("roles", "roles/"), None);
         assert_eq!(caught("data/{path*}", "data/a/b/c"), Some(vec![("path", "a/b/c".into())]));
         assert_eq!(caught("data/{path*}", "data"), None);
         assert_eq!(caught("", ""), Some(vec![]));

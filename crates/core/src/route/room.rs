@@ -33,6 +33,8 @@ pub struct Spot {
     pub tells_create: bool,
     /// Whether the route knows the verb.
     pub knows_operation: bool,
+    /// Whether its pattern catches all the rest of a path.
+    pub is_open_ended: bool,
 }
 
 impl Room {
@@ -145,6 +147,7 @@ impl<E: Engine> Erased for Mounted<E> {
             public_because: found.public_because,
             needs_sudo: found.needs_sudo,
             tells_create: found.exists.is_some(),
+            is_open_ended: found.pattern.is_open_ended(),
             knows_operation: found.acts.iter().any(|act| act.operation == operation),
         })
     }

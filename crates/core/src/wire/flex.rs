@@ -12,6 +12,11 @@ use serde_json::Value;
 #[serde(transparent)]
 pub struct Strings(pub Vec<String>);
 
+/// Texts: a list, or one text as it is (commas and all).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct TextList(pub Vec<String>);
+
 /// True or false: also `"true"`, `"false"`, `"1"`, `"0"`, 1 and 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
@@ -47,6 +52,17 @@ impl<'de> Deserialize<'de> for Strings {
             other => scalar(&other).map_err(D::Error::custom)?.split(',').map(str::to_owned).collect(),
         };
         Ok(Self(parts.iter().map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for TextList {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let texts = match Value::deserialize(input)? {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(items) => items.iter().map(scalar).collect(),
+            other => scalar(&other).map(|text| vec![text]),
+        };
+        texts.map(Self).map_err(D::Error::custom)
     }
 }
 
@@ -144,6 +160,7 @@ macro_rules! inline_schema {
 
 inline_schema! {
     Strings => { "type": "array", "items": { "type": "string" } },
+    TextList => { "type": "array", "items": { "type": "string" } },
     Flag => { "type": "boolean" },
     Int => { "type": "integer" },
     Pairs => { "type": "object", "additionalProperties": { "type": "string" } },

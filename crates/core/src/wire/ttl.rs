@@ -20,7 +20,6 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// # Errors
 /// A sentence that says what forms there are.
 pub fn parse_ttl(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }
@@ -82,6 +81,15 @@ pub fn format_ttl(duration: Duration) -> String {
     }
 }
 
+/// Writes a duration as warnings do: `768h`, `1m30s`, without parts that are zero.
+#[must_use]
+pub fn brief_ttl(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let parts = [(seconds / 3600, 'h'), (seconds % 3600 / 60, 'm'), (seconds % 60, 's')];
+    let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if text.is_empty() { "0s".into() } else { text }
+}
+
 impl<'de> Deserialize<'de> for Ttl {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         input.deserialize_any(TtlVisitor).map(Self)
@@ -106,6 +114,10 @@ impl Visitor<'_> for TtlVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {
+        // Clients in JavaScript write 3600.0; parts of a second are not meant.
+        if seconds.fract() != 0.0 {
+            return Err(E::custom(format!("{seconds} is not a duration: a number must be whole seconds")));
+        }
         let duration = Duration::try_from_secs_f64(seconds).map_err(|_| E::custom(format!("{seconds} is not a duration")))?;
         check(duration, &seconds.to_string()).map_err(E::custom)
     }
@@ -157,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["-1", "-5m", "1y", "h", "1h-5m", "abc", "1..5h", "99999999999999999999", "9999999h", "1 h", "😀"] {
+        for text in ["-1", "-5m", "1y", "h", "1h-5m", "abc", "1..5h", "99999999999999999999", "9999999h", "1 h", " 1h", "😀"] {
             assert_eq!(seconds(text), None, "{text}");
         }
         assert!(serde_json::from_str::<Ttl>("-3").is_err());
@@ -170,5 +182,7 @@ mod tests {
         assert_eq!(format_ttl(Duration::from_secs(3600)), "1h0m0s");
         assert_eq!(format_ttl(Duration::from_secs(90)), "1m30s");
         assert_eq!(format_ttl(Duration::ZERO), "0s");
+        assert_eq!(brief_ttl(Duration::from_secs(768 * 3600)), "768h");
+        assert_eq!(brief_ttl(Duration::from_secs(90)), "1m30s");
     }
 }

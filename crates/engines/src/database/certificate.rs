@@ -24,12 +24,11 @@ const EARLIER_MILLIS: u64 = 30_000;
 /// # Errors
 /// A sentence that names the field.
 pub(super) fn check(config: &Pairs) -> Result<(), String> {
-    let kind = kind(config)?;
+    kind(config)?;
     issuer(config)?;
     if let Some(template) = config.0.get("common_name_template").filter(|t| !t.is_empty()) {
         Template::parse(template).map_err(|e| format!("common_name_template: {e}"))?;
     }
-    drop(kind);
     Ok(())
 }
 
@@ -53,9 +52,7 @@ pub(super) fn issue(config: &Pairs, username: &str, now: Moment, end: Moment) ->
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, username);
     // The year 9999 is the last that a certificate knows.
-    let time = |moment: Moment| {
-        date_time_ymd(1970, 1, 1) + Duration::from_secs(moment.seconds().min(253_402_300_799))
-    };
+    let time = |moment: Moment| date_time_ymd(1970, 1, 1) + Duration::from_secs(moment.seconds().min(253_402_300_799));
     params.not_before = time(Moment(now.0.saturating_sub(EARLIER_MILLIS)));
     params.not_after = time(end);
     params.is_ca = IsCa::ExplicitNoCa;
@@ -117,5 +114,6 @@ fn kind(config: &Pairs) -> Result<Kind, String> {
 fn issuer(config: &Pairs) -> Result<Issuer<'static, KeyPair>, String> {
     let text = |name: &str| config.0.get(name).map_or("", String::as_str);
     let key = KeyPair::from_pem(text("ca_private_key")).map_err(|_| "invalid ca_private_key: not a key in PEM")?;
-    Issuer::from_ca_cert_pem(text("ca_cert"), key).map_err(|_| "invalid ca_cert: not the certificate of an authority in PEM".into())
+    Issuer::from_ca_cert_pem(text("ca_cert"), key)
+        .map_err(|_| "invalid ca_cert: not the certificate of an authority in PEM".into())
 }

@@ -111,7 +111,9 @@ fn check_plugin(name: Option<&str>, known: bool) -> Result<(), Fault> {
         Some(PLUGIN) => Ok(()),
         None if known => Ok(()),
         None | Some("") => Err(Fault::bad_request("empty plugin name")),
-        Some(other) => Err(creating(&format!("plugin {other:?} is not supported: the one that is built is {PLUGIN:?}"))),
+        Some(other) => {
+            Err(creating(&format!("plugin {other:?} is not supported: the one that is built is {PLUGIN:?}")))
+        }
     }
 }
 

@@ -121,6 +121,11 @@ impl Connection {
         serde_path_to_fault(&self.details)
     }
 
+    /// Whether it reaches the same target in the same way.
+    pub(super) fn reaches_like(&self, other: &Self) -> bool {
+        self.details == other.details && self.password == other.password && self.private_key == other.private_key
+    }
+
     /// Whether a role may use it: names with `*` for any text.
     pub(super) fn allows(&self, role: &str) -> bool {
         self.allowed_roles.iter().any(|pattern| glob(pattern, role))

@@ -113,7 +113,8 @@ fn field(name: &str, text: &str, least: u32, most: u32, words: &[&str], first_wo
     let mut set = 0u64;
     for part in text.split(',') {
         let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-        let step = step.map_or(Ok(1), |step| step.parse::<u32>().ok().filter(|s| (1..=most).contains(s)).ok_or_else(bad))?;
+        let step =
+            step.map_or(Ok(1), |step| step.parse::<u32>().ok().filter(|s| (1..=most).contains(s)).ok_or_else(bad))?;
         let (from, to) = match range.split_once('-') {
             _ if range == "*" || range == "?" => (least, most),
             Some((from, to)) => (number(from)?, number(to)?),
@@ -162,7 +163,23 @@ mod tests {
 
     #[test]
     fn what_never_comes_or_is_no_schedule_is_refused() {
-        for bad in ["", "bad", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *", "5-1 * * * *", "0 0 31 2 *", "0 0 30 feb *", "+1 * * * *", "a-b * * * *", "1,,2 * * * *"] {
+        for bad in [
+            "",
+            "bad",
+            "* * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "0 0 31 2 *",
+            "0 0 30 feb *",
+            "+1 * * * *",
+            "a-b * * * *",
+            "1,,2 * * * *",
+        ] {
             assert!(Schedule::parse(bad).is_err(), "{bad}");
         }
     }

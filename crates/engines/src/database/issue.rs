@@ -7,6 +7,7 @@ use dewdrop_core::call::{Call, Mint, Outcome, Reply};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::{Fault, Moment, Secret};
 use serde_json::{Map, Value, json};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::connection::{Connection, PasswordAuthentication, Reconcile};
 use super::preflight::{self, Preflight};
@@ -27,6 +28,9 @@ pub(super) async fn creds(db: &Arc<Shared>, call: &Call) -> Result<Reply, Fault>
     let connection = db.connection(&role.db_name).await?;
     if !connection.allows(name) {
         return Err(Fault::target(format!("{name:?} is not an allowed role")));
+    }
+    if role.credential_type == CredentialType::RsaPrivateKey {
+        return Err(Fault::bad_request("unsupported credential_type: \"rsa_private_key\""));
     }
     let namespace = &call.mount.namespace.id;
     let role = proved(db, &connection, name, role, namespace).await?;
@@ -73,7 +77,7 @@ async fn proved(
     match preflight::prove(db, connection, name, &role, namespace).await {
         Preflight::Proved => db.roles.put(name, Role { proved: true, ..(*role).clone() }).await,
         Preflight::Refused(why) => Err(refused(name, &connection.name, &why)),
-        Preflight::Later(why) => Err(Fault::target(why)),
+        Preflight::Later(why) => Err(Fault::target(format!("connection {:?}: {why}", connection.name))),
     }
 }
 
@@ -97,7 +101,8 @@ pub(super) struct User {
     expiration: String,
     /// `COMMENT ON ROLE`; empty when users are not marked.
     mark: String,
-    scram: PasswordAuthentication,
+    /// What stands for the password in SQL. A verifier takes half a millisecond, which passes while the lease is written.
+    sent: JoinHandle<Secret<String>>,
 }
 
 impl Maker<'_> {
@@ -119,7 +124,8 @@ impl Maker<'_> {
         let mut password = Secret::new(String::new());
         match self.role.credential_type {
             CredentialType::Password => {
-                let policy = config.get("password_policy").filter(|p| !p.is_empty()).unwrap_or(&self.connection.password_policy);
+                let policy =
+                    config.get("password_policy").filter(|p| !p.is_empty()).unwrap_or(&self.connection.password_policy);
                 password = new_password(self.db, self.namespace, policy).await?;
                 data.insert("password".into(), json!(password.expose()));
             }
@@ -135,7 +141,10 @@ impl Maker<'_> {
             _ => mark(self.db, self.role_name),
         };
         let expiration = expiration(end.plus(GRACE));
-        Ok(User { name, password, data, expiration, mark, scram: details.password_authentication })
+        let takes = self.role.creation().iter().all(|statement| takes_verifier(statement));
+        let plain = Secret::new(password.expose().clone());
+        let sent = spawn_blocking(move || sent_password(details.password_authentication, takes, &plain));
+        Ok(User { name, password, data, expiration, mark, sent })
     }
 }
 
@@ -172,9 +181,9 @@ pub(super) async fn create(
     db: Arc<Shared>,
     connection: Arc<Connection>,
     role: Arc<Role>,
-    user: User,
+    mut user: User,
 ) -> Result<Map<String, Value>, Fault> {
-    let made = make(&db, &connection, &role, &user).await;
+    let made = make(&db, &connection, &role, &mut user).await;
     if !matches!(made, Err(Making::Target(TargetError::Unknown(_)))) {
         db.settle(&user.name);
     }
@@ -185,7 +194,11 @@ pub(super) async fn create(
             if matches!(error, TargetError::Refused { .. }) {
                 roll_back(&db, &connection, &role, &user).await;
             }
-            let doing = if matches!(error, TargetError::Refused { .. }) { "failed to execute query" } else { "the user was not made" };
+            let doing = if matches!(error, TargetError::Refused { .. }) {
+                "failed to execute query"
+            } else {
+                "the user was not made"
+            };
             Err(target_fault(&connection.name, doing, &error))
         }
     }
@@ -200,10 +213,15 @@ pub(super) enum Making {
 }
 
 /// Makes the user by the role's statements, in one transaction.
-pub(super) async fn make(db: &Shared, connection: &Arc<Connection>, role: &Role, user: &User) -> Result<(), Making> {
+pub(super) async fn make(
+    db: &Shared,
+    connection: &Arc<Connection>,
+    role: &Role,
+    user: &mut User,
+) -> Result<(), Making> {
     let statements = role.creation();
-    let takes = statements.iter().all(|statement| takes_verifier(statement));
-    let sent = sent_password(user.scram, takes, &user.password);
+    let sent = (&mut user.sent).await;
+    let sent = sent.map_err(|e| Making::Fault(Fault::internal(format!("make a verifier: {e}"))))?;
     let mut batch = filled(&statements, &user.name, sent.expose(), &user.expiration).map_err(Making::Fault)?;
     if !user.mark.is_empty() {
         batch = Secret::new(format!("{}\n{}", batch.expose(), sql::mark(&user.name, &user.mark)));
@@ -229,11 +247,18 @@ pub(super) fn sent_password(wanted: PasswordAuthentication, takes: bool, passwor
 }
 
 /// Statements with their values, as one batch.
-pub(super) fn filled(statements: &[&str], username: &str, password: &str, expiration: &str) -> Result<Secret<String>, Fault> {
+pub(super) fn filled(
+    statements: &[&str],
+    username: &str,
+    password: &str,
+    expiration: &str,
+) -> Result<Secret<String>, Fault> {
     let mut batch = String::new();
     for statement in statements {
         let values = Values { username, password, expiration };
-        batch.push_str(&fill(statement, values).map_err(|e| Fault::bad_request(format!("{e}; the statement: {statement}")))?);
+        batch.push_str(
+            &fill(statement, values).map_err(|e| Fault::bad_request(format!("{e}; the statement: {statement}")))?,
+        );
         // A line of its own: the statement may end with a comment.
         batch.push_str("\n;\n");
     }

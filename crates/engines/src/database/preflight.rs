@@ -32,11 +32,11 @@ pub(super) async fn prove(
 ) -> Preflight {
     let now = db.now();
     let maker = Maker { db, connection, role_name: name, role, namespace };
-    let user = match maker.user("preflight", now, now.plus(Duration::from_secs(300))).await {
+    let mut user = match maker.user("preflight", now, now.plus(Duration::from_secs(300))).await {
         Ok(user) => user,
         Err(fault) => return Preflight::Later(fault.told.into_owned()),
     };
-    match make(db, connection, role, &user).await {
+    match make(db, connection, role, &mut user).await {
         Ok(()) => {}
         Err(Making::Fault(fault)) => return of_fault(fault),
         Err(Making::Target(error)) => {
@@ -51,7 +51,9 @@ pub(super) async fn prove(
     let Ok(target) = db.target(connection).await else { return Preflight::Later("the connection was changed".into()) };
     let gone = match target.run(&sql::exists(&user.name)).await {
         Err(error) => return of_error("look for the user", error),
-        Ok(rows) if rows.is_empty() => Err(Preflight::Refused("the creation statements make no user of the name {{name}}".into())),
+        Ok(rows) if rows.is_empty() => {
+            Err(Preflight::Refused("the creation statements make no user of the name {{name}}".into()))
+        }
         Ok(_) => match take_away(db, connection, &target, &user.name, &role.revocation_statements).await {
             Ok(_) => Ok(()),
             Err(error) => Err(of_error("the user was made but cannot be taken away", error)),

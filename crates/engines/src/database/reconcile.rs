@@ -95,9 +95,16 @@ async fn by_itself(db: &Shared, connection: &Arc<Connection>, mode: Reconcile) {
     if mode == Reconcile::Drop {
         match drop_all(db, connection, &found.orphans).await {
             Ok((dropped, failed)) => {
-                tracing::warn!(connection = connection.name, dropped = dropped.len(), failed = failed.len(), "orphans dropped");
+                tracing::warn!(
+                    connection = connection.name,
+                    dropped = dropped.len(),
+                    failed = failed.len(),
+                    "orphans dropped"
+                );
             }
-            Err(fault) => tracing::warn!(connection = connection.name, why = %fault.told, "orphans could not be dropped"),
+            Err(fault) => {
+                tracing::warn!(connection = connection.name, why = %fault.told, "orphans could not be dropped")
+            }
         }
     }
 }

@@ -9,12 +9,14 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// `None` at a revision: removed by that commit. A slow reader cannot put back what is older.
+type Known<T> = (Revision, Option<Arc<T>>);
+
 /// Records below a prefix of the mount's store.
 pub(super) struct Records<T> {
     store: SharedStore,
     prefix: &'static str,
-    /// `None` at a revision: removed by that commit. A slow reader cannot put back what is older.
-    known: RwLock<HashMap<String, (Revision, Option<Arc<T>>)>>,
+    known: RwLock<HashMap<String, Known<T>>>,
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync> Records<T> {

@@ -84,10 +84,8 @@ async fn run_own(target: &Target, username: &str, statements: &[&str]) -> Result
     if target.run(&sql::exists(username)).await?.is_empty() {
         return Ok(Gone::Before);
     }
-    let batch = filled(statements, username, "", "").map_err(|fault| TargetError::Refused {
-        code: "42601".into(),
-        message: fault.told.into_owned(),
-    })?;
+    let batch = filled(statements, username, "", "")
+        .map_err(|fault| TargetError::Refused { code: "42601".into(), message: fault.told.into_owned() })?;
     target.run(batch.expose()).await.map(|_| Gone::Now)
 }
 

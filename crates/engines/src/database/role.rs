@@ -87,10 +87,13 @@ pub(super) fn routes() -> Routes<Database> {
             r.exists(|db: Arc<Database>, at| async move { Ok(db.0.roles.find(name_of(&at)).await?.is_some()) })
                 .read("Read a role.", |db, call, _: NoFields| async move { read(&db.0, &call).await })
                 .write("Make or change a role.", |db, call, body| async move { write(&db.0, &call, body).await })
-                .delete("Delete a role. Its credentials live on until their leases end.", |db, call, _: NoFields| async move {
-                    db.0.roles.remove(call.capture("name"), Batch::new()).await?;
-                    Ok(Reply::nothing())
-                })
+                .delete(
+                    "Delete a role. Its credentials live on until their leases end.",
+                    |db, call, _: NoFields| async move {
+                        db.0.roles.remove(call.capture("name"), Batch::new()).await?;
+                        Ok(Reply::nothing())
+                    },
+                )
         })
 }
 
@@ -138,7 +141,8 @@ async fn write(db: &Shared, call: &Call, fields: RoleFields) -> Result<Reply, Fa
         match preflight::prove(db, &connection, name, &role, &call.mount.namespace.id).await {
             Preflight::Proved => role.proved = true,
             Preflight::Later(why) => {
-                warnings.push(format!("the statements are not proved yet and will be before the first credential: {why}"));
+                warnings
+                    .push(format!("the statements are not proved yet and will be before the first credential: {why}"));
             }
             Preflight::Refused(why) => return Err(refused(name, &role.db_name, &why)),
         }
@@ -234,7 +238,9 @@ impl<'de> Deserialize<'de> for Statements {
         match Value::deserialize(input)? {
             Value::Null => Ok(Self::default()),
             Value::String(statement) => Ok(Self(vec![statement])),
-            list => serde_json::from_value(list).map(Self).map_err(|_| serde::de::Error::custom("expected a list of SQL statements")),
+            list => serde_json::from_value(list)
+                .map(Self)
+                .map_err(|_| serde::de::Error::custom("expected a list of SQL statements")),
         }
     }
 }

@@ -98,9 +98,8 @@ async fn after(db: &Shared, name: &str, rotated: &Result<Arc<StaticRole>, Fault>
     match rotated {
         Ok(role) => role.rhythm.due(role.rotated, now).map(|due| (due, 0)).ok(),
         Err(fault) => {
-            match db.static_roles.find(name).await {
-                Ok(None) => return None,
-                Ok(Some(_)) | Err(_) => {}
+            if matches!(db.static_roles.find(name).await, Ok(None)) {
+                return None;
             }
             tracing::warn!(static_role = name, tries = tries + 1, why = %fault.told, "rotation failed and will be tried again");
             retry(tries + 1)
@@ -113,7 +112,8 @@ async fn read_calendar(db: &Shared, now: Moment) -> Result<(), Fault> {
     for name in db.static_roles.names().await? {
         let Some(role) = db.static_roles.find(&name).await? else { continue };
         // One that was cut off is ended at once.
-        let due = if role.pending.is_some() { now } else { role.rhythm.due(role.rotated, now)? };
+        let due = if role.pending.is_some() { Ok(now) } else { role.rhythm.due(role.rotated, now) };
+        let Ok(due) = due else { continue };
         found.push((name, due));
     }
     let mut calendar = db.calendar.lock();

@@ -37,8 +37,8 @@ pub(super) struct Shared {
     pub(super) calendar: Mutex<Calendar>,
     /// When each connection was reconciled last.
     pub(super) reconciled: Mutex<HashMap<String, Moment>>,
-    /// By connection id.
-    targets: Mutex<HashMap<String, Arc<Target>>>,
+    /// By connection id, each with the record that it was opened by.
+    targets: Mutex<HashMap<String, (Arc<Connection>, Arc<Target>)>>,
     /// Users whose making is known to be over, however it ended, since when.
     settled: Mutex<BTreeMap<String, Duration>>,
     /// One rotation at a time for each thing.
@@ -100,8 +100,8 @@ impl Shared {
 
     /// The target of a connection; connects when it is first used. A password that waits for its proof is settled first.
     pub(super) async fn target(&self, connection: &Arc<Connection>) -> Result<Arc<Target>, Fault> {
-        if let Some(target) = self.targets.lock().get(&connection.id) {
-            return Ok(target.clone());
+        if let Some(target) = self.known_target(connection) {
+            return Ok(target);
         }
         let settled;
         let connection = if connection.pending.is_some() {
@@ -115,7 +115,28 @@ impl Shared {
         if connection.pending.is_some() {
             return Ok(target);
         }
-        Ok(self.targets.lock().entry(connection.id.clone()).or_insert(target).clone())
+        let mut targets = self.targets.lock();
+        match targets.get(&connection.id) {
+            // Somebody was faster.
+            Some((by, known)) if by.reaches_like(connection) => Ok(known.clone()),
+            _ => {
+                targets.insert(connection.id.clone(), (connection.clone(), target.clone()));
+                Ok(target)
+            }
+        }
+    }
+
+    /// The target that is open, if the record still says the same.
+    fn known_target(&self, connection: &Arc<Connection>) -> Option<Arc<Target>> {
+        let mut targets = self.targets.lock();
+        let (by, target) = targets.get_mut(&connection.id)?;
+        if !Arc::ptr_eq(by, connection) {
+            if connection.pending.is_some() || !by.reaches_like(connection) {
+                return None;
+            }
+            *by = connection.clone();
+        }
+        Some(target.clone())
     }
 
     /// A target of its own for one password.
@@ -161,7 +182,6 @@ impl Shared {
         self.connections.forget();
         self.roles.forget();
         self.static_roles.forget();
-        self.targets.lock().clear();
         *self.calendar.lock() = Calendar::default();
     }
 
@@ -178,7 +198,7 @@ impl Shared {
         self.settled.lock().retain(|_, since| clock.saturating_sub(*since) < self.limits.total());
         for name in self.connections.names().await? {
             let Some(connection) = self.connections.find(&name).await? else { continue };
-            let target = self.targets.lock().get(&connection.id).cloned();
+            let target = self.targets.lock().get(&connection.id).map(|(_, target)| target.clone());
             if let (Some(target), Ok(details)) = (target, connection.details()) {
                 target.tidy(details.max_connection_lifetime.0, IDLE, details.max_idle());
             }

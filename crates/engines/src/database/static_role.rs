@@ -184,7 +184,8 @@ async fn import(db: &Shared, name: &str, namespace: &str) -> Result<(), Fault> {
     let Err(mut fault) = rotation::rotate(db, name, namespace).await else { return Ok(()) };
     let in_doubt = db.static_roles.find(name).await?.is_some_and(|role| role.pending.is_some());
     if in_doubt {
-        fault.told = format!("{}; the role is kept, and the rotation will be ended when the target answers", fault.told).into();
+        fault.told =
+            format!("{}; the role is kept, and the rotation will be ended when the target answers", fault.told).into();
     } else {
         db.static_roles.remove(name, Batch::new()).await?;
         db.calendar.lock().remove(name);
@@ -252,7 +253,9 @@ fn rhythm(
     let known = known.map(|role| role.rhythm.clone());
     match (period, schedule) {
         (Some(_), Some(_)) => Err(bad("rotation_period and rotation_schedule exclude each other: give one".into())),
-        (Some(period), None) if period.0 < SHORTEST_PERIOD => Err(bad("rotation_period must be 5 seconds or more".into())),
+        (Some(period), None) if period.0 < SHORTEST_PERIOD => {
+            Err(bad("rotation_period must be 5 seconds or more".into()))
+        }
         (Some(period), None) => Ok(Rhythm::Period(period.0)),
         (None, Some(text)) => {
             Schedule::parse(&text).map_err(|told| bad(format!("rotation_schedule: {told}")))?;

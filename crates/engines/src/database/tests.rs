@@ -79,14 +79,16 @@ impl Bench {
     }
 
     async fn role(&self, name: &str, more: Value) -> Result<Vec<String>, Fault> {
-        let mut fields = json!({ "db_name": "pg", "creation_statements": [CREATE], "default_ttl": "1h", "max_ttl": "24h" });
+        let mut fields =
+            json!({ "db_name": "pg", "creation_statements": [CREATE], "default_ttl": "1h", "max_ttl": "24h" });
         fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.h.reply(Operation::Update, &format!("roles/{name}"), fields).await.map(|(_, warnings)| warnings)
     }
 
     /// Asks for a credential as the server does: the lease first. The failure comes with what the lease holds.
     async fn ask(&self, role: &str) -> Result<Made, (Fault, Option<Value>)> {
-        let reply = self.h.answer(Operation::Read, &format!("creds/{role}"), Value::Null).await.map_err(|e| (e, None))?;
+        let reply =
+            self.h.answer(Operation::Read, &format!("creds/{role}"), Value::Null).await.map_err(|e| (e, None))?;
         let Outcome::Mint(mint) = reply.outcome else { panic!("no credential") };
         let internal = mint.internal;
         let lease_id = internal["username"].as_str().unwrap().to_owned();

@@ -57,13 +57,19 @@ pub(super) fn routes() -> Routes<Identities> {
         route.delete("Deletes it", Identities::delete_alias)
     };
     Routes::new("")
-        .at("entity-alias", "Makes or changes aliases", |r| r.write("Makes an alias, or changes it", Identities::write_alias))
+        .at("entity-alias", "Makes or changes aliases", |r| {
+            r.write("Makes an alias, or changes it", Identities::write_alias)
+        })
         .at("entity-alias/id", "Aliases by id", |r| r.list("Lists the ids", Identities::list_aliases))
         .at("entity-alias/id/{id}", "One alias", one)
-        .at("alias", "Older name of entity-alias", |r| r.write("Makes an alias, or changes it", Identities::write_alias))
+        .at("alias", "Older name of entity-alias", |r| {
+            r.write("Makes an alias, or changes it", Identities::write_alias)
+        })
         .at("alias/id", "Older name of entity-alias/id", |r| r.list("Lists the ids", Identities::list_aliases))
         .at("alias/id/{id}", "Older name of entity-alias/id", one)
-        .at("persona", "Older name of entity-alias", |r| r.write("Makes an alias, or changes it", Identities::write_alias))
+        .at("persona", "Older name of entity-alias", |r| {
+            r.write("Makes an alias, or changes it", Identities::write_alias)
+        })
         .at("persona/id", "Older name of entity-alias/id", |r| r.list("Lists the ids", Identities::list_aliases))
         .at("persona/id/{id}", "Older name of entity-alias/id", one)
 }

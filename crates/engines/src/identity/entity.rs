@@ -52,7 +52,9 @@ pub(super) enum Which<'a> {
 
 pub(super) fn routes(routes: Routes<Identities>) -> Routes<Identities> {
     routes
-        .at("entity", "Makes or changes entities", |r| r.write("Makes an entity, or changes the one of that id or name", Identities::write_entity))
+        .at("entity", "Makes or changes entities", |r| {
+            r.write("Makes an entity, or changes the one of that id or name", Identities::write_entity)
+        })
         .at("entity/id", "Entities by id", |r| r.list("Lists the ids", Identities::list_entities))
         .at("entity/id/{id}", "One entity", |route| {
             route
@@ -258,7 +260,9 @@ pub(super) fn check_policies(policies: &Strings) -> Result<(), Fault> {
 /// At most 64 words, names up to 128 bytes and not empty, words up to 512.
 pub(super) fn check_metadata(words: &Words) -> Result<(), Fault> {
     if words.len() > 64 {
-        return Err(Fault::bad_request("invalid entity metadata: metadata cannot contain more than 64 key/value pairs"));
+        return Err(Fault::bad_request(
+            "invalid entity metadata: metadata cannot contain more than 64 key/value pairs",
+        ));
     }
     for (name, word) in words {
         let why = match (name.len(), word.len()) {

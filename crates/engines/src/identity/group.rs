@@ -40,7 +40,9 @@ pub struct GroupAsk {
 
 pub(super) fn routes() -> Routes<Identities> {
     Routes::new("")
-        .at("group", "Makes or changes groups", |r| r.write("Makes a group, or changes the one of that id or name", Identities::write_group))
+        .at("group", "Makes or changes groups", |r| {
+            r.write("Makes a group, or changes the one of that id or name", Identities::write_group)
+        })
         .at("group/id", "Groups by id", |r| r.list("Lists the ids", Identities::list_groups))
         .at("group/id/{id}", "One group", |route| {
             route
@@ -174,7 +176,9 @@ impl Identities {
         };
         let _turn = self.writer.lock().await;
         for _ in 0..TRIES {
-            let Some((group, revision)) = self.get::<Group>(&keys::group(&id)).await? else { return Ok(Reply::nothing()) };
+            let Some((group, revision)) = self.get::<Group>(&keys::group(&id)).await? else {
+                return Ok(Reply::nothing());
+            };
             let batch = self.without_group(&group, revision).await?;
             // Rows of members go last: a row of a group that is gone gives nothing.
             if self.commit_group(batch).await? {

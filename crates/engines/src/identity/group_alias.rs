@@ -43,7 +43,9 @@ struct Wanted {
 
 pub(super) fn routes() -> Routes<Identities> {
     Routes::new("")
-        .at("group-alias", "Makes or changes aliases of groups", |r| r.write("Makes an alias, or changes it", Identities::write_group_alias))
+        .at("group-alias", "Makes or changes aliases of groups", |r| {
+            r.write("Makes an alias, or changes it", Identities::write_group_alias)
+        })
         .at("group-alias/id", "Aliases of groups by id", |r| r.list("Lists the ids", Identities::list_group_aliases))
         .at("group-alias/id/{id}", "One alias of a group", |route| {
             route

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dewdrop_core::store::Batch;
 use dewdrop_core::Fault;
+use dewdrop_core::store::Batch;
 
 use super::model::{Alias, Entity, Group, MountOf};
 use super::view::EntityView;
@@ -113,13 +113,18 @@ impl Identities {
     async fn keep_groups(&self, entity: &str, seen: &Seen<'_>, mut batch: Batch) -> Result<Batch, Fault> {
         let wanted = self.external_groups(seen).await?;
         let held = self.groups_of(entity).await?.direct;
-        let held: BTreeSet<String> = held.into_iter().filter(|group| is_at(group, &seen.mount.accessor)).map(|g| g.id).collect();
+        let held: BTreeSet<String> =
+            held.into_iter().filter(|group| is_at(group, &seen.mount.accessor)).map(|g| g.id).collect();
         if wanted == held {
             return Ok(batch);
         }
         for group in wanted.difference(&held) {
             // The group must still be there and have its alias when the member is added.
-            batch = batch.expect(keys::group(group), self.revision(&keys::group(group)).await?);
+            let revision = self.revision(&keys::group(group)).await?;
+            if revision == 0 {
+                continue;
+            }
+            batch = batch.expect(keys::group(group), revision);
             batch = batch.put(keys::group_of(entity, group), "").put(keys::member_of(group, entity), "");
         }
         for group in held.difference(&wanted) {
@@ -155,6 +160,7 @@ fn is_at(group: &Group, accessor: &str) -> bool {
 }
 
 fn external_groups_of(view: &EntityView, accessor: &str) -> BTreeSet<String> {
-    let at = view.groups.iter().filter(|group| group.direct && group.alias.as_ref().is_some_and(|(at, _)| at == accessor));
+    let at =
+        view.groups.iter().filter(|group| group.direct && group.alias.as_ref().is_some_and(|(at, _)| at == accessor));
     at.map(|group| group.id.clone()).collect()
 }

@@ -94,7 +94,8 @@ fn take_alias(to: &mut Entity, from: &Entity, alias: &Alias, ask: &MergeAsk, mut
     }
     let mut moved = alias.clone();
     moved.merged_from.push(from.id.clone());
-    batch = batch.put(keys::alias(&moved.id), to.id.clone()).put(keys::factor(&moved.accessor, &moved.name), to.id.clone());
+    batch =
+        batch.put(keys::alias(&moved.id), to.id.clone()).put(keys::factor(&moved.accessor, &moved.name), to.id.clone());
     to.aliases.push(moved);
     Ok(batch)
 }

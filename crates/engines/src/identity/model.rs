@@ -120,12 +120,13 @@ impl Entity {
     /// As the API shows it; `direct` and `inherited` are the ids of its groups.
     pub fn view(&self, namespace: &str, direct: &[String], inherited: &[String]) -> Map<String, Value> {
         let aliases: Vec<Value> = self.aliases.iter().map(|alias| alias.view(&self.id, None).into()).collect();
+        let both = [direct, inherited].concat();
         object(json!({
             "aliases": aliases,
             "creation_time": self.created.rfc3339(),
             "direct_group_ids": direct,
             "disabled": self.disabled,
-            "group_ids": [direct, inherited].concat(),
+            "group_ids": both,
             "id": self.id,
             "inherited_group_ids": inherited,
             "last_update_time": self.updated.rfc3339(),

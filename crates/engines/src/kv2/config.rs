@@ -63,7 +63,9 @@ impl<'de> Deserialize<'de> for Expiry0 {
         let value = Value::deserialize(input)?;
         let is_negative = match &value {
             Value::Number(number) => number.as_f64().is_some_and(f64::is_sign_negative),
-            Value::String(text) => text.trim_start().starts_with('-') && Ttl::deserialize(json!(text.replace('-', ""))).is_ok(),
+            Value::String(text) => {
+                text.trim_start().starts_with('-') && Ttl::deserialize(json!(text.replace('-', ""))).is_ok()
+            }
             _ => false,
         };
         if is_negative {
@@ -119,8 +121,10 @@ impl Kv2 {
             let (mut config, revision) = get_json::<Config>(&*self.store, CONFIG).await?.unwrap_or_default();
             config.max_versions = max_versions.unwrap_or(config.max_versions);
             config.cas_required = ask.cas_required.map_or(config.cas_required, |flag| flag.0);
-            config.metadata_cas_required = ask.metadata_cas_required.map_or(config.metadata_cas_required, |flag| flag.0);
-            config.delete_version_after = ask.delete_version_after.as_ref().map_or(config.delete_version_after, |e| e.0);
+            config.metadata_cas_required =
+                ask.metadata_cas_required.map_or(config.metadata_cas_required, |flag| flag.0);
+            config.delete_version_after =
+                ask.delete_version_after.as_ref().map_or(config.delete_version_after, |e| e.0);
             let done = commits(&*self.store, Batch::new().put_json(CONFIG, &config)?.expect(CONFIG, revision)).await?;
             self.config.forget();
             if done {
@@ -137,6 +141,10 @@ impl Kv2 {
 /// 400 for one that is negative or above 4,294,967,295.
 pub fn max_versions(number: Int) -> Result<u32, Fault> {
     u32::try_from(number.0).map_err(|_| {
-        Fault::bad_request(format!("max_versions must be a number from 0 (the default) to {}, not {}", u32::MAX, number.0))
+        Fault::bad_request(format!(
+            "max_versions must be a number from 0 (the default) to {}, not {}",
+            u32::MAX,
+            number.0
+        ))
     })
 }

@@ -60,7 +60,7 @@ pub(super) fn routes(routes: Routes<Kv2>) -> Routes<Kv2> {
             route.on(Operation::Scan, "Names and metadata in a folder and all folders below", Kv2::scan_detailed)
         })
         .at("detailed-metadata", "All secrets with their metadata", |route| {
-            let route = Kv2::root(route).list("Names and metadata at the top", Kv2::list_detailed);
+            let route = Kv2::lost_but_lists(route).list("Names and metadata at the top", Kv2::list_detailed);
             route.on(Operation::Scan, "Names and metadata of all secrets", Kv2::scan_detailed)
         })
         .at("subkeys/{path*}", "The names within a secret, without their values", |route| {
@@ -164,7 +164,8 @@ impl MetadataAsk {
             settings.max_versions = max_versions(number)?;
         }
         settings.cas_required = self.cas_required.map_or(settings.cas_required, |flag| flag.0);
-        settings.metadata_cas_required = self.metadata_cas_required.map_or(settings.metadata_cas_required, |flag| flag.0);
+        settings.metadata_cas_required =
+            self.metadata_cas_required.map_or(settings.metadata_cas_required, |flag| flag.0);
         settings.delete_version_after = self.delete_version_after.map_or(settings.delete_version_after, |ttl| ttl.0);
         Ok(())
     }
@@ -174,7 +175,8 @@ impl MetadataAsk {
             None => {}
             Some(Value::Null) => settings.custom_metadata.clear(),
             Some(Value::Object(patch)) => {
-                let (gone, set): (Map<_, _>, Map<_, _>) = patch.clone().into_iter().partition(|(_, value)| value.is_null());
+                let (gone, set): (Map<_, _>, Map<_, _>) =
+                    patch.clone().into_iter().partition(|(_, value)| value.is_null());
                 settings.custom_metadata.retain(|name, _| !gone.contains_key(name));
                 settings.custom_metadata.extend(words_of(&set)?);
                 check_custom_metadata(&settings.custom_metadata)?;
@@ -192,7 +194,9 @@ impl MetadataAsk {
         ];
         for (name, asked, mandated) in pairs {
             if mandated && asked == Some(Flag(false)) {
-                reply = reply.warn(format!("\"{name}\" set to false, but is mandated by backend config. This value will be ignored."));
+                reply = reply.warn(format!(
+                    "\"{name}\" set to false, but is mandated by backend config. This value will be ignored."
+                ));
             }
         }
         reply

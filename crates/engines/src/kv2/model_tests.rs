@@ -97,8 +97,16 @@ impl Model {
                     self.add(data);
                 }
             },
-            Act::Delete => self.each(&[self.current], |kept, _| if kept.is_readable(now) { kept.deleted = Some(now) }),
-            Act::DeleteSome(some) => self.each(some, |kept, _| if kept.is_readable(now) { kept.deleted = Some(now) }),
+            Act::Delete => self.each(&[self.current], |kept, _| {
+                if kept.is_readable(now) {
+                    kept.deleted = Some(now)
+                }
+            }),
+            Act::DeleteSome(some) => self.each(some, |kept, _| {
+                if kept.is_readable(now) {
+                    kept.deleted = Some(now)
+                }
+            }),
             Act::Undelete(some) => self.each(some, |kept, expire| {
                 if !kept.destroyed && kept.deleted.is_some() {
                     kept.deleted = (expire > 0).then(|| now + expire);
@@ -128,7 +136,9 @@ impl Model {
 async fn play(h: &Harness, act: &Act) -> Result<Got, Fault> {
     match act {
         Act::Write { cas: None, value } => h.write("data/k", json!({ "data": { "value": value } })).await,
-        Act::Write { cas, value } => h.write("data/k", json!({ "data": { "value": value }, "options": { "cas": cas } })).await,
+        Act::Write { cas, value } => {
+            h.write("data/k", json!({ "data": { "value": value }, "options": { "cas": cas } })).await
+        }
         Act::Patch { value } => h.call(Operation::Patch, "data/k", json!({ "data": { "patched": value } })).await,
         Act::Delete => h.delete("data/k").await,
         Act::DeleteSome(some) => h.write("delete/k", json!({ "versions": some })).await,

@@ -120,9 +120,7 @@ impl KeyRecord {
 
     /// `data` of `metadata/PATH`.
     pub fn view(&self) -> Map<String, Value> {
-        let version = |v: &Version| {
-            json!({ "created_time": v.created.rfc3339(), "deletion_time": v.deletion_time(), "destroyed": v.destroyed })
-        };
+        let version = |v: &Version| json!({ "created_time": v.created.rfc3339(), "deletion_time": v.deletion_time(), "destroyed": v.destroyed });
         let versions: Map<String, Value> = self.versions.iter().map(|v| (v.number.to_string(), version(v))).collect();
         let mut view = Map::new();
         view.insert("cas_required".into(), self.settings.cas_required.into());
@@ -159,7 +157,11 @@ impl Settings {
         if self.custom_metadata.is_empty() {
             return Value::Null;
         }
-        self.custom_metadata.iter().map(|(name, word)| (name.clone(), word.clone().into())).collect::<Map<_, _>>().into()
+        self.custom_metadata
+            .iter()
+            .map(|(name, word)| (name.clone(), word.clone().into()))
+            .collect::<Map<_, _>>()
+            .into()
     }
 
     fn is_default(&self) -> bool {

@@ -32,7 +32,8 @@ async fn read(h: &Harness, path: &str, version: u64) -> Result<Value, Fault> {
 #[tokio::test]
 async fn shapes_of_a_written_and_read_version() {
     let h = harness();
-    let made = h.write("data/a/b", json!({ "data": { "x": [1.5, null] }, "options": { "cas": "0" } })).await.unwrap().data();
+    let made =
+        h.write("data/a/b", json!({ "data": { "x": [1.5, null] }, "options": { "cas": "0" } })).await.unwrap().data();
     let metadata = json!({ "created_time": START, "custom_metadata": null, "deletion_time": "", "destroyed": false, "version": 1 });
     assert_eq!(made, metadata);
     let read = h.read("data/a/b").await.unwrap().data();
@@ -116,7 +117,10 @@ async fn check_and_set() {
     let patch = h.call(Operation::Patch, "data/a", json!({ "data": {} })).await.unwrap_err();
     assert_eq!(patch.told, required);
     let (_, warnings) = h.reply(Operation::Update, "metadata/a", json!({ "cas_required": false })).await.unwrap();
-    assert_eq!(warnings, ["\"cas_required\" set to false, but is mandated by backend config. This value will be ignored."]);
+    assert_eq!(
+        warnings,
+        ["\"cas_required\" set to false, but is mandated by backend config. This value will be ignored."]
+    );
 }
 
 #[tokio::test]
@@ -178,7 +182,9 @@ async fn versions_that_delete_themselves() {
     assert_eq!(h.write("data/short", json!({ "data": {} })).await.unwrap().data()["deletion_time"], json!(""));
     assert!(told(&h, "config", json!({ "delete_version_after": "zz" })).await.contains("\"delete_version_after\""));
     assert!(told(&h, "config", json!({ "delete_version_after": "-zz" })).await.contains("\"delete_version_after\""));
-    assert!(told(&h, "metadata/a", json!({ "delete_version_after": "-1s" })).await.contains("\"delete_version_after\""));
+    assert!(
+        told(&h, "metadata/a", json!({ "delete_version_after": "-1s" })).await.contains("\"delete_version_after\"")
+    );
     let config = h.read("config").await.unwrap().data();
     assert_eq!(
         config,
@@ -297,6 +303,8 @@ async fn wrong_paths_say_how_to_go_on() {
         (Operation::Patch, "a", "'dewdrop kv patch'"),
         (Operation::Scan, "a", "'dewdrop kv scan'"),
         (Operation::List, "config", "'dewdrop kv list'"),
+        (Operation::Read, "detailed-metadata", "'dewdrop kv get'"),
+        (Operation::Read, "subkeys", "'dewdrop kv get'"),
         (Operation::Read, "data", "Non-listing operations on the root"),
         (Operation::Update, "delete", "Non-listing operations on the root"),
         (Operation::Delete, "metadata", "Non-listing operations on the root"),

@@ -8,8 +8,8 @@ use dewdrop_core::route::Routes;
 use dewdrop_core::store::Batch;
 use dewdrop_core::wire::Strings;
 use schemars::JsonSchema;
-use serde::de::{Deserializer, Error as _};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 use super::{Kv2, Verdict, data_key};
 
@@ -31,7 +31,9 @@ fn numbers<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<i64>, D::Error> {
 /// `delete/`, `undelete/` and `destroy/`.
 pub(super) fn routes(routes: Routes<Kv2>) -> Routes<Kv2> {
     routes
-        .at("delete/{path*}", "Deletes versions; they can be brought back", |r| r.write("Deletes them", Kv2::delete_versions))
+        .at("delete/{path*}", "Deletes versions; they can be brought back", |r| {
+            r.write("Deletes them", Kv2::delete_versions)
+        })
         .at("undelete/{path*}", "Brings deleted versions back", |r| r.write("Brings them back", Kv2::undelete_versions))
         .at("destroy/{path*}", "Destroys versions for good", |r| r.write("Destroys them", Kv2::destroy_versions))
 }

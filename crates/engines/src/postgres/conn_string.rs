@@ -97,7 +97,9 @@ fn ssl(config: &mut Config, mode: &str, has_authority: bool) -> Result<Tls, Stri
         "verify-ca" => (SslMode::Require, Tls::Authority),
         "verify-full" => (SslMode::Require, Tls::AuthorityAndName),
         other => {
-            return Err(format!("sslmode {other:?} is unknown: use disable, prefer, require, verify-ca or verify-full"));
+            return Err(format!(
+                "sslmode {other:?} is unknown: use disable, prefer, require, verify-ca or verify-full"
+            ));
         }
     };
     config.ssl_mode(mode);
@@ -137,13 +139,15 @@ pub fn hide_password(url: &str) -> (String, bool) {
             None => authority.to_owned(),
         };
         let query = query.map(|query| {
-            let pairs = query.split('&').map(|pair| if pair.starts_with("password=") { "password=xxxxx" } else { pair });
+            let pairs =
+                query.split('&').map(|pair| if pair.starts_with("password=") { "password=xxxxx" } else { pair });
             format!("?{}", pairs.collect::<Vec<_>>().join("&"))
         });
         format!("{scheme}://{authority}{}", query.unwrap_or_default())
     } else {
         let pairs = split(url).unwrap_or_default().into_iter();
-        let shown = pairs.map(|(k, v)| if k == "password" { format!("{k}=xxxxx") } else { format!("{k}='{}'", escaped(&v)) });
+        let shown =
+            pairs.map(|(k, v)| if k == "password" { format!("{k}=xxxxx") } else { format!("{k}='{}'", escaped(&v)) });
         shown.collect::<Vec<_>>().join(" ")
     };
     (hidden, true)
@@ -291,7 +295,10 @@ mod tests {
     #[test]
     fn literal_passwords_are_hidden() {
         assert_eq!(hide_password("postgresql://a:b@h/d"), ("postgresql://a:xxxxx@h/d".into(), true));
-        assert_eq!(hide_password("postgresql://h/d?password=b&x=y"), ("postgresql://h/d?password=xxxxx&x=y".into(), true));
+        assert_eq!(
+            hide_password("postgresql://h/d?password=b&x=y"),
+            ("postgresql://h/d?password=xxxxx&x=y".into(), true)
+        );
         assert_eq!(hide_password("host=h password=b"), ("host='h' password=xxxxx".into(), true));
         for harmless in ["postgresql://{{username}}:{{password}}@h/d", "host=h", "postgresql://a@h"] {
             assert_eq!(hide_password(harmless), (harmless.into(), false));
@@ -300,7 +307,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for bad in ["", "mysql://x", "postgresql://h?sslmode=maybe", "postgresql://h?sslrootcert=/x", "host='a", "x", "postgresql://h:port/d"] {
+        for bad in [
+            "",
+            "mysql://x",
+            "postgresql://h?sslmode=maybe",
+            "postgresql://h?sslrootcert=/x",
+            "host='a",
+            "x",
+            "postgresql://h:port/d",
+        ] {
             assert!(read(&settings(bad, "hunter2")).is_err_and(|e| !e.contains("hunter2")), "{bad}");
         }
     }

@@ -21,8 +21,7 @@ pub(super) fn pool(
     let mut config = read.config;
     config.connect_timeout(limits.connect);
     let place = conn_string::place(&config);
-    let manager =
-        Manager::from_config(config, connector, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let manager = Manager::from_config(config, connector, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     // The server gives up before we do, so that a slow batch is known to have failed.
     let patience = millis(limits.run).saturating_mul(2) / 3;
     let greeting = format!(

@@ -36,7 +36,8 @@ impl TargetError {
         match error.as_db_error() {
             Some(db) => {
                 let code = db.code().code();
-                let told = format!("failed to connect to {place}: {}: {} (SQLSTATE {code})", db.severity(), db.message());
+                let told =
+                    format!("failed to connect to {place}: {}: {} (SQLSTATE {code})", db.severity(), db.message());
                 if code.starts_with("28") { Self::Login(told) } else { Self::Down(told) }
             }
             None => Self::Down(format!("failed to connect to {place}: {}", chain(error))),
@@ -106,6 +107,9 @@ mod tests {
     #[test]
     fn secrets_are_cut_out_in_whole_and_in_words() {
         let error = TargetError::Refused { code: "42601".into(), message: "at \"Abcdef-ghij\" or \"ghij\"".into() };
-        assert_eq!(error.without(&["Abcdef-ghij", ""]).to_string(), "ERROR: at \"[secret]\" or \"[secret]\" (SQLSTATE 42601)");
+        assert_eq!(
+            error.without(&["Abcdef-ghij", ""]).to_string(),
+            "ERROR: at \"[secret]\" or \"[secret]\" (SQLSTATE 42601)"
+        );
     }
 }

@@ -17,7 +17,9 @@ pub struct Values<'a> {
 /// A value stands where it could be read as SQL: within `$$`, outside of quotes, or with characters that the inner SQL
 /// would read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{placeholder} cannot be filled in safely within $$: put it in quotes there, and keep quotes, backslashes and $ out of its value")]
+#[error(
+    "{placeholder} cannot be filled in safely within $$: put it in quotes there, and keep quotes, backslashes and $ out of its value"
+)]
 pub struct Unsafe {
     placeholder: &'static str,
 }
@@ -68,7 +70,10 @@ pub fn takes_verifier(statement: &str) -> bool {
     parts.pop();
     let ends_well = |part: &str| {
         let part = part.trim_end_matches(|c: char| c == '\'' || c.is_whitespace());
-        part.len().checked_sub(8).and_then(|at| part.get(at..)).is_some_and(|word| word.eq_ignore_ascii_case("password"))
+        part.len()
+            .checked_sub(8)
+            .and_then(|at| part.get(at..))
+            .is_some_and(|word| word.eq_ignore_ascii_case("password"))
     };
     parts.into_iter().all(ends_well)
 }
@@ -193,7 +198,10 @@ mod tests {
         assert_eq!(filled("PASSWORD {{password}}", bad).unwrap(), "PASSWORD  E'p''w\\\\'");
         assert_eq!(filled("-- it's {{name}}\n'{{name}}'", "a'b").unwrap(), "-- it's {{name}}\n'a''b'");
         assert_eq!(filled("/* ' /* */ {{name}} */ '{{name}}'", "a'b").unwrap(), "/* ' /* */ {{name}} */ 'a''b'");
-        assert_eq!(filled("'it''s' || '{{name}}' || \"a\"\"{{name}}\"", "a'\"").unwrap(), "'it''s' || 'a''\"' || \"a\"\"a'\"\"\"");
+        assert_eq!(
+            filled("'it''s' || '{{name}}' || \"a\"\"{{name}}\"", "a'\"").unwrap(),
+            "'it''s' || 'a''\"' || \"a\"\"a'\"\"\""
+        );
     }
 
     #[test]
@@ -230,7 +238,11 @@ mod tests {
             let (length, next) = step(state, rest, before);
             let (token, after) = rest.split_at(length);
             before = token.chars().next_back();
-            if state == State::Plain { found.push(String::new()) } else { found.last_mut().unwrap().push_str(token) }
+            if state == State::Plain {
+                found.push(String::new())
+            } else {
+                found.last_mut().unwrap().push_str(token)
+            }
             (state, rest) = (next, after);
         }
         found.retain(|t| !t.is_empty());

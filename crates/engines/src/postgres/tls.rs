@@ -39,7 +39,11 @@ pub(super) fn connector(tls: Tls, settings: &Settings<'_>) -> Result<MakeRustlsC
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn authorities(tls: Tls, pem: &str, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<WebPkiServerVerifier>>, String> {
+fn authorities(
+    tls: Tls,
+    pem: &str,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<WebPkiServerVerifier>>, String> {
     let mut roots = RootCertStore::empty();
     if !pem.is_empty() {
         for certificate in certificates("tls_ca", pem)? {

@@ -109,6 +109,8 @@ pub struct Access {
     pub metrics_only: bool,
     /// `sys/rekey/*` without a token is refused (the default, as in OpenBao since 2.4).
     pub no_open_rekey: bool,
+    /// `sys/generate-root` needs a token (`disable_unauthed_generate_root_endpoints`).
+    pub no_open_generate_root: bool,
     /// Requests must carry `X-Vault-Request: true`.
     pub require_request_header: bool,
 }
@@ -121,6 +123,7 @@ impl Default for Access {
             no_metrics: false,
             metrics_only: false,
             no_open_rekey: true,
+            no_open_generate_root: true,
             require_request_header: false,
         }
     }
@@ -365,6 +368,9 @@ fn access(fields: &mut Fields<'_>) -> Access {
         no_metrics,
         metrics_only,
         no_open_rekey: fields.flag("disable_unauthed_rekey_endpoints").unwrap_or(usual.no_open_rekey),
+        no_open_generate_root: fields
+            .flag("disable_unauthed_generate_root_endpoints")
+            .unwrap_or(usual.no_open_generate_root),
         require_request_header: fields
             .read("require_request_header", |t| value::boolean(t).ok_or_else(|| "write true or false".into()))
             .unwrap_or(false),

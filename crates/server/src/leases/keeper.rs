@@ -23,6 +23,9 @@ const PAGE: usize = 500;
 const TOKENS_AT_ONCE: usize = 20;
 /// Token chunks at the same time.
 const CHUNKS: usize = 8;
+/// How often, and how long, somebody who waits for a revocation looks whether the keeper has let go of the lease.
+const TURN: Duration = Duration::from_millis(10);
+const PATIENCE: u32 = 2_000;
 /// In hand, a token is told from a lease by this in place of a namespace.
 const TOKEN: &str = "\u{0}token";
 
@@ -183,11 +186,44 @@ async fn take_back(vault: Arc<Vault>, mount: String, lease: LeaseRef) {
     start(&vault, now);
 }
 
+/// Makes a lease due and takes it back now, while the caller waits. The keeper leaves it alone meanwhile: two that drop the
+/// same user at the same time would only disturb each other.
+///
+/// # Errors
+/// The engine's, or the store's; the lease stays due and is tried again.
+pub async fn revoke_and_wait(vault: &Vault, namespace: &str, id: &str) -> Result<(), Fault> {
+    let lease: LeaseRef = (namespace.to_owned(), id.to_owned());
+    let mut turns = 0;
+    while !vault.leases.queues.lock().take(lease.clone()) {
+        turns += 1;
+        if turns > PATIENCE {
+            return Err(Fault::unavailable("the lease waits in its target's queue and is tried again; sys/leases/waiting says why"));
+        }
+        tokio::time::sleep(TURN).await;
+    }
+    let _held = Held { leases: &vault.leases, lease: lease.clone() };
+    vault.leases.expire_now(vault, &[lease], None).await?;
+    revoke_now(vault, namespace, id).await
+}
+
+/// A lease that is in hand until this is dropped, also when the caller's future is.
+struct Held<'a> {
+    leases: &'a super::Leases,
+    lease: LeaseRef,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.leases.queues.lock().release(&self.lease);
+        self.leases.wake();
+    }
+}
+
 /// Takes a lease's credential back and forgets the lease; when that fails, the lease says why and when the next try is.
 ///
 /// # Errors
 /// The engine's, or the store's.
-pub async fn revoke_now(vault: &Vault, namespace: &str, id: &str) -> Result<(), Fault> {
+async fn revoke_now(vault: &Vault, namespace: &str, id: &str) -> Result<(), Fault> {
     let Some((lease, revision)) = vault.leases.read(namespace, id).await? else { return Ok(()) };
     let now = vault.clock.now();
     if super::due_at(&lease) > now {

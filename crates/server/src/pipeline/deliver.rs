@@ -119,8 +119,11 @@ impl Delivery<'_> {
     }
 
     async fn wrap(&self, delivered: Delivered, ttl: Duration) -> Result<Delivered, Fault> {
-        let response = serde_json::to_string(&delivered.envelope(&self.asked.request_id))
-            .map_err(|e| Fault::internal(format!("encode an answer: {e}")))?;
+        let response = match &delivered.unwrapped {
+            Some(envelope) => envelope.clone(),
+            None => serde_json::to_string(&delivered.envelope(&self.asked.request_id))
+                .map_err(|e| Fault::internal(format!("encode an answer: {e}")))?,
+        };
         let namespace = &self.mounted.mount.namespace;
         let path = format!("{}{}", self.mounted.mount.path, self.below);
         let ask = WrapAsk {
@@ -184,7 +187,7 @@ impl Delivered {
     }
 
     fn can_be_wrapped(&self) -> bool {
-        self.raw.is_none() && (self.data.is_some() || self.auth.is_some())
+        self.raw.is_none() && (self.data.is_some() || self.auth.is_some() || self.unwrapped.is_some())
     }
 
     fn envelope<'a>(&'a self, request_id: &'a str) -> Envelope<'a> {

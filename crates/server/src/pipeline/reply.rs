@@ -92,9 +92,14 @@ pub fn plain(reply: Reply, request_id: &str) -> Response {
 
 /// 307 to a clean path: what OpenBao does with doubled slashes.
 #[must_use]
-pub fn redirect(path: &str, query: Option<&str>) -> Response {
+pub fn redirect(path: &str, query: Option<&str>, with_page: bool) -> Response {
     let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     let mut response = Response::empty(StatusCode::TEMPORARY_REDIRECT);
+    // The path is decoded already and holds nothing that cannot be printed; `<` and `&` it may hold.
+    if with_page && !target.contains(['<', '>', '&', '"']) {
+        response.headers.insert("content-type", http::HeaderValue::from_static("text/html; charset=utf-8"));
+        response.body = Body::full(format!("<a href=\"{target}\">Temporary Redirect</a>.\n\n"));
+    }
     if let Ok(location) = http::HeaderValue::from_str(&target) {
         response.headers.insert("location", location);
     }

@@ -17,6 +17,8 @@ use crate::http::target::{BadPath, BadQuery, Query, api_path};
 const DEEPEST: usize = 120;
 /// A body under this content type is handed on as it is.
 const OCTETS: &str = "application/octet-stream";
+/// `curl -d` sends JSON under this content type, and old clients send forms.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What is asked.
 pub struct Asked {
@@ -40,6 +42,8 @@ pub struct Asked {
     pub wrap_ttl: Option<Duration>,
     /// All headers.
     pub headers: HeaderMap,
+    /// `HEAD`: no path of the vault answers it.
+    pub is_head: bool,
     /// Where the request comes from.
     pub address: Option<IpAddr>,
     /// The client's certificate chain.
@@ -60,9 +64,11 @@ pub fn parse(request: Request, now: Moment) -> Result<Asked, Fault> {
     let token = token(&headers)?;
     let namespace = namespace(&headers)?;
     let wrap_ttl = wrap_ttl(&headers)?;
-    let is_raw = header(&headers, "content-type").is_some_and(|kind| kind.starts_with(OCTETS));
+    let kind = header(&headers, "content-type").unwrap_or_default();
+    let is_form = kind.starts_with(FORM) && !looks_like_json(&request.body);
     let (fields, raw) = match operation {
-        Operation::Update | Operation::Patch if is_raw => (query, Some(request.body)),
+        Operation::Update | Operation::Patch if kind.starts_with(OCTETS) => (query, Some(request.body)),
+        Operation::Update if is_form => (form_fields(&request.body)?, None),
         Operation::Update | Operation::Patch => (body_fields(&request.body)?, None),
         _ => (query, None),
     };
@@ -77,6 +83,7 @@ pub fn parse(request: Request, now: Moment) -> Result<Asked, Fault> {
         raw,
         wrap_ttl,
         headers,
+        is_head: request.method == Method::HEAD,
         address: request.peer.address,
         certificates: request.peer.connection.certificates.clone(),
     })
@@ -131,6 +138,15 @@ fn check_content_type(operation: Operation, headers: &HeaderMap) -> Result<(), F
         return Ok(());
     }
     Err(Fault::new(Kind::MediaType, format!("PATCH requires Content-Type of application/merge-patch+json, provided {given}")))
+}
+
+fn looks_like_json(body: &[u8]) -> bool {
+    body.trim_ascii_start().first().is_none_or(|byte| matches!(byte, b'{' | b'[' | b'"' | b'n'))
+}
+
+fn form_fields(body: &[u8]) -> Result<Map<String, Value>, Fault> {
+    let text = std::str::from_utf8(body).map_err(|_| Fault::bad_request("error parsing form data: it is not UTF-8"))?;
+    Ok(query_fields(&Query::parse(text).map_err(|bad| query_fault(&bad))?))
 }
 
 /// The fields of a JSON body: an object, or nothing.

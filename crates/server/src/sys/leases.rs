@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ListFields, Sys, namespace_of};
-use crate::leases::{index, renew, revoke_now};
+use crate::leases::{index, renew, revoke_and_wait};
 use crate::tokens::end_tokens;
 use crate::vault::Vault;
 
@@ -63,6 +63,7 @@ pub(super) fn routes() -> Routes<Sys> {
         .at("leases/revoke/{url_lease_id*}", "Revokes a lease.", |r| r.write("Revokes a lease", Sys::revoke_lease))
         .at("revoke", "Revokes a lease.", |r| r.write("Revokes a lease", Sys::revoke_lease))
         .at("revoke/{url_lease_id*}", "Revokes a lease.", |r| r.write("Revokes a lease", Sys::revoke_lease))
+        .at("leases/revoke-prefix", "Revokes all leases below a path.", |r| r.sudo().write("Revokes leases", Sys::revoke_prefix))
         .at("leases/revoke-prefix/{prefix*}", "Revokes all leases below a path.", |r| {
             r.sudo().write("Revokes leases", Sys::revoke_prefix)
         })
@@ -118,15 +119,16 @@ impl Sys {
             end_tokens(&vault, &[record.accessor], false).await?;
             return Ok(Reply::nothing());
         }
-        vault.leases.expire_now(&vault, &[(namespace.clone(), id.clone())], None).await?;
         if fields.sync.0 {
-            revoke_now(&vault, &namespace, &id).await?;
+            revoke_and_wait(&vault, &namespace, &id).await?;
+        } else {
+            vault.leases.expire_now(&vault, &[(namespace, id)], None).await?;
         }
         Ok(Reply::nothing())
     }
 
     async fn revoke_prefix(self: Arc<Self>, call: Call, fields: LeaseFields) -> Result<Reply, Fault> {
-        let prefix = call.capture("prefix").trim_end_matches('/').to_owned();
+        let prefix = prefix_of(&call)?;
         let vault = self.vault()?;
         let namespace = namespace_of(&call).id.clone();
         let work = revoke_below(vault, namespace, prefix, fields.sync.0);
@@ -147,7 +149,7 @@ impl Sys {
         let vault = self.vault()?;
         let namespace = namespace_of(&call).id.clone();
         for lease in all_below(&vault, &namespace, &prefix).await? {
-            if let Err(fault) = revoke_now_forced(&vault, &lease).await {
+            if let Err(fault) = revoke_and_wait(&vault, &lease.namespace, &lease.id).await {
                 tracing::warn!(lease = lease.id, told = %fault.told, "forgotten by force; the credential may live on");
             }
             vault.leases.forget_whatever_state(&lease).await?;
@@ -215,9 +217,19 @@ impl Sys {
     }
 }
 
+fn prefix_of(call: &Call) -> Result<String, Fault> {
+    match call.capture("prefix").trim_end_matches('/') {
+        "" => Err(Fault::bad_request("a prefix must be given: everything below it is revoked")),
+        prefix => Ok(prefix.to_owned()),
+    }
+}
+
 fn lease_id(call: &Call, fields: &LeaseFields) -> Result<String, Fault> {
     let given = [call.capture("url_lease_id"), &fields.lease_id.0, &fields.url_lease_id.0];
     let id = given.into_iter().find(|id| !id.is_empty());
+    if id.is_some_and(|id| id.contains("..")) {
+        return Err(Fault::bad_request("relative paths not supported: a lease_id holds no \"..\""));
+    }
     id.map(str::to_owned).ok_or_else(|| Fault::bad_request("lease_id must be specified"))
 }
 
@@ -301,12 +313,13 @@ async fn revoke_below(vault: Arc<Vault>, namespace: String, prefix: String, sync
     loop {
         let page = vault.leases.list(&namespace, &prefix, after.as_deref(), PAGE).await?;
         let ids: Vec<(String, String)> = page.iter().map(|lease| (lease.namespace.clone(), lease.id.clone())).collect();
-        for some in ids.chunks(30) {
-            vault.leases.expire_now(&vault, some, None).await?;
-        }
         if sync {
             for (namespace, id) in &ids {
-                revoke_now(&vault, namespace, id).await?;
+                revoke_and_wait(&vault, namespace, id).await?;
+            }
+        } else {
+            for some in ids.chunks(30) {
+                vault.leases.expire_now(&vault, some, None).await?;
             }
         }
         if page.len() < PAGE {
@@ -343,10 +356,4 @@ async fn revoke_tokens_below(vault: &Arc<Vault>, namespace: &str, prefix: &str) 
         ended.map_err(|e| Fault::internal(e.to_string()))??;
     }
     Ok(())
-}
-
-/// One try, whatever the lease's state.
-async fn revoke_now_forced(vault: &Vault, lease: &Lease) -> Result<(), Fault> {
-    vault.leases.expire_now(vault, &[(lease.namespace.clone(), lease.id.clone())], None).await?;
-    revoke_now(vault, &lease.namespace, &lease.id).await
 }

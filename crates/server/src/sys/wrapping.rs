@@ -2,25 +2,24 @@
 
 use std::sync::Arc;
 
-use dewdrop_core::Fault;
+use dewdrop_core::policy::Ask;
 use dewdrop_core::call::{Call, Outcome, Reply};
 use dewdrop_core::route::{AnyFields, Routes};
 use dewdrop_core::token::TokenRecord;
-use dewdrop_core::wire::Text;
+use dewdrop_core::{Fault, Operation};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Sys, namespace_of};
-use crate::pipeline::{WrapAsk, is_wrapping, unwrap_response, wrap_response};
+use crate::pipeline::{WrapAsk, is_wrapping, rights_of, unwrap_response, wrap_response};
 use crate::tokens::end_token;
 use crate::vault::Vault;
 
 #[derive(Deserialize, JsonSchema)]
 struct WrapFields {
     /// The wrapping token; the calling one when none is given.
-    #[serde(default)]
-    token: Text,
+    token: Option<Value>,
 }
 
 const WHY: &str = "the wrapping token in the body is the credential";
@@ -56,6 +55,7 @@ impl Sys {
     async fn unwrap(self: Arc<Self>, call: Call, fields: WrapFields) -> Result<Reply, Fault> {
         let vault = self.vault()?;
         let record = wrapping_token(&vault, &call, &fields).await?;
+        may_open(&vault, &call, &record).await?;
         let envelope = take(&vault, &call, &record).await?;
         Ok(Outcome::Unwrapped(with_request_id(&envelope, &call.request_id)).into())
     }
@@ -63,6 +63,7 @@ impl Sys {
     async fn rewrap(self: Arc<Self>, call: Call, fields: WrapFields) -> Result<Reply, Fault> {
         let vault = self.vault()?;
         let record = wrapping_token(&vault, &call, &fields).await?;
+        may_open(&vault, &call, &record).await?;
         let ttl = record.ttl;
         let response = take(&vault, &call, &record).await?;
         let wrapped_accessor = inner_accessor(&response);
@@ -73,22 +74,43 @@ impl Sys {
     }
 }
 
-/// The wrapping token of a request. Opening it counts as its one use, so it is used up here and nobody else opens it.
+/// The wrapping token of a request: the one in the body, or the calling one.
 async fn wrapping_token(vault: &Vault, call: &Call, fields: &WrapFields) -> Result<Arc<TokenRecord>, Fault> {
-    let not_valid = || Fault::bad_request("wrapping token is not valid or does not exist");
-    let text = if fields.token.0.is_empty() { call.caller.token_text() } else { &fields.token.0 };
-    let live = vault.tokens.find(text, call.now).await?.filter(|live| is_wrapping(&live.record));
-    let live = live.ok_or_else(not_valid)?;
-    if live.record.namespace != namespace_of(call).id {
+    let not_valid = || Fault::bad_request(NOT_VALID);
+    let record = match &fields.token {
+        None => call.caller.token.clone(),
+        Some(Value::String(text)) if !text.is_empty() => {
+            vault.tokens.find(text, call.now).await?.map(|live| live.record.clone())
+        }
+        Some(_) => return Err(Fault::denied("the wrapping token must be a text that is not empty")),
+    };
+    let Some(record) = record else {
+        let nothing_came = fields.token.is_none() && call.caller.token_text().is_empty();
+        return Err(if nothing_came { Fault::denied("no wrapping token came") } else { not_valid() });
+    };
+    if !is_wrapping(&record) || record.namespace != namespace_of(call).id {
         return Err(not_valid());
     }
-    Ok(live.record.clone())
+    Ok(record)
+}
+
+const NOT_VALID: &str = "wrapping token is not valid or does not exist";
+
+/// A wrapping token opens itself; for whoever names one in the body, the policies of the calling token decide.
+async fn may_open(vault: &Vault, call: &Call, record: &TokenRecord) -> Result<(), Fault> {
+    let caller = call.caller.token.as_deref().ok_or_else(|| Fault::denied("a wrapping token in the body needs a token beside it"))?;
+    if caller.accessor == record.accessor {
+        return Ok(());
+    }
+    let path = format!("{}sys/{}", namespace_of(call).path, call.path);
+    let rights = rights_of(vault, caller).await?;
+    rights.set.permit(&Ask::new(Operation::Update, &path, call.now))?;
+    Ok(())
 }
 
 /// Takes what is wrapped; the token ends with it, and of two that take at the same time one wins.
 async fn take(vault: &Vault, call: &Call, record: &Arc<TokenRecord>) -> Result<String, Fault> {
-    let not_valid = || Fault::bad_request("wrapping token is not valid or does not exist");
-    vault.tokens.use_once(&record.accessor).await?.ok_or_else(not_valid)?;
+    vault.tokens.use_once(&record.accessor).await?.ok_or_else(|| Fault::bad_request(NOT_VALID))?;
     let envelope = unwrap_response(vault, namespace_of(call), record).await;
     end_token(vault, &record.accessor, false).await?;
     envelope

@@ -7,6 +7,7 @@ use dewdrop_core::call::{Caller, Login};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::mount::{Mount, Namespace};
 use dewdrop_core::token::{TokenKind, TokenParams, TokenRecord};
+use dewdrop_core::wire::brief_ttl;
 use dewdrop_core::{Fault, Moment, Secret};
 use ipnet::IpNet;
 
@@ -106,7 +107,7 @@ pub fn first_life(params: &TokenParams, asked: &LifeAsk) -> (Duration, Vec<Strin
     };
     let end = params.explicit_max_ttl;
     if !end.is_zero() && ttl > end {
-        warnings.push(format!("Explicit max TTL of {end:?} is less than the TTL of {ttl:?}; TTL value is capped accordingly"));
+        warnings.push(format!("TTL of {:?} exceeded the effective max_ttl of {:?}; TTL value is capped accordingly", brief_ttl(ttl), brief_ttl(end)));
         ttl = end;
     }
     (ttl, warnings)
@@ -121,7 +122,8 @@ pub fn with_default(params: &TokenParams) -> Vec<String> {
     }
     policies.sort();
     policies.dedup();
-    policies
+    // What root may do cannot be widened, so other names beside it would only mislead.
+    if policies.iter().any(|policy| policy == "root") { vec!["root".into()] } else { policies }
 }
 
 async fn entity_of(vault: &Vault, mount: &Mount, login: &Login) -> Result<String, Fault> {
@@ -132,6 +134,9 @@ async fn entity_of(vault: &Vault, mount: &Mount, login: &Login) -> Result<String
     let found = identities
         .on_login(&mount.accessor, &mount.path, &mount.kind, &login.alias, &login.alias_metadata, &login.group_aliases)
         .await?;
+    if found.changed {
+        vault.policies.invalidate();
+    }
     if found.disabled {
         return Err(Fault::denied(format!("entity {} is disabled", found.entity_id)));
     }
@@ -167,13 +172,15 @@ fn bounds(params: &TokenParams, caller: &Caller) -> Result<Vec<IpNet>, Fault> {
 /// The store's.
 pub async fn make_root(vault: &Vault, text: Option<&str>) -> Result<Secret<String>, Fault> {
     let namespace = Namespace::root();
+    // A development server's root token looks as if it had been made by another one.
+    let (path, name) = if text.is_some() { ("auth/token/create", "token") } else { ("auth/token/root", "root") };
     let record = TokenRecord {
         accessor: String::new(),
         parent: None,
         kind: TokenKind::Service,
         policies: vec!["root".into()],
-        path: "auth/token/root".into(),
-        display_name: "root".into(),
+        path: path.into(),
+        display_name: name.into(),
         meta: std::collections::BTreeMap::new(),
         num_uses: 0,
         created: vault.clock.now(),

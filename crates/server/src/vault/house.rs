@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use async_trait::async_trait;
-use dewdrop_core::engine::{House, KnownLease};
+use dewdrop_core::engine::{House, KnownLease, MountName};
 use dewdrop_core::{Fault, Secret};
 
 use super::{Vault, upgrade};
@@ -27,5 +27,11 @@ impl House for ServerHouse {
         let vault = upgrade(&self.0)?;
         let Some(namespace) = vault.namespaces.by_id(namespace) else { return Ok(false) };
         Ok(vault.policies.get(&namespace, name).is_some())
+    }
+
+    async fn mount_by_accessor(&self, namespace: &str, accessor: &str) -> Result<Option<MountName>, Fault> {
+        let found = upgrade(&self.0)?.mounts.by_accessor(accessor);
+        let here = found.filter(|mounted| mounted.mount.namespace.id == namespace);
+        Ok(here.map(|mounted| MountName { path: mounted.mount.path.clone(), kind: mounted.mount.kind.clone() }))
     }
 }

@@ -15,7 +15,10 @@ async fn made_used_renewed_revoked() {
     assert_eq!(made.data.as_object().unwrap().len(), 2);
     assert_eq!(b.login(&made, "SELECT current_user").unwrap(), made.username);
     let valid = |made: &Made| {
-        b.pg.sql(&format!("SELECT extract(epoch FROM rolvaliduntil)::bigint FROM pg_roles WHERE rolname = '{}'", made.username))
+        b.pg.sql(&format!(
+            "SELECT extract(epoch FROM rolvaliduntil)::bigint FROM pg_roles WHERE rolname = '{}'",
+            made.username
+        ))
     };
     assert_eq!(valid(&made), (made.issued.seconds() + 3605).to_string());
 
@@ -38,7 +41,10 @@ async fn a_role_that_owns_and_was_granted_much_goes_all_the_same() {
     let b = Bench::new(Postgres::shared()).await;
     let other = format!("{}_other", b.database);
     b.pg.sql(&format!("CREATE DATABASE {other}"));
-    b.pg.sql_in(&b.database, "CREATE SCHEMA one; CREATE SCHEMA two; CREATE TABLE one.theirs (x int); CREATE SEQUENCE two.s");
+    b.pg.sql_in(
+        &b.database,
+        "CREATE SCHEMA one; CREATE SCHEMA two; CREATE TABLE one.theirs (x int); CREATE SEQUENCE two.s",
+    );
     let grants = format!(
         r#"GRANT ALL ON SCHEMA one, two TO "{{{{name}}}}"; GRANT SELECT ON ALL TABLES IN SCHEMA one TO "{{{{name}}}}";
            GRANT ALL ON ALL SEQUENCES IN SCHEMA two TO "{{{{name}}}}"; GRANT CONNECT, CREATE ON DATABASE {} TO "{{{{name}}}}";
@@ -52,7 +58,8 @@ async fn a_role_that_owns_and_was_granted_much_goes_all_the_same() {
     b.revoke(&made.internal, made.issued).await.unwrap();
     assert!(!b.exists(&made.username));
     assert_eq!(b.pg.sql_in(&b.database, "SELECT x FROM one.mine"), "7", "what it made stays");
-    let owner = b.pg.sql_in(&b.database, "SELECT tableowner FROM pg_tables WHERE tablename = 'mine' AND schemaname = 'one'");
+    let owner =
+        b.pg.sql_in(&b.database, "SELECT tableowner FROM pg_tables WHERE tablename = 'mine' AND schemaname = 'one'");
     assert_eq!(owner, SUPERUSER);
     assert_eq!(b.pg.sql_in(&other, "SELECT count(*) FROM mine.t"), "0");
 }
@@ -65,7 +72,9 @@ async fn a_role_manager_without_superuser_suffices() {
     b.pg.sql(&format!("CREATE ROLE {manager} LOGIN CREATEROLE PASSWORD 'manager-pass'; GRANT ALL ON DATABASE {} TO {manager} WITH GRANT OPTION", b.database));
     b.pg.sql_in(&b.database, &format!("CREATE SCHEMA app AUTHORIZATION {manager}"));
     b.connect(json!({ "username": manager, "password": "manager-pass" })).await.unwrap();
-    b.role("app", json!({ "creation_statements": [CREATE, r#"GRANT ALL ON SCHEMA app TO "{{name}}""#] })).await.unwrap();
+    b.role("app", json!({ "creation_statements": [CREATE, r#"GRANT ALL ON SCHEMA app TO "{{name}}""#] }))
+        .await
+        .unwrap();
     let made = b.creds("app").await;
     b.login(&made, "CREATE TABLE app.t (x int)").unwrap();
     b.revoke(&made.internal, made.issued).await.unwrap();
@@ -78,12 +87,19 @@ async fn sessions_end_with_their_user() {
     let b = Bench::new(Postgres::shared()).await;
     b.role("app", json!({ "creation_statements": [CREATE, format!("GRANT CREATE ON DATABASE {} TO \"{{{{name}}}}\"", b.database)] })).await.unwrap();
     let made = b.creds("app").await;
-    let (pg, user, password, database) = (b.pg.clone(), made.username.clone(), made.password.clone(), b.database.clone());
+    let (pg, user, password, database) =
+        (b.pg.clone(), made.username.clone(), made.password.clone(), b.database.clone());
     // It holds a lock on a table of its own, which stands in the way of the revocation.
     let session = tokio::task::spawn_blocking(move || {
-        pg.sql_as(&user, &password, &database, "CREATE SCHEMA s; CREATE TABLE s.t (x int); COMMIT; BEGIN; LOCK s.t; SELECT pg_sleep(60)")
+        pg.sql_as(
+            &user,
+            &password,
+            &database,
+            "CREATE SCHEMA s; CREATE TABLE s.t (x int); COMMIT; BEGIN; LOCK s.t; SELECT pg_sleep(60)",
+        )
     });
-    let sleeping = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND wait_event = 'PgSleep'", made.username);
+    let sleeping =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND wait_event = 'PgSleep'", made.username);
     until("the session sleeps", async || b.pg.sql(&sleeping) == "1").await;
     b.revoke(&made.internal, made.issued).await.unwrap();
     assert!(session.await.unwrap().unwrap_err().contains("terminating connection"));
@@ -96,10 +112,15 @@ async fn own_statements_are_used_and_what_cannot_go_is_disarmed() {
     let log = format!("log_{}", b.database);
     b.pg.sql_in(&b.database, &format!("CREATE TABLE {log} (what text)"));
     let note = |what: &str| format!("INSERT INTO {log} VALUES ('{what} {{{{name}}}}')");
-    b.role("own", json!({
-        "revocation_statements": [note("revoked"), r#"DROP ROLE "{{name}}""#],
-        "renew_statements": note("renewed"),
-    })).await.unwrap();
+    b.role(
+        "own",
+        json!({
+            "revocation_statements": [note("revoked"), r#"DROP ROLE "{{name}}""#],
+            "renew_statements": note("renewed"),
+        }),
+    )
+    .await
+    .unwrap();
     let made = b.creds("own").await;
     let credential = b.h.credential(&made.internal);
     b.h.room.renew(&credential, &Renewal { now: b.h.clock.now(), increment: Duration::ZERO }).await.unwrap();
@@ -121,18 +142,26 @@ async fn own_statements_are_used_and_what_cannot_go_is_disarmed() {
     let last = b.creds("own").await;
     b.h.delete("roles/own").await.unwrap();
     b.revoke(&last.internal, last.issued).await.unwrap();
-    assert_eq!(b.pg.sql_in(&b.database, &format!("SELECT count(*) FROM {log} WHERE what = 'late {}'", last.username)), "1");
+    assert_eq!(
+        b.pg.sql_in(&b.database, &format!("SELECT count(*) FROM {log} WHERE what = 'late {}'", last.username)),
+        "1"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_creation_leaves_nothing_and_is_rolled_back() {
     let b = Bench::new(Postgres::shared()).await;
     b.pg.sql_in(&b.database, "CREATE TABLE rolled (name text)");
-    b.role("half", json!({
-        "creation_statements": [CREATE, r#"GRANT no_such_role TO "{{name}}""#],
-        "rollback_statements": "INSERT INTO rolled VALUES ('{{name}}')",
-        "preflight": false,
-    })).await.unwrap();
+    b.role(
+        "half",
+        json!({
+            "creation_statements": [CREATE, r#"GRANT no_such_role TO "{{name}}""#],
+            "rollback_statements": "INSERT INTO rolled VALUES ('{{name}}')",
+            "preflight": false,
+        }),
+    )
+    .await
+    .unwrap();
     let (fault, internal) = b.ask("half").await.map(|_| ()).unwrap_err();
     assert_eq!(fault.kind, dewdrop_core::Kind::Target);
     assert!(fault.told.contains("role \"no_such_role\" does not exist (SQLSTATE 42704)"), "{}", fault.told);
@@ -174,16 +203,30 @@ async fn two_hundred_at_once() {
     let b = Bench::new(Postgres::shared()).await;
     b.role("app", json!({})).await.unwrap();
     let b = Arc::new(b);
-    let asked: Vec<_> = (0..200).map(|_| { let b = b.clone(); tokio::spawn(async move { b.creds("app").await }) }).collect();
+    let asked: Vec<_> = (0..200)
+        .map(|_| {
+            let b = b.clone();
+            tokio::spawn(async move { b.creds("app").await })
+        })
+        .collect();
     let mut made = Vec::new();
     for one in asked {
         made.push(one.await.unwrap());
     }
     let names: BTreeSet<&str> = made.iter().map(|m| m.username.as_str()).collect();
     assert_eq!(names.len(), 200);
-    let ours = format!("SELECT count(*) FROM pg_roles r, pg_shdescription d WHERE d.objoid = r.oid AND d.description LIKE 'dewdrop:{}:%'", b.place.mount_uuid);
+    let ours = format!(
+        "SELECT count(*) FROM pg_roles r, pg_shdescription d WHERE d.objoid = r.oid AND d.description LIKE 'dewdrop:{}:%'",
+        b.place.mount_uuid
+    );
     assert_eq!(b.pg.sql(&ours), "200");
-    let gone: Vec<_> = made.into_iter().map(|m| { let b = b.clone(); tokio::spawn(async move { b.revoke(&m.internal, m.issued).await }) }).collect();
+    let gone: Vec<_> = made
+        .into_iter()
+        .map(|m| {
+            let b = b.clone();
+            tokio::spawn(async move { b.revoke(&m.internal, m.issued).await })
+        })
+        .collect();
     for one in gone {
         one.await.unwrap().unwrap();
     }

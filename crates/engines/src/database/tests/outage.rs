@@ -93,7 +93,10 @@ async fn users_without_a_lease_are_found_and_dropped() {
     let (kept, orphan, third) = (b.creds("app").await, b.creds("app").await, b.creds("app").await);
     let foreign = format!("v-foreign-{}", b.database);
     b.pg.sql(&format!("CREATE ROLE \"{foreign}\"; COMMENT ON ROLE \"{foreign}\" IS 'dewdrop:another:app'"));
-    assert_eq!(b.h.read("reconcile/pg").await.unwrap().data(), json!({ "mode": "report", "checked": 3, "orphans": [] }));
+    assert_eq!(
+        b.h.read("reconcile/pg").await.unwrap().data(),
+        json!({ "mode": "report", "checked": 3, "orphans": [] })
+    );
     b.h.house.leases.lock().retain(|lease| lease.lease_id != orphan.username);
     let found = b.h.read("reconcile/pg").await.unwrap().data();
     assert_eq!(found["orphans"], json!([{ "username": orphan.username, "role": "app" }]));

@@ -6,7 +6,10 @@ use super::*;
 async fn statements_that_do_not_work_are_refused_with_the_reason() {
     let b = Bench::new(Postgres::shared()).await;
     for (fields, told) in [
-        (json!({ "creation_statements": [CREATE, "GRANT no_such_role TO \"{{name}}\""] }), "role \"no_such_role\" does not exist"),
+        (
+            json!({ "creation_statements": [CREATE, "GRANT no_such_role TO \"{{name}}\""] }),
+            "role \"no_such_role\" does not exist",
+        ),
         (json!({ "creation_statements": ["CREATE ROLE \"{{name}}\" NOPE"] }), "unrecognized role option \"nope\""),
         (json!({ "creation_statements": ["SELECT 1"] }), "does not exist"),
         (json!({ "revocation_statements": ["DROP ROLE no_such_role"] }), "cannot be taken away"),
@@ -17,7 +20,8 @@ async fn statements_that_do_not_work_are_refused_with_the_reason() {
         assert!(!fault.told.contains("Password-"), "{}", fault.told);
     }
     assert!(b.h.read("roles/bad").await.is_err(), "it was not written");
-    let left = format!("SELECT count(*) FROM pg_shdescription WHERE description LIKE 'dewdrop:{}:%'", b.place.mount_uuid);
+    let left =
+        format!("SELECT count(*) FROM pg_shdescription WHERE description LIKE 'dewdrop:{}:%'", b.place.mount_uuid);
     assert_eq!(b.pg.sql(&left), "0", "nothing of the proofs is left");
     b.role("bad", json!({ "creation_statements": ["SELECT 1"], "preflight": false })).await.unwrap();
     assert_eq!(b.h.read("roles/bad").await.unwrap().data()["preflight"], json!(false));
@@ -26,7 +30,10 @@ async fn statements_that_do_not_work_are_refused_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn users_that_never_expire_are_warned_about() {
     let b = Bench::new(Postgres::shared()).await;
-    let warnings = b.role("app", json!({ "creation_statements": "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'" })).await.unwrap();
+    let warnings = b
+        .role("app", json!({ "creation_statements": "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'" }))
+        .await
+        .unwrap();
     assert!(warnings[0].contains("{{expiration}}"), "{warnings:?}");
     assert!(b.role("app", json!({})).await.unwrap().is_empty());
     assert!(b.role("default", json!({ "creation_statements": [] })).await.unwrap().is_empty(), "ours have it");
@@ -43,7 +50,8 @@ async fn certificates_open_the_door_for_their_user_alone() {
     for kind in ["ec", "ed25519", "rsa"] {
         b.role("cert", fields(kind)).await.unwrap();
         let made = b.creds("cert").await;
-        let (certificate, key) = (made.data["client_certificate"].as_str().unwrap(), made.data["private_key"].as_str().unwrap());
+        let (certificate, key) =
+            (made.data["client_certificate"].as_str().unwrap(), made.data["private_key"].as_str().unwrap());
         assert_eq!(made.data["private_key_type"], "pkcs8");
         let who = b.pg.sql_by_certificate(&made.username, certificate, key, "SELECT current_user");
         assert_eq!(who.unwrap(), made.username, "{kind}");
@@ -52,8 +60,14 @@ async fn certificates_open_the_door_for_their_user_alone() {
         assert!(b.pg.sql_by_certificate(&made.username, certificate, key, "SELECT 1").is_err(), "revoked");
     }
     let shown = b.h.read("roles/cert").await.unwrap().data();
-    assert!(shown["credential_config"].get("ca_private_key").is_none() && shown["credential_config"]["key_type"] == "rsa");
-    for (kind, more, told) in [("", json!({}), "invalid key_type"), ("ec", json!({"key_bits": 100}), "invalid key_bits"), ("ec", json!({"ca_cert": "x"}), "invalid ca_cert")] {
+    assert!(
+        shown["credential_config"].get("ca_private_key").is_none() && shown["credential_config"]["key_type"] == "rsa"
+    );
+    for (kind, more, told) in [
+        ("", json!({}), "invalid key_type"),
+        ("ec", json!({"key_bits": 100}), "invalid key_bits"),
+        ("ec", json!({"ca_cert": "x"}), "invalid ca_cert"),
+    ] {
         let mut bad = fields(kind);
         bad["credential_config"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let fault = b.role("cert", bad).await.unwrap_err();

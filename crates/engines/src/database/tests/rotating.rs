@@ -181,7 +181,10 @@ async fn schedules_rotate_only_in_their_window() {
     b.h.write("static-roles/s", fields).await.unwrap();
     assert!(opens(&b, &user, "by-hand"), "not touched");
     let data = b.h.read("static-creds/s").await.unwrap().data();
-    assert_eq!((&data["password"], &data["rotation_schedule"], &data["rotation_window"]), (&json!(""), &json!("0 0 * * SAT"), &json!(3600)));
+    assert_eq!(
+        (&data["password"], &data["rotation_schedule"], &data["rotation_window"]),
+        (&json!(""), &json!("0 0 * * SAT"), &json!(3600))
+    );
     assert_eq!(data["ttl"], json!(4 * 86400 + 12 * 3600));
     b.h.clock.jump_to(Moment::parse_rfc3339("2027-03-06T00:00:30Z").unwrap());
     b.h.room.tick(&b.h.mount, b.h.clock.now()).await.unwrap();
@@ -206,9 +209,21 @@ async fn bad_static_roles_are_refused() {
         ("x", json!({ "db_name": "pg", "username": user, "rotation_period": "1s" }), "5 seconds or more"),
         ("x", json!({ "db_name": "pg", "username": user, "rotation_schedule": "bad" }), "five fields"),
         ("x", json!({ "db_name": "pg", "username": user, "rotation_schedule": "0 0 30 2 *" }), "never comes"),
-        ("x", json!({ "db_name": "pg", "username": user, "rotation_period": "1h", "rotation_schedule": "* * * * *" }), "exclude each other"),
-        ("x", json!({ "db_name": "nope", "username": user, "rotation_period": "1h" }), "failed to find entry for connection"),
-        ("x", json!({ "db_name": "pg", "username": "no_such_user", "rotation_period": "1h" }), "error setting credentials"),
+        (
+            "x",
+            json!({ "db_name": "pg", "username": user, "rotation_period": "1h", "rotation_schedule": "* * * * *" }),
+            "exclude each other",
+        ),
+        (
+            "x",
+            json!({ "db_name": "nope", "username": user, "rotation_period": "1h" }),
+            "failed to find entry for connection",
+        ),
+        (
+            "x",
+            json!({ "db_name": "pg", "username": "no_such_user", "rotation_period": "1h" }),
+            "error setting credentials",
+        ),
         ("s", json!({ "username": "other", "rotation_period": "1h" }), "cannot update static account username"),
         ("taken", json!({ "db_name": "pg", "username": user, "rotation_period": "1h" }), "must be unique"),
     ] {

@@ -5,18 +5,27 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_shown_without_secrets_and_merged() {
     let b = Bench::new(Postgres::shared()).await;
-    b.connect(json!({ "nonsense": 1, "private_key": "SECRET-KEY", "max_open_connections": 3, "password_policy": "pp" })).await.unwrap();
-    b.h.write("config/pg", json!({ "allowed_roles": ["app", "ap*"], "root_rotation_statements": "ALTER x, y" })).await.unwrap();
+    b.connect(
+        json!({ "nonsense": 1, "private_key": "SECRET-KEY", "max_open_connections": 3, "password_policy": "pp" }),
+    )
+    .await
+    .unwrap();
+    b.h.write("config/pg", json!({ "allowed_roles": ["app", "ap*"], "root_rotation_statements": "ALTER x, y" }))
+        .await
+        .unwrap();
     let shown = b.h.read("config/pg").await.unwrap().data();
-    assert_eq!(shown, json!({
-        "allowed_roles": ["app", "ap*"],
-        "connection_details": {
-            "connection_url": b.pg.url(&b.database, "sslmode=disable"),
-            "max_open_connections": 3, "nonsense": 1, "username": SUPERUSER,
-        },
-        "password_policy": "pp", "plugin_name": "postgresql-database-plugin", "plugin_version": "",
-        "root_credentials_rotate_statements": ["ALTER x, y"],
-    }));
+    assert_eq!(
+        shown,
+        json!({
+            "allowed_roles": ["app", "ap*"],
+            "connection_details": {
+                "connection_url": b.pg.url(&b.database, "sslmode=disable"),
+                "max_open_connections": 3, "nonsense": 1, "username": SUPERUSER,
+            },
+            "password_policy": "pp", "plugin_name": "postgresql-database-plugin", "plugin_version": "",
+            "root_credentials_rotate_statements": ["ALTER x, y"],
+        })
+    );
     assert_eq!(b.h.list("config").await.unwrap().keys(), ["pg"]);
     b.h.write("reset/pg", json!({})).await.unwrap();
     b.role("other", json!({ "preflight": false })).await.unwrap();
@@ -56,7 +65,10 @@ async fn bad_connections_are_refused() {
     }
     assert!(b.h.list("config").await.is_err(), "nothing was written");
     for path in ["reset/none", "rotate-root/none", "reconcile/none"] {
-        assert!(b.h.write(path, json!({})).await.unwrap_err().told.contains("failed to find entry for connection"), "{path}");
+        assert!(
+            b.h.write(path, json!({})).await.unwrap_err().told.contains("failed to find entry for connection"),
+            "{path}"
+        );
     }
     b.h.delete("config/none").await.unwrap();
 }
@@ -70,7 +82,9 @@ async fn the_server_must_prove_itself_as_far_as_is_asked() {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params.self_signed(&key).unwrap().pem()
     };
-    let named = |mode: &str| format!("postgresql://{{{{username}}}}:{{{{password}}}}@localhost:{}/postgres?sslmode={mode}", b.pg.port);
+    let named = |mode: &str| {
+        format!("postgresql://{{{{username}}}}:{{{{password}}}}@localhost:{}/postgres?sslmode={mode}", b.pg.port)
+    };
     let addressed = |mode: &str| b.pg.url("postgres", &format!("sslmode={mode}"));
     for (url, ca, works) in [
         (named("prefer"), "", true),
@@ -90,14 +104,27 @@ async fn the_server_must_prove_itself_as_far_as_is_asked() {
 async fn roles_have_the_shape_of_the_api() {
     let b = Bench::bare(Postgres::shared(), short());
     assert_eq!(b.role("r", json!({ "db_name": "" })).await.unwrap_err().told, "database name is required");
-    b.role("r", json!({ "db_name": "nope", "creation_statements": "a, {{expiration}}; b", "rollback_statements": ["", ""] })).await.unwrap();
-    assert_eq!(b.h.read("roles/r").await.unwrap().data(), json!({
-        "creation_statements": ["a, {{expiration}}; b"], "credential_type": "password", "db_name": "nope",
-        "default_ttl": 3600, "max_ttl": 86400, "renew_statements": [], "revocation_statements": [], "rollback_statements": ["", ""],
-    }));
-    assert_eq!(b.ask("r").await.map(|_| ()).unwrap_err().0.told, "failed to find entry for connection with name: \"nope\"");
+    b.role(
+        "r",
+        json!({ "db_name": "nope", "creation_statements": "a, {{expiration}}; b", "rollback_statements": ["", ""] }),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        b.h.read("roles/r").await.unwrap().data(),
+        json!({
+            "creation_statements": ["a, {{expiration}}; b"], "credential_type": "password", "db_name": "nope",
+            "default_ttl": 3600, "max_ttl": 86400, "renew_statements": [], "revocation_statements": [], "rollback_statements": ["", ""],
+        })
+    );
+    assert_eq!(
+        b.ask("r").await.map(|_| ()).unwrap_err().0.told,
+        "failed to find entry for connection with name: \"nope\""
+    );
     assert_eq!(b.ask("none").await.map(|_| ()).unwrap_err().0.told, "unknown role: none");
-    assert!(b.role("r", json!({ "credential_type": "bogus" })).await.unwrap_err().told.contains("invalid credential_type"));
+    assert!(
+        b.role("r", json!({ "credential_type": "bogus" })).await.unwrap_err().told.contains("invalid credential_type")
+    );
     assert!(b.role("r", json!({ "default_ttl": "-3h" })).await.is_err());
     assert_eq!(b.h.list("roles").await.unwrap().keys(), ["r"]);
     b.h.delete("roles/r").await.unwrap();

@@ -166,7 +166,11 @@ fn printf(form: &str, values: &[Value]) -> Result<String, TemplateError> {
             (Some('d'), Value::Number(number)) => number.to_string(),
             (Some('v'), value) => value.clone().text(),
             (Some('q'), Value::Text(text)) => format!("{text:?}"),
-            _ => return Err(TemplateError("printf: use %s, %v and %q for texts, %d and %v for numbers, %% for %".into())),
+            _ => {
+                return Err(TemplateError(
+                    "printf: use %s, %v and %q for texts, %d and %v for numbers, %% for %".into(),
+                ));
+            }
         };
         out.push_str(&if left { format!("{shown:<width$}") } else { format!("{shown:>width$}") });
     }

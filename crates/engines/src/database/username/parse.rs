@@ -73,10 +73,10 @@ impl Parser<'_> {
         }
         match command.as_slice() {
             [] => Err(bad("a value is missing")),
-            [first, _, ..] if !matches!(first, Operand::Function(_)) => {
-                Err(bad("only a function can take arguments"))
-            }
-            [_, arguments @ ..] if arguments.iter().any(|a| matches!(a, Operand::Function(f) if f.takes_arguments())) => {
+            [first, _, ..] if !matches!(first, Operand::Function(_)) => Err(bad("only a function can take arguments")),
+            [_, arguments @ ..]
+                if arguments.iter().any(|a| matches!(a, Operand::Function(f) if f.takes_arguments())) =>
+            {
                 Err(bad("a function as an argument needs parentheses: (random 8)"))
             }
             _ => Ok(command),

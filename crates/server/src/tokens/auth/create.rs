@@ -6,7 +6,7 @@ use std::time::Duration;
 use dewdrop_core::call::{Call, Outcome, Reply};
 use dewdrop_core::lease::LifeAsk;
 use dewdrop_core::token::{AuthView, TokenKind, TokenParams, TokenRecord};
-use dewdrop_core::wire::{Flag, Int, Pairs, Strings, Text, Ttl};
+use dewdrop_core::wire::{Flag, Int, Pairs, Text, TextList, Ttl};
 use dewdrop_core::{Fault, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ pub struct CreateFields {
     id: Text,
     /// Its policies; those of the caller when none are named.
     #[serde(default)]
-    policies: Option<Strings>,
+    policies: Option<TextList>,
     /// Free words.
     #[serde(default)]
     meta: Pairs,
@@ -98,8 +98,14 @@ impl TokenAuth {
         check(&fields, &parent, orphan, role.as_ref())?;
         let mut warnings = Vec::new();
         let policies = match &role {
-            Some((_, role)) => role.policies_for(fields.policies.as_ref().map(|p| p.0.as_slice()), fields.no_default_policy.0)?,
-            None => policies_of(&fields, &parent)?,
+            Some((_, role)) if role.names_policies() => {
+                role.policies_for(fields.policies.as_ref().map(|p| p.0.as_slice()), fields.no_default_policy.0)?
+            }
+            Some((_, role)) => {
+                let asked = policies_of(&fields, &parent, role.no_default_policy)?;
+                role.check_disallowed(asked)?
+            }
+            None => policies_of(&fields, &parent, false)?,
         };
         let record = draft(&vault, &call, &fields, &parent, policies, orphan, role.as_ref(), &mut warnings).await?;
         warnings.extend(unknown_policies(&vault, &call, &record.policies));
@@ -118,7 +124,7 @@ fn check(fields: &CreateFields, parent: &Parent<'_>, orphan: bool, role: Option<
     if parent.record.kind == TokenKind::Batch {
         return Err(Fault::bad_request("batch tokens cannot create more tokens"));
     }
-    if parent.record.num_uses > 0 {
+    if parent.record.num_uses != 0 {
         return Err(Fault::bad_request("restricted use token cannot generate child tokens"));
     }
     if fields.num_uses.0 < 0 {
@@ -146,10 +152,10 @@ fn check(fields: &CreateFields, parent: &Parent<'_>, orphan: bool, role: Option<
 }
 
 /// Without a role: what was asked, at most what the parent has unless it may use `sudo`.
-fn policies_of(fields: &CreateFields, parent: &Parent<'_>) -> Result<Vec<String>, Fault> {
+fn policies_of(fields: &CreateFields, parent: &Parent<'_>, no_default: bool) -> Result<Vec<String>, Fault> {
     let asked = fields.policies.as_ref().map(|p| p.0.clone()).unwrap_or_default();
     let asked = if asked.is_empty() { parent.record.policies.clone() } else { asked };
-    let params = TokenParams { policies: asked, no_default_policy: fields.no_default_policy.0, ..TokenParams::default() };
+    let params = TokenParams { policies: asked, no_default_policy: no_default || fields.no_default_policy.0, ..TokenParams::default() };
     let policies = with_default(&params);
     if policies.iter().any(|p| p == "root") && !parent.record.is_root() {
         return Err(Fault::bad_request("root tokens may not be created without parent token being root"));
@@ -196,8 +202,8 @@ async fn draft(
     let is_root = policies.iter().any(|policy| policy == "root");
     refuse_batch(kind, is_root, fields)?;
     let params = TokenParams {
-        period: role.map(|(_, r)| r.period).filter(|p| !p.is_zero()).unwrap_or(fields.period.0),
-        explicit_max_ttl: lower(fields.explicit_max_ttl.0, role.map_or(Duration::ZERO, |(_, r)| r.explicit_max_ttl)),
+        period: role.map(|(_, r)| r.period()).filter(|p| !p.is_zero()).unwrap_or(fields.period.0),
+        explicit_max_ttl: lower(fields.explicit_max_ttl.0, role.map_or(Duration::ZERO, |(_, r)| r.explicit_max_ttl())),
         ..TokenParams::default()
     };
     let asked_ttl = if fields.ttl.0.is_zero() { fields.lease.0 } else { fields.ttl.0 };
@@ -228,7 +234,7 @@ async fn draft(
         },
         display_name: display_name(fields.display_name.as_ref()),
         meta: fields.meta.0.clone(),
-        num_uses: fields.num_uses.0,
+        num_uses: lower_uses(fields.num_uses.0, role.map_or(0, |(_, role)| role.num_uses)),
         created: call.now,
         ttl,
         expires: (!for_ever).then(|| call.now.plus(ttl)),
@@ -238,7 +244,7 @@ async fn draft(
         renewable: renewable && kind == TokenKind::Service && !for_ever,
         entity_id: entity(vault, call, fields, parent, orphan, role).await?,
         namespace: call.mount.namespace.id.clone(),
-        bound_cidrs: role.map(|(_, role)| role.bound_cidrs.clone()).unwrap_or_default(),
+        bound_cidrs: role.map(|(_, role)| role.bound_cidrs().to_vec()).unwrap_or_default(),
         role: role.map(|(name, _)| name.clone()).unwrap_or_default(),
         internal: Value::Null,
     })
@@ -293,6 +299,10 @@ async fn entity(
 fn unknown_policies(vault: &Vault, call: &Call, policies: &[String]) -> Vec<String> {
     let unknown = policies.iter().filter(|name| *name != "root" && vault.policies.get(&call.mount.namespace, name).is_none());
     unknown.map(|name| format!("Policy {name:?} does not exist")).collect()
+}
+
+fn lower_uses(left: i64, right: i64) -> i64 {
+    if left == 0 || right == 0 { left.max(right) } else { left.min(right) }
 }
 
 fn lower(left: Duration, right: Duration) -> Duration {

@@ -7,7 +7,7 @@ use dewdrop_core::call::{Call, Outcome, Reply};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::route::NoFields;
 use dewdrop_core::token::{AuthView, TokenKind, TokenParams, TokenRecord};
-use dewdrop_core::wire::{Text, Ttl};
+use dewdrop_core::wire::{Text, Ttl, brief_ttl};
 use dewdrop_core::{Fault, Moment};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -74,7 +74,7 @@ impl TokenAuth {
     pub(super) async fn lookup_accessor(self: Arc<Self>, call: Call, fields: AccessorFields) -> Result<Reply, Fault> {
         let accessor = needed(&fields.accessor, "missing accessor")?;
         let vault = self.vault()?;
-        let live = find_by_accessor(&vault, &call.mount.namespace, accessor).await?.ok_or_else(invalid_accessor_denied)?;
+        let live = find_by_accessor(&vault, &call.mount.namespace, accessor).await?.ok_or_else(invalid_accessor)?;
         Ok(Reply::data(show(&vault, &live.record, "", call.now).await?))
     }
 
@@ -96,7 +96,7 @@ impl TokenAuth {
     pub(super) async fn renew_accessor(self: Arc<Self>, call: Call, fields: RenewAccessorFields) -> Result<Reply, Fault> {
         let accessor = needed(&fields.accessor, "missing accessor")?;
         let vault = self.vault()?;
-        let live = find_by_accessor(&vault, &call.mount.namespace, accessor).await?.ok_or_else(invalid_accessor_denied)?;
+        let live = find_by_accessor(&vault, &call.mount.namespace, accessor).await?.ok_or_else(invalid_accessor)?;
         renewed(&vault, &live.record, "", fields.increment.0, call.now).await
     }
 
@@ -141,10 +141,6 @@ impl TokenAuth {
     }
 }
 
-fn invalid_accessor_denied() -> Fault {
-    Fault { kind: dewdrop_core::Kind::Denied, ..invalid_accessor() }
-}
-
 fn needed<'f>(field: &'f Text, missing: &'static str) -> Result<&'f str, Fault> {
     if field.0.is_empty() { Err(Fault::bad_request(missing)) } else { Ok(&field.0) }
 }
@@ -162,7 +158,7 @@ async fn show(vault: &Vault, record: &TokenRecord, text: &str, now: Moment) -> R
         "id": text,
         "issue_time": record.created.rfc3339(),
         "meta": Some(&record.meta).filter(|meta| !meta.is_empty()),
-        "num_uses": record.num_uses.max(0),
+        "num_uses": record.num_uses,
         "orphan": record.parent.is_none(),
         "path": record.path,
         "policies": record.policies,
@@ -221,7 +217,7 @@ async fn renewed(vault: &Vault, record: &TokenRecord, text: &str, increment: Dur
         issued: record.created,
         now,
         increment,
-        role_ttl: if is_login(record) { params.ttl } else { record.ttl },
+        role_ttl: if is_login(record) { params.ttl } else { last_life(record) },
         role_max: params.max_ttl,
         mount_default: limits.0,
         mount_max: limits.1,
@@ -242,9 +238,15 @@ async fn renewed(vault: &Vault, record: &TokenRecord, text: &str, increment: Dur
     Ok(reply)
 }
 
+/// What the token was given last, when it was made or renewed.
+fn last_life(record: &TokenRecord) -> Duration {
+    let from = record.renewed.unwrap_or(record.created);
+    record.expires.map_or(Duration::ZERO, |end| end.since(from))
+}
+
 /// A periodic token gets its period anew; others what [`life`] says; none goes beyond its explicit end.
 fn next_life(record: &TokenRecord, params: &TokenParams, asked: &LifeAsk, now: Moment) -> (Duration, Vec<String>) {
-    let (mut ttl, warnings) = if params.period.is_zero() {
+    let (mut ttl, mut warnings) = if params.period.is_zero() {
         let given = life(asked);
         (given.ttl, given.warnings)
     } else {
@@ -252,7 +254,15 @@ fn next_life(record: &TokenRecord, params: &TokenParams, asked: &LifeAsk, now: M
     };
     let explicit = if params.explicit_max_ttl.is_zero() { record.explicit_max_ttl } else { params.explicit_max_ttl };
     if !explicit.is_zero() {
-        ttl = ttl.min(record.created.plus(explicit).since(now));
+        let left = record.created.plus(explicit).since(now);
+        if ttl > left && asked.increment > left {
+            warnings.push(format!(
+                "TTL of {:?} exceeded the effective max_ttl of {:?}; TTL value is capped accordingly",
+                brief_ttl(asked.increment),
+                brief_ttl(left)
+            ));
+        }
+        ttl = ttl.min(left);
     }
     (ttl, warnings)
 }

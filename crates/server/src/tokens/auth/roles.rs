@@ -38,18 +38,28 @@ pub struct TokenRole {
     pub renewable: bool,
     /// Put behind the path in lease ids.
     pub path_suffix: String,
-    /// Tokens are periodic.
-    pub period: Duration,
-    /// A hard end.
-    pub explicit_max_ttl: Duration,
-    /// Where tokens may be used from.
-    pub bound_cidrs: Vec<IpNet>,
+    /// Periods, ends and bounds under their names of today.
+    pub token: Bounds,
+    /// The same under their old names, which are shown as they were written.
+    pub old: Bounds,
     /// `service`, `batch`, `default-service` or `default-batch`.
     pub token_type: String,
     /// Tokens do not get the policy `default`.
     pub no_default_policy: bool,
     /// Uses; zero: no limit.
     pub num_uses: i64,
+}
+
+/// How long and from where tokens of a role live.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bounds {
+    /// Tokens are periodic.
+    pub period: Duration,
+    /// A hard end.
+    pub explicit_max_ttl: Duration,
+    /// Where tokens may be used from.
+    pub cidrs: Vec<IpNet>,
 }
 
 impl Default for TokenRole {
@@ -63,9 +73,8 @@ impl Default for TokenRole {
             orphan: false,
             renewable: true,
             path_suffix: String::new(),
-            period: Duration::ZERO,
-            explicit_max_ttl: Duration::ZERO,
-            bound_cidrs: Vec::new(),
+            token: Bounds::default(),
+            old: Bounds::default(),
             token_type: "default-service".into(),
             no_default_policy: false,
             num_uses: 0,
@@ -96,6 +105,42 @@ pub struct RoleFields {
 }
 
 impl TokenRole {
+    /// The period of its tokens; zero: none.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        if self.token.period.is_zero() { self.old.period } else { self.token.period }
+    }
+
+    /// The hard end of its tokens; zero: none.
+    #[must_use]
+    pub fn explicit_max_ttl(&self) -> Duration {
+        if self.token.explicit_max_ttl.is_zero() { self.old.explicit_max_ttl } else { self.token.explicit_max_ttl }
+    }
+
+    /// Where its tokens may be used from.
+    #[must_use]
+    pub fn bound_cidrs(&self) -> &[IpNet] {
+        if self.token.cidrs.is_empty() { &self.old.cidrs } else { &self.token.cidrs }
+    }
+
+    /// Whether it says itself which policies its tokens may have.
+    #[must_use]
+    pub fn names_policies(&self) -> bool {
+        !self.allowed_policies.is_empty() || !self.allowed_policies_glob.is_empty()
+    }
+
+    /// Policies that a token may have as far as this role is concerned.
+    ///
+    /// # Errors
+    /// 400: one that the role bars.
+    pub fn check_disallowed(&self, policies: Vec<String>) -> Result<Vec<String>, Fault> {
+        let barred = |policy: &&String| self.disallowed_policies.contains(policy) || matches(&self.disallowed_policies_glob, policy);
+        match policies.iter().find(barred) {
+            Some(policy) => Err(Fault::bad_request(format!("token policy {policy:?} is disallowed by this role"))),
+            None => Ok(policies),
+        }
+    }
+
     /// The policies of a token by this role.
     ///
     /// # Errors
@@ -108,9 +153,8 @@ impl TokenRole {
         if policies.iter().any(|policy| policy == "root") && !self.allowed_policies.iter().any(|p| p == "root") {
             return Err(Fault::bad_request("a role makes root tokens only when it names root among its allowed policies"));
         }
-        let restricted = !self.allowed_policies.is_empty() || !self.allowed_policies_glob.is_empty();
         let allowed = |policy: &String| {
-            !restricted
+            !self.names_policies()
                 || (policy == "default" && !no_default)
                 || self.allowed_policies.contains(policy)
                 || matches(&self.allowed_policies_glob, policy)
@@ -123,11 +167,7 @@ impl TokenRole {
                 quoted(&self.allowed_policies_glob)
             )));
         }
-        let barred = |policy: &&String| self.disallowed_policies.contains(policy) || matches(&self.disallowed_policies_glob, policy);
-        match policies.iter().find(barred) {
-            Some(policy) => Err(Fault::bad_request(format!("token policy {policy:?} is disallowed by this role"))),
-            None => Ok(policies),
-        }
+        self.check_disallowed(policies)
     }
 
     /// Whether a token may belong to the entity of an alias.
@@ -154,12 +194,17 @@ impl TokenRole {
         set(&mut self.orphan, fields.orphan.map(|f| f.0));
         set(&mut self.renewable, fields.renewable.map(|f| f.0));
         set(&mut self.path_suffix, fields.path_suffix.map(|t| t.0));
-        set(&mut self.period, fields.token_period.or(fields.period).map(|t| t.0));
-        set(&mut self.explicit_max_ttl, fields.token_explicit_max_ttl.or(fields.explicit_max_ttl).map(|t| t.0));
+        set(&mut self.old.period, fields.period.map(|t| t.0));
+        set(&mut self.token.period, fields.token_period.or(fields.period).map(|t| t.0));
+        set(&mut self.old.explicit_max_ttl, fields.explicit_max_ttl.map(|t| t.0));
+        set(&mut self.token.explicit_max_ttl, fields.token_explicit_max_ttl.or(fields.explicit_max_ttl).map(|t| t.0));
         set(&mut self.no_default_policy, fields.token_no_default_policy.map(|f| f.0));
         set(&mut self.num_uses, fields.token_num_uses.map(|n| n.0));
-        if let Some(Strings(nets)) = fields.token_bound_cidrs.or(fields.bound_cidrs) {
-            self.bound_cidrs = nets.iter().map(|net| parse_net(net)).collect::<Result<_, _>>()?;
+        if let Some(Strings(nets)) = &fields.bound_cidrs {
+            self.old.cidrs = parse_nets(nets)?;
+        }
+        if let Some(Strings(nets)) = fields.token_bound_cidrs.as_ref().or(fields.bound_cidrs.as_ref()) {
+            self.token.cidrs = parse_nets(nets)?;
         }
         if let Some(Text(kind)) = fields.token_type {
             if !["", "service", "batch", "default-service", "default-batch"].contains(&kind.as_str()) {
@@ -167,10 +212,29 @@ impl TokenRole {
             }
             self.token_type = if kind.is_empty() { "default-service".into() } else { kind };
         }
-        if self.token_type == "batch" && !self.period.is_zero() {
-            return Err(Fault::bad_request("'token_type' cannot be 'batch' when role is set to generate periodic tokens"));
-        }
-        Ok(())
+        self.check()
+    }
+}
+
+impl TokenRole {
+    /// Settings that do not go together.
+    fn check(&self) -> Result<(), Fault> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let batch = self.token_type == "batch";
+        let wrong = if self.num_uses < 0 {
+            "token_num_uses must not be negative"
+        } else if !self.path_suffix.chars().all(plain) {
+            "given role path suffix contains invalid characters: use letters, digits, '-', '_' and '.'"
+        } else if batch && !self.period().is_zero() {
+            "'token_type' cannot be 'batch' when role is set to generate periodic tokens"
+        } else if batch && self.renewable {
+            "'token_type' cannot be 'batch' when role is set to generate renewable tokens; set renewable to false"
+        } else if batch && !self.orphan {
+            "'token_type' cannot be 'batch' when role is set to generate tokens with a parent; set orphan to true"
+        } else {
+            return Ok(());
+        };
+        Err(Fault::bad_request(wrong))
     }
 }
 
@@ -205,17 +269,17 @@ impl TokenAuth {
             "orphan": role.orphan,
             "renewable": role.renewable,
             "path_suffix": role.path_suffix,
-            "period": role.period.as_secs(),
-            "token_period": role.period.as_secs(),
-            "explicit_max_ttl": role.explicit_max_ttl.as_secs(),
-            "token_explicit_max_ttl": role.explicit_max_ttl.as_secs(),
+            "period": role.old.period.as_secs(),
+            "token_period": role.token.period.as_secs(),
+            "explicit_max_ttl": role.old.explicit_max_ttl.as_secs(),
+            "token_explicit_max_ttl": role.token.explicit_max_ttl.as_secs(),
             "token_type": role.token_type,
             "token_no_default_policy": role.no_default_policy,
         });
-        if let (Some(data), false) = (data.as_object_mut(), role.bound_cidrs.is_empty()) {
-            let nets: Vec<String> = role.bound_cidrs.iter().map(|net| show_net(*net)).collect();
-            data.insert("bound_cidrs".into(), nets.clone().into());
-            data.insert("token_bound_cidrs".into(), nets.into());
+        for (name, nets) in [("bound_cidrs", &role.old.cidrs), ("token_bound_cidrs", &role.token.cidrs)] {
+            if let (Some(data), false) = (data.as_object_mut(), nets.is_empty()) {
+                data.insert(name.into(), nets.iter().map(|net| show_net(*net)).collect::<Vec<_>>().into());
+            }
         }
         if let (Some(data), false) = (data.as_object_mut(), role.num_uses == 0) {
             data.insert("token_num_uses".into(), role.num_uses.into());
@@ -226,15 +290,33 @@ impl TokenAuth {
     pub(super) async fn write_role(self: Arc<Self>, call: Call, fields: RoleFields) -> Result<Reply, Fault> {
         let name = call.capture("role_name");
         let mut role = self.role(name).await?.unwrap_or_default();
+        let twice = fields.said_twice();
         role.apply(fields)?;
         self.roles.commit(Batch::new().put_json(key(name), &role)?).await?;
-        Ok(Reply::nothing())
+        Ok(twice.into_iter().fold(Reply::nothing(), Reply::warn))
     }
 
     pub(super) async fn delete_role(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         self.roles.commit(Batch::new().delete(key(call.capture("role_name")))).await?;
         Ok(Reply::nothing())
     }
+}
+
+impl RoleFields {
+    /// A warning for each setting that came under both of its names.
+    fn said_twice(&self) -> Vec<String> {
+        let pairs = [
+            ("period", self.period.is_some() && self.token_period.is_some()),
+            ("explicit_max_ttl", self.explicit_max_ttl.is_some() && self.token_explicit_max_ttl.is_some()),
+            ("bound_cidrs", self.bound_cidrs.is_some() && self.token_bound_cidrs.is_some()),
+        ];
+        let both = pairs.iter().filter(|(_, both)| *both);
+        both.map(|(name, _)| format!("Both 'token_{name}' and deprecated '{name}' value supplied, ignoring the deprecated value")).collect()
+    }
+}
+
+fn parse_nets(nets: &[String]) -> Result<Vec<IpNet>, Fault> {
+    nets.iter().map(|net| parse_net(net)).collect()
 }
 
 fn key(name: &str) -> Vec<u8> {

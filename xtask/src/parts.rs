@@ -4,6 +4,7 @@
 
 pub mod openbao;
 pub mod postgres;
+pub mod vault;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -42,6 +42,14 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
+/// Brings one more program, for a chore that alone needs it.
+pub fn bring(program: &'static str, package: &'static str, used_for: &'static str) -> Result<()> {
+    if which(program).is_some() {
+        return Ok(());
+    }
+    install(&[&Tool { program, package, used_for }])
+}
+
 fn install(missing: &[&Tool]) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     let names: Vec<String> =

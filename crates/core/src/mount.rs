@@ -73,6 +73,8 @@ pub struct Tune {
     pub passthrough_request_headers: Vec<String>,
     /// Reply headers that the engine may set.
     pub allowed_response_headers: Vec<String>,
+    /// Kept and shown; nothing is cached that could be stale.
+    pub force_no_cache: bool,
     /// Lock-out of users after failed logins; auth mounts only.
     pub user_lockout: Option<UserLockout>,
 }

@@ -52,6 +52,15 @@ impl Policy {
         Ok(Self { name: name.to_owned(), namespace, text: text.to_owned(), rules })
     }
 
+    /// The policy with an end: from then on none of its rules exists. Rules that end sooner by themselves still do.
+    #[must_use]
+    pub fn ending(mut self, end: crate::Moment) -> Self {
+        for rule in &mut self.rules {
+            rule.expires = Some(rule.expires.map_or(end, |own| own.min(end)));
+        }
+        self
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,9 +1,9 @@
 //! Ring 1: the secrets engines. One file or folder each; `shared` is what several of them need.
 
 pub mod cubbyhole;
+pub mod database;
 pub mod identity;
 pub mod kv1;
 pub mod kv2;
-mod shared;
-pub mod database;
 pub mod postgres;
+mod shared;

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool, PoolError, TimeoutType};
-use dewdrop_core::{Clock, Secret};
+use dewdrop_core::{Clock, Secret, SystemClock};
 use tokio_postgres::SimpleQueryMessage;
 
 pub use conn_string::hide_password;
@@ -79,6 +79,7 @@ pub struct Target {
     pool: Pool,
     place: String,
     limits: Limits,
+    /// The machine's own: servers live in real time, whatever clock the rest is tested with.
     clock: Arc<dyn Clock>,
     /// The server's wall clock minus our steady clock, in milliseconds, as of the newest connection.
     offset: Arc<AtomicI64>,
@@ -94,7 +95,8 @@ impl Target {
     ///
     /// # Errors
     /// A sentence on what is wrong with the settings.
-    pub fn open(settings: &Settings<'_>, limits: Limits, clock: Arc<dyn Clock>) -> Result<Self, String> {
+    pub fn open(settings: &Settings<'_>, limits: Limits) -> Result<Self, String> {
+        let clock = SystemClock::shared();
         let offset = Arc::new(AtomicI64::new(0));
         let (pool, place) = connect::pool(settings, limits, clock.clone(), offset.clone())?;
         Ok(Self { pool, place, limits, clock, offset })
@@ -125,13 +127,7 @@ impl Target {
     /// # Errors
     /// See [`TargetError`]; after [`TargetError::Unknown`] the batch may have been carried out or not.
     pub async fn run(&self, sql: &str) -> Result<Rows, TargetError> {
-        let (first, stale) = self.try_once(sql).await;
-        // A pooled connection may have died unnoticed (the server was restarted); then all of its age have.
-        if stale {
-            self.pool.retain(|_, _| false);
-            return self.try_once(sql).await.0;
-        }
-        first
+        self.twice_at_most(sql, false).await
     }
 
     /// As [`run`](Self::run), but the server itself refuses to begin once this call has given up.
@@ -139,23 +135,17 @@ impl Target {
     /// # Errors
     /// See [`TargetError`].
     pub async fn run_in_time(&self, sql: &str) -> Result<Rows, TargetError> {
-        // The first connection tells what time it is there.
-        if self.offset.load(Ordering::Relaxed) == 0 {
-            drop(self.connection().await?);
+        self.twice_at_most(sql, true).await
+    }
+
+    /// A second time on a new connection, when the first one was to blame.
+    async fn twice_at_most(&self, sql: &str, in_time: bool) -> Result<Rows, TargetError> {
+        let (first, is_stale) = self.try_once(sql, in_time).await;
+        if !is_stale {
+            return first;
         }
-        let now = self.offset.load(Ordering::Relaxed) + millis(self.clock.steady());
-        let deadline = now + millis(self.limits.run);
-        let (seconds, rest) = (deadline / 1000, deadline % 1000);
-        let guarded = Secret::new(format!("{}\n{sql}", sql::in_time(&format!("{seconds}.{rest:03}"))));
-        let begun = self.clock.steady();
-        match self.run(guarded.expose()).await {
-            // It was not our doing: the server's clock was set. New connections know the new time.
-            Err(TargetError::TooLate) if self.clock.steady().saturating_sub(begun) < self.limits.run / 2 => {
-                self.pool.retain(|_, _| false);
-                Err(TargetError::TooLate)
-            }
-            other => other,
-        }
+        self.pool.retain(|_, _| false);
+        self.try_once(sql, in_time).await.0
     }
 
     /// Closes connections that are older than `lifetime` (zero: any age is fine), were not used for `idle`, or are more
@@ -169,18 +159,24 @@ impl Target {
         });
     }
 
-    /// The outcome, and whether it came from a connection that was dead before.
-    async fn try_once(&self, sql: &str) -> (Result<Rows, TargetError>, bool) {
+    /// The outcome, and whether the connection is to blame: it was dead (the server was restarted), or it knew a time that
+    /// is no longer so (a clock was set, a machine slept).
+    async fn try_once(&self, sql: &str, in_time: bool) -> (Result<Rows, TargetError>, bool) {
         let connection = match self.connection().await {
             Ok(connection) => connection,
             Err(error) => return (Err(error), false),
         };
-        let pooled = Object::metrics(&connection).recycle_count > 0;
-        match tokio::time::timeout(self.limits.run, connection.simple_query(sql)).await {
+        let is_pooled = Object::metrics(&connection).recycle_count > 0;
+        let begun = self.clock.steady();
+        let guard = if in_time { self.guard(begun) } else { String::new() };
+        let batch = Secret::new(format!("{guard}{sql}"));
+        match tokio::time::timeout(self.limits.run, connection.simple_query(batch.expose())).await {
             Ok(Ok(messages)) => (Ok(rows(messages)), false),
             Ok(Err(error)) => {
-                let stale = error.is_closed() && pooled;
-                (Err(TargetError::of_query(&error)), stale)
+                let lost = error.is_closed();
+                let error = TargetError::of_query(&error);
+                let too_late = error == TargetError::TooLate && self.clock.steady() - begun < self.limits.run / 2;
+                (Err(error), is_pooled && (lost || too_late))
             }
             Err(_) => {
                 // Nobody waits for its answer any more, so nobody else may use it.
@@ -189,6 +185,13 @@ impl Target {
                 (Err(TargetError::Unknown(format!("no answer within {seconds} s"))), false)
             }
         }
+    }
+
+    /// SQL that fails once the time of this call is up.
+    fn guard(&self, now: Duration) -> String {
+        let deadline = self.offset.load(Ordering::Relaxed) + millis(now) + millis(self.limits.run);
+        let (seconds, rest) = (deadline / 1000, deadline % 1000);
+        sql::in_time(&format!("{seconds}.{rest:03}")) + "\n"
     }
 
     async fn connection(&self) -> Result<Object, TargetError> {

@@ -1,6 +1,8 @@
 //! The tree of mounts: which engine serves which path. Readers see whole snapshots; a write goes to the store first.
 
 mod kinds;
+mod moves;
+mod upgrade;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -17,7 +19,10 @@ use tokio::sync::Mutex;
 
 use crate::ids;
 use crate::vault::Vault;
-pub use kinds::{Opened, known_kinds};
+use moves::Moves;
+pub use kinds::known_kinds;
+pub use moves::remount;
+pub use upgrade::replace;
 
 const PREFIX: &[u8] = b"mount/";
 /// Where an engine's slice of the store begins; its mount's uuid follows.
@@ -41,6 +46,7 @@ pub struct Mounts {
     table: ArcSwap<HashMap<String, Mounted>>,
     /// Held by whoever changes the tree, so that two writers cannot take the same path.
     writing: Mutex<()>,
+    moves: Moves,
 }
 
 /// What is asked of a new mount.
@@ -67,7 +73,7 @@ impl Mounts {
     /// No mounts yet; see [`load`](Self::load).
     #[must_use]
     pub fn new(store: SharedStore, vault: Weak<Vault>) -> Self {
-        Self { store, vault, table: ArcSwap::default(), writing: Mutex::new(()) }
+        Self { store, vault, table: ArcSwap::default(), writing: Mutex::new(()), moves: Moves::default() }
     }
 
     /// Reads the tree from the store and opens every engine.
@@ -81,6 +87,7 @@ impl Mounts {
             let Some(namespace) = vault.namespaces.by_id(&mount.namespace.id) else { continue };
             mount.namespace = namespace;
             mount.defaults = vault.limits;
+            upgrade::finish(self, &mount, vault.clock.now()).await?;
             let mounted = self.open(vault, Arc::new(mount))?;
             table.insert(mounted.mount.full_path(), mounted);
         }
@@ -150,7 +157,7 @@ impl Mounts {
     /// 400: the path is taken or reserved, or the type is not known.
     pub async fn add(&self, vault: &Vault, namespace: Arc<Namespace>, new: NewMount) -> Result<Mounted, Fault> {
         let _writing = self.writing.lock().await;
-        self.check_free(&namespace, &new.path)?;
+        self.check_free(vault, &namespace, &new.path)?;
         let mount = Mount {
             path: new.path,
             class: new.class,
@@ -174,37 +181,39 @@ impl Mounts {
         Ok(mounted)
     }
 
-    /// Replaces what is said of a mount (tuning). The engine is opened anew when its options changed.
+    /// Replaces what is said of a mount that stays where it is.
     ///
     /// # Errors
-    /// The store's; 400 for options that the engine refuses.
-    pub async fn replace(&self, vault: &Vault, mount: Mount) -> Result<Mounted, Fault> {
+    /// 400: the mount is gone; the store's.
+    pub async fn put(&self, mount: Mount) -> Result<(), Fault> {
         let _writing = self.writing.lock().await;
-        let old = self.by_uuid(&mount.uuid).ok_or_else(|| Fault::bad_request("the mount is gone"))?;
-        let mount = Arc::new(mount);
-        let mounted = if old.mount.options == mount.options {
-            Mounted { mount, room: old.room, identities: old.identities }
-        } else {
-            self.open(vault, mount)?
-        };
+        let old = self.by_uuid(&mount.uuid).filter(|old| old.mount.path == mount.path);
+        let old = old.ok_or_else(|| Fault::bad_request("the mount is gone"))?;
+        let mounted = Mounted { mount: Arc::new(mount), ..old };
         self.write(&mounted.mount).await?;
         self.change(|table| {
-            table.remove(&old.mount.full_path());
             table.insert(mounted.mount.full_path(), mounted.clone());
         });
-        Ok(mounted)
+        Ok(())
     }
 
-    /// Checks that a path may be mounted: nothing there, above it or below it.
+    /// Checks that a path may be mounted: no mount and no other namespace there, above it or below it.
     ///
     /// # Errors
     /// 400 with the mount that is in the way.
-    pub fn check_free(&self, namespace: &Namespace, path: &str) -> Result<(), Fault> {
+    pub fn check_free(&self, vault: &Vault, namespace: &Namespace, path: &str) -> Result<(), Fault> {
         let taken = |mount: &str| Fault::bad_request(format!("path is already in use at {mount}"));
         for mounted in self.of(namespace) {
             let existing = &mounted.mount.path;
             if existing.starts_with(path) || path.starts_with(existing.as_str()) {
                 return Err(taken(existing));
+            }
+        }
+        let full = format!("{}{path}", namespace.path);
+        let children = vault.namespaces.below(&namespace.path);
+        for child in children.iter().filter(|child| child.id != namespace.id) {
+            if full.starts_with(&child.path) || child.path.starts_with(&full) {
+                return Err(taken(&child.path));
             }
         }
         Ok(())

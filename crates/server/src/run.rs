@@ -66,9 +66,10 @@ pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
     }
     let stats = Arc::new(Stats::default());
     let certificates: Vec<_> = listeners.iter().filter_map(Bound::tls).collect();
-    tokio::spawn(on_hangup(certificates, logs));
+    tokio::spawn(on_hangup(certificates, logs, server.audit.clone()));
     let drained = http::serve(listeners, Arc::new(Api(server.clone())), stats, GRACE, told_to_stop()).await;
     server.seal();
+    server.audit.close();
     if !drained.clean {
         bail!("some requests were still under way after {} s and were cut off", GRACE.as_secs());
     }
@@ -108,10 +109,11 @@ async fn keep_unsealing(server: Arc<Server>) {
     }
 }
 
-/// SIGHUP reads the certificates anew and opens the log file anew.
-async fn on_hangup(certificates: Vec<Arc<http::TlsStore>>, logs: LogHandle) {
+/// SIGHUP reads the certificates anew and opens the log file anew; an audit log that was lost goes on in a new file.
+async fn on_hangup(certificates: Vec<Arc<http::TlsStore>>, logs: LogHandle, audit: Arc<crate::audit::Audit>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
+        audit.reopen();
         if let Err(error) = logs.reopen() {
             tracing::error!(%error, "the log file was not opened anew; the old one stays");
         }

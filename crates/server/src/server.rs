@@ -122,6 +122,7 @@ impl Server {
     /// Stops serving and forgets the keys. What is under way still ends.
     pub fn seal(&self) {
         self.vault.store(None);
+        self.audit.lock();
         self.barrier.seal();
     }
 }

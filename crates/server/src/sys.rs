@@ -1,5 +1,6 @@
 //! `sys/`: the server's own paths. One file for each family of routes.
 
+mod audit;
 mod capabilities;
 mod leases;
 mod mounts;
@@ -87,5 +88,6 @@ impl Engine for Sys {
             .and(wrapping::routes())
             .and(capabilities::routes())
             .and(seal::routes())
+            .and(audit::routes())
     }
 }

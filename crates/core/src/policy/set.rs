@@ -152,6 +152,17 @@ impl PolicySet {
         self.index(now).rules.iter().any(|rule| rule.grants.capabilities.grants() && reaches(&rule.pattern))
     }
 
+    /// The paths that rules are written for now, each with what `sys/capabilities` would show of its rule. Empty for the
+    /// set of the `root` policy, which has no rules.
+    #[must_use]
+    pub fn granted(&self, now: Moment) -> Vec<(String, Vec<&'static str>)> {
+        if self.root || self.broken.is_some() {
+            return Vec::new();
+        }
+        let index = self.index(now);
+        index.rules.iter().map(|rule| (rule.pattern.text().to_owned(), rule.grants.capabilities.shown())).collect()
+    }
+
     /// Whether a key of the list at `list_path` (full, with its slash) is shown.
     #[must_use]
     pub fn shows_key(&self, filter: &KeyFilter, list_path: &str, key: &str, now: Moment) -> bool {
@@ -160,7 +171,9 @@ impl PolicySet {
         self.permit(&Ask::new(operation, &path, now)).is_ok()
     }
 
-    pub(super) fn is_root(&self) -> bool {
+    /// Whether this is the set of the `root` policy.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
         self.root
     }
 

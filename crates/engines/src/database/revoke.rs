@@ -120,7 +120,7 @@ async fn clean_elsewhere(
         let mut settings = details.settings(connection, &connection.password);
         settings.database = Some(&database);
         settings.max_open = 1;
-        let other = Target::open(&settings, db.limits, db.place.clock.clone()).map_err(TargetError::Down)?;
+        let other = Target::open(&settings, db.limits).map_err(TargetError::Down)?;
         other.run(&sql::disown(username)).await?;
     }
     Ok(())

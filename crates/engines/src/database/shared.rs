@@ -27,6 +27,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Idle connections to targets are closed after it.
 const IDLE: Duration = Duration::from_secs(300);
 
+/// A target, with the record that it was opened by.
+type Opened = (Arc<Connection>, Arc<Target>);
+
 /// The engine's parts.
 pub(super) struct Shared {
     pub(super) place: Place,
@@ -38,7 +41,7 @@ pub(super) struct Shared {
     /// When each connection was reconciled last.
     pub(super) reconciled: Mutex<HashMap<String, Moment>>,
     /// By connection id, each with the record that it was opened by.
-    targets: Mutex<HashMap<String, (Arc<Connection>, Arc<Target>)>>,
+    targets: Mutex<HashMap<String, Opened>>,
     /// Users whose making is known to be over, however it ended, since when.
     settled: Mutex<BTreeMap<String, Duration>>,
     /// One rotation at a time for each thing.
@@ -142,7 +145,7 @@ impl Shared {
     /// A target of its own for one password.
     pub(super) fn open(&self, connection: &Connection, password: &str) -> Result<Target, Fault> {
         let details = connection.details()?;
-        Target::open(&details.settings(connection, password), self.limits, self.place.clock.clone())
+        Target::open(&details.settings(connection, password), self.limits)
             .map_err(|told| Fault::bad_request(format!("error creating database object: {told}")))
     }
 

@@ -214,7 +214,7 @@ fn merged(known: Option<StaticRole>, fields: StaticRoleFields, now: Moment) -> R
     if fields.credential_type.is_some_and(|kind| !matches!(kind.0.as_str(), "" | "password")) {
         return Err(bad("static roles hold passwords: credential_type must be \"password\""));
     }
-    let rhythm = rhythm(fields.rotation_period, fields.rotation_schedule, fields.rotation_window, known.as_ref())?;
+    let before = known.as_ref().map(|role| role.rhythm.clone());
     let mut role = match known {
         Some(known) if username == known.username => known,
         Some(_) => return Err(bad("cannot update static account username")),
@@ -235,7 +235,7 @@ fn merged(known: Option<StaticRole>, fields: StaticRoleFields, now: Moment) -> R
             }
         }
     };
-    role.rhythm = rhythm;
+    role.rhythm = rhythm(fields.rotation_period, fields.rotation_schedule, fields.rotation_window, before)?;
     role.db_name = db_name.unwrap_or(role.db_name);
     role.statements = fields.rotation_statements.map_or(role.statements, |statements| statements.0);
     role.config = fields.credential_config.unwrap_or(role.config);
@@ -246,11 +246,10 @@ fn rhythm(
     period: Option<Ttl>,
     schedule: Option<Text>,
     window: Option<Ttl>,
-    known: Option<&StaticRole>,
+    known: Option<Rhythm>,
 ) -> Result<Rhythm, Fault> {
     let bad = |told: String| Fault::bad_request(told);
     let schedule = schedule.map(|text| text.0).filter(|text| !text.is_empty());
-    let known = known.map(|role| role.rhythm.clone());
     match (period, schedule) {
         (Some(_), Some(_)) => Err(bad("rotation_period and rotation_schedule exclude each other: give one".into())),
         (Some(period), None) if period.0 < SHORTEST_PERIOD => {

@@ -16,6 +16,10 @@ pub const GENESIS: Hash = [0; 32];
 /// Between the signed part of a checkpoint and its signature in base64, after which only `"}` and the newline follow.
 pub const SIGNATURE: &[u8] = b",\"signature\":\"";
 
+/// All types of line. Another one is no line of this log: without this rule, a changed letter would turn the last
+/// checkpoint into a line that nobody signs.
+pub const TYPES: [&str; 9] = ["request", "response", "checkpoint", "open", "stop", "unseal", "seal", "revoked", "space"];
+
 /// Keeps a signature on a checkpoint from meaning anything elsewhere.
 const DOMAIN: &[u8] = b"dewdrop audit checkpoint v1\n";
 

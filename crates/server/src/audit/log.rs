@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dewdrop_core::{Clock, Moment};
@@ -173,30 +173,31 @@ impl Log {
         let seq = self.put(&mut inner, body, class)?;
         if inner.unsigned >= u64::from(self.config.checkpoint_lines) {
             self.checkpoint(&mut inner);
-            self.news.1.notify_all();
         }
         if inner.offset >= inner.rotate_at {
             self.rotate(&mut inner, "rotate", "");
         }
         drop(inner);
-        if self.followers.load(Ordering::Relaxed) > 0 {
-            self.news.1.notify_all();
+        if self.followers.load(Ordering::SeqCst) > 0 {
+            self.wake();
         }
         Ok(seq)
     }
 
     /// Waits for a line after `seq`, at most so long. For devices, on their own threads.
-    pub fn wait_beyond(&self, seq: u64, at_most: Duration) {
+    pub fn wait_beyond(&self, seq: u64, at_most: Duration, stop: &AtomicBool) {
         let mut held = self.news.0.lock();
-        self.followers.fetch_add(1, Ordering::Relaxed);
-        if self.written.load(Ordering::Acquire) <= seq {
+        self.followers.fetch_add(1, Ordering::SeqCst);
+        if self.written.load(Ordering::SeqCst) <= seq && !stop.load(Ordering::SeqCst) {
             self.news.1.wait_for(&mut held, at_most);
         }
-        self.followers.fetch_sub(1, Ordering::Relaxed);
+        self.followers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Wakes everybody who waits.
     pub fn wake(&self) {
+        // Whoever is about to wait holds the lock until it waits.
+        drop(self.news.0.lock());
         self.news.1.notify_all();
     }
 
@@ -246,15 +247,13 @@ impl Log {
         }
     }
 
-    /// An operator says to go on (SIGHUP): a new file goes on with the chain. What was unlinked is written back first,
-    /// since the open file still holds it.
+    /// An operator says to go on (SIGHUP): when the log was lost, a new file goes on with the chain. What was unlinked is
+    /// written back first, since the open file still holds it. A sound log goes on as it is.
     pub fn reopen(&self) {
         let mut inner = self.inner.lock();
         self.look(&mut inner, self.clock.steady());
-        let why = match &inner.state {
-            State::Lost(why) => why.clone(),
-            _ => String::new(),
-        };
+        let State::Lost(why) = &inner.state else { return };
+        let why = why.clone();
         let path = self.folder.file(inner.first);
         let unlinked = inner.file.metadata().is_ok_and(|found| found.nlink() == 0 && found.len() == inner.offset);
         if unlinked && !path.exists() {
@@ -325,7 +324,7 @@ impl Log {
         loop {
             match inner.write(body) {
                 Ok(seq) => {
-                    self.written.store(seq, Ordering::Release);
+                    self.written.store(seq, Ordering::SeqCst);
                     return Ok(seq);
                 }
                 Err(Trouble::Full) => {
@@ -464,10 +463,8 @@ impl Inner {
 
     fn undo(&self, error: rustix::io::Errno, done: usize) -> Trouble {
         use rustix::io::Errno;
-        if done > 0 {
-            if let Err(error) = self.file.set_len(self.offset) {
-                return Trouble::Torn(error);
-            }
+        if let Err(error) = if done > 0 { self.file.set_len(self.offset) } else { Ok(()) } {
+            return Trouble::Torn(error);
         }
         match error {
             Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Trouble::Full,

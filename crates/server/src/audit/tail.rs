@@ -63,8 +63,8 @@ fn window(file: &File, size: u64) -> std::io::Result<(u64, Vec<u8>)> {
         if start == 0 {
             return Ok((0, bytes));
         }
-        let lines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        let checkpoint = lines.filter(|at| bytes.get(*at..).is_some_and(|rest| line::is_type(first_line(rest), "checkpoint"))).last();
+        let mut lines = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let checkpoint = lines.find(|at| bytes.get(*at..).is_some_and(|rest| line::is_type(first_line(rest), "checkpoint")));
         if let Some(at) = checkpoint {
             return Ok((start + at as u64, bytes.split_off(at)));
         }

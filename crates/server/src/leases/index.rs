@@ -15,6 +15,8 @@ use dewdrop_core::Moment;
 
 /// Where tokens are.
 pub const TOKENS: &[u8] = b"tok/";
+/// Where leases are.
+pub const LEASES: &[u8] = b"lease/";
 /// Where the time index is.
 pub const DUE: &[u8] = b"due/";
 

@@ -24,7 +24,8 @@ pub async fn server(config: &Config, dev: bool) -> Result<Arc<Server>> {
         api_addr: config.addresses.api.as_ref().map(ToString::to_string).unwrap_or_default(),
         dev,
     };
-    Ok(Server::new(Parts { clock, store, auto_seals: seals(&config.seals)?, audit: Arc::new(Audit::none()), settings }))
+    let audit = Audit::open(&config.audit, &clock).context("open the audit log")?;
+    Ok(Server::new(Parts { clock, store, auto_seals: seals(&config.seals)?, audit: Arc::new(audit), settings }))
 }
 
 async fn store(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::policy::PolicySet;
-use dewdrop_core::route::Routes;
+use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::token::TokenRecord;
 use dewdrop_core::wire::{Strings, Text};
 use schemars::JsonSchema;
@@ -37,12 +37,34 @@ pub(super) fn routes() -> Routes<Sys> {
         .at("capabilities", "What a token may do at paths.", |r| r.write("Rights of a token", Sys::of_token))
         .at("capabilities-self", "What the caller may do at paths.", |r| r.write("Own rights", Sys::of_self))
         .at("capabilities-accessor", "What a token may do at paths.", |r| r.write("Rights by accessor", Sys::of_accessor))
+        .at("internal/ui/resultant-acl", "All rules that the caller's policies add up to.", |r| {
+            r.read("The caller's rules", Sys::resultant_acl)
+        })
 }
 
 impl Sys {
     async fn of_self(self: Arc<Self>, call: Call, fields: CapabilityFields) -> Result<Reply, Fault> {
         let record = call.caller.token.clone().ok_or_else(|| Fault::denied("no token"))?;
         answer(&*self.vault()?, &call, &record, &fields).await
+    }
+
+    /// Rules with `+` are left out, as in OpenBao: the answer has no place for them.
+    async fn resultant_acl(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+        let record = call.caller.token.clone().ok_or_else(|| Fault::denied("no token"))?;
+        let rights = rights_of(&*self.vault()?, &record).await?.set;
+        if rights.is_root() {
+            return Reply::of(&json!({ "root": true }));
+        }
+        let (mut exact, mut globs) = (Map::new(), Map::new());
+        for (path, capabilities) in rights.granted(call.now) {
+            let shown = json!({ "capabilities": capabilities });
+            match path.strip_suffix('*') {
+                _ if path.split('/').any(|segment| segment.trim_end_matches('*') == "+") => {}
+                Some(prefix) => drop(globs.insert(prefix.to_owned(), shown)),
+                None => drop(exact.insert(path, shown)),
+            }
+        }
+        Reply::of(&json!({ "root": false, "exact_paths": exact, "glob_paths": globs }))
     }
 
     async fn of_token(self: Arc<Self>, call: Call, fields: CapabilityFields) -> Result<Reply, Fault> {

@@ -19,7 +19,7 @@ pub fn show(mount: &Mount) -> Map<String, Value> {
         "running_plugin_version": format!("v{VERSION}+builtin.dewdrop"),
         "running_sha256": "",
         "seal_wrap": mount.seal_wrap,
-        "type": mount.kind,
+        "type": kind(mount),
         "uuid": mount.uuid,
     });
     if let (Some(fields), false) = (shown.as_object_mut(), is_builtin(mount)) {
@@ -34,9 +34,12 @@ fn config(mount: &Mount) -> Map<String, Value> {
     let mut config = optional(mount);
     config.insert("default_lease_ttl".into(), tune.default_lease_ttl.unwrap_or_default().as_secs().into());
     config.insert("max_lease_ttl".into(), tune.max_lease_ttl.unwrap_or_default().as_secs().into());
-    config.insert("force_no_cache".into(), false.into());
+    config.insert("force_no_cache".into(), tune.force_no_cache.into());
     if mount.class == MountClass::Auth {
         config.insert("token_type".into(), token_type(mount).into());
+    }
+    if let Some(lockout) = &tune.user_lockout {
+        config.insert("user_lockout_config".into(), show_lockout(lockout).into());
     }
     config
 }
@@ -48,18 +51,31 @@ pub fn tuned(mount: &Mount) -> Map<String, Value> {
     shown.insert("default_lease_ttl".into(), mount.default_lease_ttl().as_secs().into());
     shown.insert("max_lease_ttl".into(), mount.max_lease_ttl().as_secs().into());
     shown.insert("description".into(), mount.description.clone().into());
-    shown.insert("force_no_cache".into(), false.into());
+    shown.insert("force_no_cache".into(), mount.tune.force_no_cache.into());
     if !mount.options.is_empty() {
         shown.insert("options".into(), json!(mount.options));
     }
     if mount.class == MountClass::Auth {
         shown.insert("token_type".into(), token_type(mount).into());
     }
+    if let Some(lockout) = &mount.tune.user_lockout {
+        shown.extend(show_lockout(lockout));
+    }
     shown
 }
 
+/// In a namespace the types of the mounts that each one has are shown with `ns_` in front.
+fn kind(mount: &Mount) -> String {
+    let of_namespace = is_builtin(mount) && !mount.namespace.is_root();
+    format!("{}{}", if of_namespace { "ns_" } else { "" }, mount.kind)
+}
+
 fn token_type(mount: &Mount) -> &str {
-    if mount.tune.token_type.is_empty() { "default-service" } else { &mount.tune.token_type }
+    match mount.tune.token_type.as_str() {
+        "" if mount.kind == "token" && !mount.namespace.is_root() => "default",
+        "" => "default-service",
+        kind => kind,
+    }
 }
 
 fn optional(mount: &Mount) -> Map<String, Value> {
@@ -79,19 +95,19 @@ fn optional(mount: &Mount) -> Map<String, Value> {
     if !tune.listing_visibility.is_empty() {
         fields.insert("listing_visibility".into(), tune.listing_visibility.clone().into());
     }
-    if let Some(lockout) = &tune.user_lockout {
-        fields.insert("user_lockout_config".into(), show_lockout(lockout));
-    }
     fields
 }
 
-fn show_lockout(lockout: &UserLockout) -> Value {
-    json!({
-        "lockout_threshold": lockout.threshold,
-        "lockout_duration": lockout.duration.as_secs(),
-        "lockout_counter_reset": lockout.counter_reset.as_secs(),
-        "lockout_disable": lockout.disable,
-    })
+fn show_lockout(lockout: &UserLockout) -> Map<String, Value> {
+    [
+        ("user_lockout_threshold", lockout.threshold.into()),
+        ("user_lockout_duration", lockout.duration.as_secs().into()),
+        ("user_lockout_counter_reset_duration", lockout.counter_reset.as_secs().into()),
+        ("user_lockout_disable", lockout.disable.into()),
+    ]
+    .map(|(name, value): (&str, Value)| (name.to_owned(), value))
+    .into_iter()
+    .collect()
 }
 
 /// A mount that every namespace has and that cannot be taken away.

@@ -7,10 +7,10 @@ use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::mount::{MountClass, Namespace};
 use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::store::Batch;
-use dewdrop_core::wire::{Pairs, Text};
+use dewdrop_core::wire::Text;
 use dewdrop_core::{Fault, secret};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::{ListFields, Sys, namespace_of};
@@ -19,16 +19,22 @@ use crate::vault::{Vault, furnish};
 
 #[derive(Deserialize, JsonSchema)]
 struct NamespaceFields {
-    /// Free words.
+    /// Free words: names with texts.
     #[serde(default)]
-    custom_metadata: Pairs,
+    custom_metadata: Option<Map<String, Value>>,
 }
 
 /// A merge patch: null removes a word.
 #[derive(Deserialize, JsonSchema)]
 struct NamespacePatch {
-    #[serde(default)]
-    custom_metadata: Map<String, Value>,
+    /// Names with texts; null in place of all of them removes all.
+    #[serde(default, deserialize_with = "given")]
+    custom_metadata: Option<Option<Map<String, Value>>>,
+}
+
+/// Tells null from nothing.
+fn given<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Option<Map<String, Value>>>, D::Error> {
+    Option::deserialize(input).map(Some)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -48,6 +54,9 @@ pub(super) fn routes() -> Routes<Sys> {
         .at("namespaces/api-lock/lock/{path*}", "Locks a namespace and all below.", |r| r.write("Locks", Sys::lock_namespace))
         .at("namespaces/api-lock/unlock", "Unlocks this namespace.", |r| r.write("Unlocks", Sys::unlock_namespace))
         .at("namespaces/api-lock/unlock/{path*}", "Unlocks a namespace.", |r| r.write("Unlocks", Sys::unlock_namespace))
+        .at("internal/ui/namespaces", "The namespaces that the caller can see.", |r| {
+            r.public("shows only what the caller's own token reaches").read("Visible namespaces", Sys::ui_namespaces)
+        })
         .at("namespaces/{path*}", "A namespace.", |r| {
             r.read("Shows a namespace", Sys::read_namespace)
                 .write("Makes a namespace, or replaces its words", Sys::write_namespace)
@@ -78,39 +87,66 @@ impl Sys {
         Reply::of(&json!({ "keys": keys, "key_info": info }))
     }
 
+    /// The names alone, of those in which the caller has a right.
+    async fn ui_namespaces(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+        let vault = self.vault()?;
+        let Some(record) = &call.caller.token else { return Err(Fault::denied("no token")) };
+        let rights = crate::pipeline::rights_of(&vault, record).await?.set;
+        let here = &namespace_of(&call).path;
+        let names = vault.namespaces.below(here).into_iter().filter_map(|ns| {
+            let name = ns.path.strip_prefix(here).filter(|name| name.matches('/').count() == 1)?;
+            rights.sees_anything_under(&ns.path, call.now).then(|| name.to_owned())
+        });
+        let keys: Vec<String> = names.collect();
+        if keys.is_empty() { Ok(Reply::data(Map::new())) } else { Reply::of(&json!({ "keys": keys })) }
+    }
+
     async fn read_namespace(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+        check_name(name_of(&call))?;
         let found = self.vault()?.namespaces.at(&below(&call)).ok_or_else(Fault::not_found)?;
         Reply::of(&show(&found))
     }
 
     async fn write_namespace(self: Arc<Self>, call: Call, fields: NamespaceFields) -> Result<Reply, Fault> {
         let vault = self.vault()?;
+        check_name(name_of(&call))?;
         let path = below(&call);
+        let words = fields.custom_metadata.unwrap_or_default();
+        let words: Result<BTreeMap<_, _>, Fault> = words.into_iter().map(|(name, value)| Ok((name, text(value)?))).collect();
+        let words = words?;
         let mut namespace = match vault.namespaces.at(&path) {
             Some(found) => Namespace::clone(&found),
             None => new_namespace(&vault, &call, &path)?,
         };
-        namespace.custom_metadata = fields.custom_metadata.0;
+        namespace.custom_metadata = words;
         let written = vault.namespaces.put(namespace).await?;
         furnish(&vault, written.clone()).await?;
         Reply::of(&show(&written))
     }
 
     async fn patch_namespace(self: Arc<Self>, call: Call, fields: NamespacePatch) -> Result<Reply, Fault> {
+        check_name(name_of(&call))?;
         let vault = self.vault()?;
         let found = vault.namespaces.at(&below(&call)).ok_or_else(|| Fault::bad_request("namespace not found"))?;
         let mut namespace = Namespace::clone(&found);
-        for (name, value) in fields.custom_metadata {
-            match value {
-                Value::Null => drop(namespace.custom_metadata.remove(&name)),
-                Value::String(text) => drop(namespace.custom_metadata.insert(name, text)),
-                _ => return Err(Fault::bad_request(format!("custom_metadata: {name:?} must be text or null"))),
+        let words = &mut namespace.custom_metadata;
+        match fields.custom_metadata {
+            None => {}
+            Some(None) => words.clear(),
+            Some(Some(changes)) => {
+                for (name, value) in changes {
+                    match value {
+                        Value::Null => drop(words.remove(&name)),
+                        value => drop(words.insert(name, text(value)?)),
+                    }
+                }
             }
         }
         Reply::of(&show(&*vault.namespaces.put(namespace).await?))
     }
 
     async fn delete_namespace(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+        check_name(name_of(&call))?;
         let vault = self.vault()?;
         let path = below(&call);
         let Some(namespace) = vault.namespaces.at(&path) else {
@@ -149,17 +185,19 @@ impl Sys {
         if !namespace.locked {
             return Err(Fault::bad_request(format!("namespace {path:?} is not locked")));
         }
-        let kept = vault.store.get(&unlock_key_at(&namespace)).await?;
-        let right = kept.is_some_and(|entry| secret::same_bytes(&entry.value, fields.unlock_key.0.as_bytes()));
-        let by_sudo = call.permit.has_sudo();
-        if !right && !by_sudo {
-            return Err(Fault::bad_request("incorrect unlock key"));
+        // Whoever gives a key means it: a wrong one is refused even where `sudo` would do without.
+        let by_sudo = fields.unlock_key.0.is_empty() && call.permit.has_sudo();
+        if !by_sudo {
+            let kept = vault.store.get(&unlock_key_at(&namespace)).await?;
+            if !kept.is_some_and(|entry| secret::same_bytes(&entry.value, fields.unlock_key.0.as_bytes())) {
+                return Err(Fault::bad_request("incorrect unlock key"));
+            }
         }
         namespace.locked = false;
         vault.store.commit(Batch::new().delete(unlock_key_at(&namespace))).await?;
         vault.namespaces.put(namespace).await?;
         let reply = Reply::nothing();
-        Ok(if right { reply } else { reply.warn("Namespace unlocked using sudo capabilities") })
+        Ok(if by_sudo { reply.warn("Namespace unlocked using sudo capabilities") } else { reply })
     }
 }
 
@@ -183,18 +221,38 @@ fn show(namespace: &Namespace) -> Value {
     })
 }
 
-fn new_namespace(vault: &Vault, call: &Call, path: &str) -> Result<Namespace, Fault> {
-    let name = call.capture("path").trim_matches('/');
+fn name_of(call: &Call) -> &str {
+    call.capture("path").trim_matches('/')
+}
+
+fn text(value: Value) -> Result<String, Fault> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(Fault::bad_request("custom_metadata values must be strings")),
+    }
+}
+
+/// What a namespace may be called.
+fn check_name(name: &str) -> Result<(), Fault> {
+    let refused = |why: String| Err(Fault::bad_request(why));
     if name.contains('/') {
-        return Err(Fault::bad_request("namespace name cannot contain /"));
+        return refused("namespace name cannot contain /".into());
     }
     if ["root", "sys", "audit", "auth", "cubbyhole", "identity", "."].contains(&name) {
-        return Err(Fault::bad_request(format!("\"{name}/\" is a reserved path and cannot be used as a namespace name")));
+        return refused(format!("\"{name}/\" is a reserved path and cannot be used as a namespace name"));
     }
     if name.contains(char::is_whitespace) {
-        return Err(Fault::bad_request(format!("{name:?} contains space characters that cannot be used in a namespace name")));
+        return refused(format!("{name:?} contains space characters that cannot be used in a namespace name"));
     }
-    if let Err(fault) = vault.mounts.check_free(namespace_of(call), &format!("{name}/")) {
+    if name.contains(['*', '+']) {
+        return refused(format!("{name:?} contains wildcard characters that cannot be used in a namespace name: '*' and '+'"));
+    }
+    Ok(())
+}
+
+fn new_namespace(vault: &Vault, call: &Call, path: &str) -> Result<Namespace, Fault> {
+    let name = name_of(call);
+    if let Err(fault) = vault.mounts.check_free(vault, namespace_of(call), &format!("{name}/")) {
         let mount = fault.told.rsplit(' ').next().unwrap_or_default();
         return Err(Fault::bad_request(format!("new namespace conflicts with existing mount: {mount}")));
     }

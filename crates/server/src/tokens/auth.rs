@@ -79,6 +79,9 @@ impl Engine for TokenAuth {
         Routes::new("The token auth method: every other method ends in a token of this one.")
             .at("create", "Makes a child of the calling token.", |r| r.write("Makes a token", Self::create))
             .at("create-orphan", "Makes a token without parent.", |r| r.sudo().write("Makes an orphan", Self::create_orphan))
+            .at("session", "Opens a session: a child of the calling token with the same rights and a life of its own.", |r| {
+                r.write("Opens a session", Self::open_session)
+            })
             .at("create/{role_name}", "Makes a token by a role.", |r| r.write("Makes a token by a role", Self::create_by_role))
             .at("lookup", "Shows a token.", |r| {
                 r.write("Shows a token", Self::lookup).read("Shows a token", Self::lookup)

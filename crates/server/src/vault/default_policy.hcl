@@ -10,6 +10,10 @@ path "auth/token/renew-self" {
 path "auth/token/revoke-self" {
   capabilities = ["update"]
 }
+# A session of its own, with the same rights and a shorter life (`dewdrop run`).
+path "auth/token/session" {
+  capabilities = ["update"]
+}
 path "sys/capabilities-self" {
   capabilities = ["update"]
 }

@@ -18,10 +18,15 @@ use crate::tokens::Tokens;
 
 const WRAPPING_POLICY: &str = r#"
 path "cubbyhole/response" {
-  capabilities = ["create", "read"]
+    capabilities = ["create", "read"]
 }
+
 path "sys/wrapping/unwrap" {
-  capabilities = ["update"]
+    capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+    capabilities = ["update"]
 }
 "#;
 
@@ -52,6 +57,8 @@ impl Opening {
         let policies = PolicyBook::load(store.clone(), |id| namespaces.by_id(id).map(|ns| ns.path.clone())).await?;
         let accessor_key = key(&*store, b"core/accessor-key").await?;
         let batch_key = key(&*store, b"core/batch-key").await?;
+        self.audit.unlock(&key(&*store, b"core/audit-key").await?);
+        crate::audit::settings::load(&self.audit, &*store).await?;
         let tokens = Tokens::new(store.clone(), &accessor_key, &batch_key)?;
         let vault = Arc::new_cyclic(|me| Vault {
             mounts: Mounts::new(store.clone(), me.clone()),
@@ -102,6 +109,7 @@ pub async fn furnish(vault: &Vault, namespace: Arc<Namespace>) -> Result<(), Fau
                 version: 0,
                 modified: vault.clock.now(),
                 cas_required: false,
+                expires: None,
             };
             vault.policies.put(&namespace, record, None).await?;
         }
@@ -119,15 +127,20 @@ async fn mount_dev_secret(vault: &Vault) -> Result<(), Fault> {
 }
 
 fn plain_mount(class: MountClass, path: &str, kind: &str, description: &str) -> NewMount {
+    let passed: &[&str] = match kind {
+        "system" => &["Accept"],
+        "identity" => &["Authorization"],
+        _ => &[],
+    };
     NewMount {
         class,
         path: path.into(),
         kind: kind.into(),
         description: description.into(),
         options: BTreeMap::new(),
-        tune: Tune::default(),
+        tune: Tune { passthrough_request_headers: passed.iter().map(|&name| name.to_owned()).collect(), ..Tune::default() },
         local: kind == "cubbyhole",
-        seal_wrap: false,
+        seal_wrap: kind == "system",
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use dewdrop_core::{Fault, Moment};
 use dewdrop_core::mount::Namespace;
-use dewdrop_core::policy::{IdentityValues, Policy, PolicySet};
+use dewdrop_core::policy::{IdentityValues, Policy, PolicyError, PolicySet};
 use dewdrop_core::store::{Batch, SharedStore, decode, get_json, scan_all};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 const PREFIX: &[u8] = b"policy/";
 /// What every token may do unless it is made without this policy.
@@ -24,6 +25,8 @@ pub struct PolicyBook {
     parsed: ArcSwap<BTreeMap<(String, String), Arc<Kept>>>,
     generation: AtomicU64,
     compiled: Cache<String, Compiled>,
+    /// Held by whoever writes: the memory takes up writes in the order in which the store did.
+    writing: Mutex<()>,
 }
 
 /// A compiled set, and the state of the policies that it was made from.
@@ -53,6 +56,26 @@ pub struct PolicyRecord {
     /// Whether a write must name the version that it replaces.
     #[serde(default)]
     pub cas_required: bool,
+    /// From then on it grants nothing; soon after it is removed.
+    #[serde(default)]
+    pub expires: Option<Moment>,
+}
+
+impl PolicyRecord {
+    /// Whether its end has come.
+    #[must_use]
+    pub fn is_expired(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Its rules, with its own end on each.
+    fn parse(&self, namespace_path: &str) -> Result<Policy, PolicyError> {
+        let policy = Policy::parse(&self.name, namespace_path, &self.text)?;
+        Ok(match self.expires {
+            Some(end) => policy.ending(end),
+            None => policy,
+        })
+    }
 }
 
 /// A policy, parsed, with its record.
@@ -71,7 +94,8 @@ impl PolicyBook {
         for row in scan_all(&*store, PREFIX, 500).await? {
             let record: PolicyRecord = decode(&row.key, &row.entry)?;
             let Some(path) = namespace_path(&record.namespace) else { continue };
-            let policy = Policy::parse(&record.name, &path, &record.text)
+            let policy = record
+                .parse(&path)
                 .map_err(|e| Fault::internal(format!("stored policy {}: {e}", record.name)))?;
             let kept = Kept { policy: Arc::new(policy), record };
             parsed.insert((kept.record.namespace.clone(), kept.record.name.clone()), Arc::new(kept));
@@ -81,6 +105,7 @@ impl PolicyBook {
             parsed: ArcSwap::from_pointee(parsed),
             generation: AtomicU64::new(1),
             compiled: Cache::new(10_000),
+            writing: Mutex::new(()),
         })
     }
 
@@ -107,10 +132,12 @@ impl PolicyBook {
         self.parsed.load().get(&(namespace_id.to_owned(), name.to_owned())).map(|kept| kept.policy.clone())
     }
 
-    /// The names in a namespace, sorted.
+    /// The policies of a namespace that have not expired, sorted by name.
     #[must_use]
-    pub fn names(&self, namespace: &Namespace) -> Vec<String> {
-        self.parsed.load().keys().filter(|(ns, _)| *ns == namespace.id).map(|(_, name)| name.clone()).collect()
+    pub fn of(&self, namespace: &Namespace, now: Moment) -> Vec<PolicyRecord> {
+        let all = self.parsed.load();
+        let here = all.values().filter(|kept| kept.record.namespace == namespace.id && !kept.record.is_expired(now));
+        here.map(|kept| kept.record.clone()).collect()
     }
 
     /// Writes one. `cas` is the version that it must replace (0: none).
@@ -118,13 +145,16 @@ impl PolicyBook {
     /// # Errors
     /// 400 for a text that does not parse, or a version that is not the one of now; the store's.
     pub async fn put(&self, namespace: &Namespace, mut record: PolicyRecord, cas: Option<u64>) -> Result<(), Fault> {
-        let policy = Policy::parse(&record.name, &namespace.path, &record.text)
-            .map_err(|e| Fault::bad_request(format!("failed to parse policy: {e}")))?;
+        let policy =
+            record.parse(&namespace.path).map_err(|e| Fault::bad_request(format!("failed to parse policy: {e}")))?;
+        let _writing = self.writing.lock().await;
         let key = key(namespace, &record.name);
         let before = get_json::<PolicyRecord>(&*self.store, &key).await?;
         let (version, revision) = before.map_or((0, 0), |(old, revision)| (old.version, revision));
         if cas.is_some_and(|cas| cas != version) {
-            return Err(Fault::bad_request(format!("check-and-set parameter did not match the current version: {version}")));
+            return Err(Fault::bad_request(format!(
+                "check-and-set parameter did not match the current version {version}"
+            )));
         }
         record.version = version + 1;
         self.store.commit(Batch::new().expect(key.clone(), revision).put_json(key, &record)?).await?;
@@ -140,10 +170,37 @@ impl PolicyBook {
     /// # Errors
     /// The store's.
     pub async fn remove(&self, namespace: &Namespace, name: &str) -> Result<(), Fault> {
+        let _writing = self.writing.lock().await;
         self.store.commit(Batch::new().delete(key(namespace, name))).await?;
         self.change(|all| {
             all.remove(&(namespace.id.clone(), name.to_owned()));
         });
+        Ok(())
+    }
+
+    /// Removes the policies whose end has come. They grant nothing since that moment, removed or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn sweep(&self, now: Moment) -> Result<(), Fault> {
+        let expired = |kept: &Kept| kept.record.is_expired(now);
+        let found: Vec<(String, String)> =
+            self.parsed.load().iter().filter(|(_, kept)| expired(kept)).map(|(name, _)| name.clone()).collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        let _writing = self.writing.lock().await;
+        for (namespace, name) in found {
+            let known = (namespace, name);
+            // It may have been written anew while this waited for its turn.
+            if self.parsed.load().get(&known).is_some_and(|kept| expired(kept)) {
+                let key = [PREFIX, known.0.as_bytes(), b"/", known.1.as_bytes()].concat();
+                self.store.commit(Batch::new().delete(key)).await?;
+                self.change(|all| {
+                    all.remove(&known);
+                });
+            }
+        }
         Ok(())
     }
 
@@ -152,6 +209,7 @@ impl PolicyBook {
     /// # Errors
     /// The store's.
     pub async fn remove_all(&self, namespace: &Namespace) -> Result<(), Fault> {
+        let _writing = self.writing.lock().await;
         self.store.commit(Batch::new().delete_prefix(key(namespace, ""))).await?;
         self.change(|all| all.retain(|(ns, _), _| *ns != namespace.id));
         Ok(())

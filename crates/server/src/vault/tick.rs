@@ -17,6 +17,9 @@ pub async fn run(vault: Weak<Vault>) {
         tokio::time::sleep(EVERY).await;
         let Some(vault) = vault.upgrade() else { return };
         let now = vault.clock.now();
+        if let Err(fault) = vault.policies.sweep(now).await {
+            tracing::warn!(told = %fault.told, known = %fault.known, "expired policies are removed later; they grant nothing");
+        }
         for mounted in vault.mounts.all() {
             // A mount whose last round is still under way is left alone.
             if !busy.lock().insert(mounted.mount.uuid.clone()) {

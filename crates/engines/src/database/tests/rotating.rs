@@ -203,8 +203,8 @@ async fn bad_static_roles_are_refused() {
     b.role("taken", json!({})).await.unwrap();
     let user = static_user(&b, "s").await;
     for (name, fields, told) in [
-        ("x", json!({}), "rotation_period is required"),
-        ("x", json!({ "rotation_period": "1h" }), "database name is a required field"),
+        ("x", json!({}), "database name is a required field"),
+        ("x", json!({ "db_name": "pg", "username": user }), "rotation_period is required"),
         ("x", json!({ "db_name": "pg", "rotation_period": "1h" }), "username is a required field"),
         ("x", json!({ "db_name": "pg", "username": user, "rotation_period": "1s" }), "5 seconds or more"),
         ("x", json!({ "db_name": "pg", "username": user, "rotation_schedule": "bad" }), "five fields"),

@@ -17,7 +17,7 @@ use super::{TokenAuth, TokenRole};
 use crate::vault::Vault;
 
 /// What a new token is to be.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 pub struct CreateFields {
     /// Its text; needs `sudo`.
     #[serde(default)]
@@ -62,6 +62,17 @@ pub struct CreateFields {
     entity_alias: Text,
 }
 
+/// A session: what a child of the caller with the caller's own rights is to be.
+#[derive(Deserialize, JsonSchema)]
+pub struct SessionFields {
+    /// Its life; each renewal gives it anew.
+    #[serde(default)]
+    ttl: Ttl,
+    /// For people.
+    #[serde(default)]
+    display_name: Option<Text>,
+}
+
 /// What is known of the caller when a token is made.
 struct Parent<'a> {
     record: &'a TokenRecord,
@@ -83,6 +94,18 @@ impl TokenAuth {
         let role = self.role(&name).await?.ok_or_else(|| Fault::bad_request(format!("unknown role {name}")))?;
         let orphan = role.orphan || fields.no_parent.0;
         self.make_child(call, fields, orphan, Some((name, role))).await
+    }
+
+    /// A child with exactly the rights of its parent, so no right beyond the caller's own is needed to make it. What is asked
+    /// for with it ends with it.
+    pub(super) async fn open_session(self: Arc<Self>, call: Call, fields: SessionFields) -> Result<Reply, Fault> {
+        let asked = CreateFields {
+            ttl: fields.ttl,
+            display_name: fields.display_name,
+            no_default_policy: Flag(!call.caller.token.as_ref().is_some_and(|t| t.policies.iter().any(|p| p == "default"))),
+            ..CreateFields::default()
+        };
+        self.make_child(call, asked, false, None).await
     }
 
     async fn make_child(

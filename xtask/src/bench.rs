@@ -17,10 +17,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use crate::parts::vault::{Kind, Vault};
-use crate::parts::{Process, TempDir, free_port, listens, openbao, output_of, repo_root};
+use crate::parts::{Process, TempDir, build, free_port, listens, openbao, output_of, repo_root};
 use crate::{say, tools};
 use report::{Report, Shape};
 use rows::ROWS;
@@ -98,7 +97,10 @@ pub fn run(args: &[String]) -> Result<()> {
     tools::bring("wrk", "wrk", "making the load")?;
     let dewdrop = match &wish.dewdrop {
         Some(program) => program.canonicalize().with_context(|| format!("no program {}", program.display()))?,
-        None => build()?,
+        None => {
+            tools::ensure()?;
+            build(&["--release"])?
+        }
     };
     if let Some(name) = &wish.profile {
         return profile(name, &dewdrop, &wish);
@@ -234,21 +236,6 @@ fn profile(name: &str, dewdrop: &std::path::Path, wish: &Wish) -> Result<()> {
         output_of(&mut report)?.lines().filter(|line| !line.trim().is_empty()).for_each(say::line);
     }
     Ok(())
-}
-
-/// Builds the one program as it is shipped.
-fn build() -> Result<PathBuf> {
-    tools::ensure()?;
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--package", "dewdrop"]).current_dir(repo_root());
-    if !cargo.status()?.success() {
-        bail!("dewdrop does not build");
-    }
-    let mut cargo = Command::new("cargo");
-    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(repo_root());
-    let metadata: Value = serde_json::from_str(&output_of(&mut cargo)?)?;
-    let target = metadata.get("target_directory").and_then(Value::as_str).context("cargo names no target directory")?;
-    Ok(PathBuf::from(target).join("release/dewdrop"))
 }
 
 /// The commit that was measured, and whether the tree had changes.

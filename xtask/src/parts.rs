@@ -209,3 +209,19 @@ pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
+
+/// Builds the one program with these more arguments of `cargo build` (`--release`), and says where it is.
+pub fn build(more: &[&str]) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--package", "dewdrop"]).args(more).current_dir(repo_root());
+    if !cargo.status().context("cannot start cargo")?.success() {
+        bail!("dewdrop does not build");
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(repo_root());
+    let metadata: serde_json::Value = serde_json::from_str(&output_of(&mut cargo)?)?;
+    let target = metadata.get("target_directory").and_then(|text| text.as_str());
+    let profile = if more.contains(&"--release") { "release" } else { "debug" };
+    let program = Path::new(target.context("cargo names no target directory")?).join(profile).join("dewdrop");
+    program.canonicalize().with_context(|| format!("cargo has built no {}", program.display()))
+}

@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::mount::Mount;
 use dewdrop_core::route::{Room, Routes};
+use dewdrop_core::store::SharedStore;
 use dewdrop_core::token::TokenParams;
 use dewdrop_core::{Fault, Moment};
 use serde_json::Value;
@@ -35,6 +36,16 @@ pub struct AppRole {
     place: Place,
     index: index::Index,
     tidying: AtomicBool,
+}
+
+/// The name of the role with a role id, read from a mount's slice of the store.
+///
+/// # Errors
+/// The store's.
+pub async fn role_name(store: SharedStore, role_id: &str) -> Result<Option<String>, Fault> {
+    let Some(hasher) = index::Index::new(store.clone()).get().await? else { return Ok(None) };
+    let entry = store.get(&keys::role_id(&hasher.role_id(role_id))).await?;
+    Ok(entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned()))
 }
 
 impl AppRole {

@@ -11,6 +11,8 @@ mod names;
 mod token_params;
 pub mod userpass;
 
+use dewdrop_core::Fault;
+use dewdrop_core::store::SharedStore;
 use serde_json::{Map, Value};
 
 pub use approle::AppRole;
@@ -26,6 +28,23 @@ pub fn login_name(method: &str, path: &str, fields: &Map<String, Value>) -> Opti
         _ => None,
     }
     .filter(|name| !name.is_empty())
+}
+
+/// The role that a login names, before it is checked. `store` is the mount's slice, `path` is below the mount. `None`: no
+/// login path of a method with roles, or a role that is not there.
+///
+/// # Errors
+/// The store's.
+pub async fn login_role(method: &str, store: SharedStore, path: &str, fields: &Map<String, Value>) -> Result<Option<String>, Fault> {
+    let field = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    match (method, path) {
+        ("approle", "login") => match field("role_id") {
+            Some(role_id) => approle::role_name(store, role_id).await,
+            None => Ok(None),
+        },
+        ("jwt" | "oidc" | "kubernetes", "login") => Ok(field("role").map(str::to_owned)),
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -108,6 +108,8 @@ pub struct Reply {
     pub status: Option<u16>,
     /// What a plain answer shows as `lease_duration`: how long it may be kept (KV version 1 does so).
     pub lease_hint: Option<Duration>,
+    /// The public name of the secret in `data`: whoever gets the answer wrapped can tell by it what is within.
+    pub accessor: Option<String>,
 }
 
 /// The kinds of answer.
@@ -232,6 +234,6 @@ impl Reply {
 
 impl From<Outcome> for Reply {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, warnings: Vec::new(), status: None, lease_hint: None }
+        Self { outcome, warnings: Vec::new(), status: None, lease_hint: None, accessor: None }
     }
 }

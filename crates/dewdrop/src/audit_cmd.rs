@@ -42,7 +42,10 @@ pub fn run(verb: &str, args: &[String]) -> Result<u8> {
 
 fn run_verify(asked: &Asked) -> Result<u8> {
     let paths = paths(&asked.words)?;
-    let ask = Ask { key: asked.public_key.as_deref().map(key).transpose()?, expect: asked.expect.as_deref().map(expectation).transpose()? };
+    let ask = Ask {
+        key: asked.public_key.as_deref().map(key).transpose()?,
+        expect: asked.expect.as_deref().map(expectation).transpose()?,
+    };
     let report = verify(&paths, &ask)?;
     if asked.json {
         say(&format!("{}\n", serde_json::to_string_pretty(&report)?));
@@ -79,14 +82,18 @@ fn paths(words: &[String]) -> Result<Vec<PathBuf>> {
 
 fn key(path: &Path) -> Result<PublicKey> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    PublicKey::parse(&text).with_context(|| format!("{} is no Ed25519 public key; give audit-signing.pub", path.display()))
+    PublicKey::parse(&text)
+        .with_context(|| format!("{} is no Ed25519 public key; give audit-signing.pub", path.display()))
 }
 
 /// `SEQ:HASH`, as `sys/audit-chain` tells both.
 fn expectation(text: &str) -> Result<(u64, [u8; 32])> {
     let parse = || {
         let (seq, hash) = text.split_once(':')?;
-        let hash: Vec<u8> = (0..hash.len()).step_by(2).map(|at| u8::from_str_radix(hash.get(at..at + 2)?, 16).ok()).collect::<Option<_>>()?;
+        let hash: Vec<u8> = (0..hash.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(hash.get(at..at + 2)?, 16).ok())
+            .collect::<Option<_>>()?;
         Some((seq.parse().ok()?, hash.try_into().ok()?))
     };
     parse().with_context(|| format!("{text:?} is not SEQ:HASH; read both from sys/audit-chain"))
@@ -96,12 +103,14 @@ fn parse(args: &[String]) -> Result<Asked> {
     let mut asked = Asked::default();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
-        let Some(name) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')).filter(|name| !name.is_empty()) else {
+        let Some(name) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')).filter(|name| !name.is_empty())
+        else {
             asked.words.push(arg.clone());
             continue;
         };
         let (name, inline) = name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value.to_owned())));
-        let mut value = || inline.clone().or_else(|| rest.next().cloned()).with_context(|| format!("-{name} needs a value"));
+        let mut value =
+            || inline.clone().or_else(|| rest.next().cloned()).with_context(|| format!("-{name} needs a value"));
         match name {
             "h" | "help" => asked.help = true,
             "public-key" => asked.public_key = Some(value()?.into()),

@@ -71,7 +71,10 @@ impl Cubbyhole {
     }
 
     async fn delete(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
-        self.store.commit(Batch::new().delete(key(&call)?)).await?;
+        // Nothing lies at the top itself, and what is not there can be deleted.
+        if !call.capture("path").is_empty() {
+            self.store.commit(Batch::new().delete(key(&call)?)).await?;
+        }
         Ok(Reply::nothing())
     }
 

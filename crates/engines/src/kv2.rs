@@ -175,6 +175,7 @@ impl Kv2 {
             .write("Needs a path", Self::rootless)
             .on(Operation::Patch, "Needs a path", Self::rootless)
             .delete("Needs a path", Self::rootless)
+            .list("Not a folder", Self::not_listed)
     }
 
     fn lost_verbs(route: Route<Self>) -> Route<Self> {
@@ -191,6 +192,10 @@ impl Kv2 {
             .write("Not a path of this engine", Self::lost)
             .on(Operation::Patch, "Not a path of this engine", Self::lost)
             .delete("Not a path of this engine", Self::lost)
+    }
+
+    async fn not_listed(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {
+        Err(Fault::unsupported())
     }
 
     async fn rootless(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {

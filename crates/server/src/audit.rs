@@ -104,7 +104,7 @@ struct Taken {
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The system refused something.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}", path.display())]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -137,11 +137,24 @@ pub enum AuditError {
     #[error("the audit log is lost: {0}. Mend it and send SIGHUP to go on in a new file")]
     Lost(String),
     /// Devices copy the chain, and there is none.
-    #[error("audit devices copy the chained log, and there is none: set audit_log {{ path = \"/var/lib/dewdrop/audit\" }}")]
+    #[error(
+        "audit devices copy the chained log, and there is none: set audit_log {{ path = \"/var/lib/dewdrop/audit\" }}"
+    )]
     NoChain,
     /// A line before the key came.
     #[error("the key of the audit log's HMACs is not there while the server is sealed")]
     NoKey,
+}
+
+impl AuditError {
+    /// With its cause, for a log or an operator.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        match self {
+            Self::Io { source, .. } => format!("{self}: {source}"),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// The audit log.
@@ -170,7 +183,11 @@ impl Audit {
     /// See [`AuditError`].
     pub fn open(config: &config::Audit, clock: &Arc<dyn Clock>) -> Result<Self, AuditError> {
         let Some(path) = &config.log.path else {
-            return if config.devices.is_empty() { Ok(Self::around(None, config.allow_api, config.allow_prefix)) } else { Err(AuditError::NoChain) };
+            return if config.devices.is_empty() {
+                Ok(Self::around(None, config.allow_api, config.allow_prefix))
+            } else {
+                Err(AuditError::NoChain)
+            };
         };
         let log = Arc::new(Log::open(&config.log, path, clock.clone())?);
         keeper::start(&log).map_err(folder::io("start the keeper of", path))?;
@@ -231,7 +248,8 @@ impl Audit {
             // What was begun is also ended in the log, if need be in the reserve.
             class = Class::Rescue;
         }
-        let (kind, tuned) = act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_response_keys.as_slice()));
+        let (kind, tuned) =
+            act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_response_keys.as_slice()));
         let leaves = Leaves::of(act.fields, act.caller.token_text());
         Ok(Open(Some(Box::new(Taken { about, mount, shown: Shown::of(kind, tuned), leaves, key, class }))))
     }
@@ -357,7 +375,7 @@ impl Audit {
     fn event(&self, kind: &str, fill: impl FnOnce(&mut json::Obj<'_>)) {
         let Some(log) = &self.chain else { return };
         if let Err(error) = log.append(&log.event(kind, fill), Class::Rescue) {
-            tracing::error!(%error, kind, "an event is not on the audit log");
+            tracing::error!(error = error.whole(), kind, "an event is not on the audit log");
         }
     }
 
@@ -387,15 +405,23 @@ fn begin(body: &mut Vec<u8>, time: Moment, kind: &str) {
 /// Operators' acts that end things, with a token that is known: a stranger must not use the reserve up.
 fn is_rescue(act: &Act<'_>) -> bool {
     const RESCUE: [&str; 9] = [
-        "sys/seal", "sys/audit", "sys/config/auditing", "sys/leases/revoke", "sys/revoke", "sys/leases/lookup", "sys/step-down",
-        "auth/token/revoke", "auth/token/lookup-self",
+        "sys/seal",
+        "sys/audit",
+        "sys/config/auditing",
+        "sys/leases/revoke",
+        "sys/revoke",
+        "sys/leases/lookup",
+        "sys/step-down",
+        "auth/token/revoke",
+        "auth/token/lookup-self",
     ];
     act.caller.token.is_some() && RESCUE.iter().any(|head| act.path.starts_with(head))
 }
 
 fn refuse(error: &AuditError) -> Fault {
-    tracing::debug!(%error, "an act is refused, since it cannot be written down");
-    Fault::unavailable("the audit log cannot be written, and nothing is done that cannot be written down").knowing(error.to_string())
+    tracing::debug!(error = error.whole(), "an act is refused, since it cannot be written down");
+    Fault::unavailable("the audit log cannot be written, and nothing is done that cannot be written down")
+        .knowing(error.whole())
 }
 
 #[cfg(test)]

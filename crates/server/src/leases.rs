@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::vault::Vault;
+use crate::vault::quotas::LeaseCounts;
 pub use keeper::{revoke_and_wait, run};
 pub use mint::{MintAsk, mint};
 pub use queue::{Queues, Waiting};
@@ -32,13 +33,15 @@ pub struct Leases {
     queues: Mutex<Queues>,
     /// Something became due.
     wake: Notify,
+    /// How many there are, where quotas want to know.
+    pub counts: Arc<LeaseCounts>,
 }
 
 impl Leases {
     /// Opens the leases of a store.
     #[must_use]
     pub fn new(store: SharedStore, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, queues: Mutex::default(), wake: Notify::new() }
+        Self { store, clock, queues: Mutex::default(), wake: Notify::new(), counts: Arc::default() }
     }
 
     /// A lease as it stands.
@@ -125,6 +128,7 @@ impl Leases {
     /// The store's.
     pub async fn forget(&self, lease: &Lease) -> Result<(), Fault> {
         self.store.commit(remove(Batch::new(), lease)).await?;
+        self.counts.release(&lease.namespace, &lease.id);
         Ok(())
     }
 

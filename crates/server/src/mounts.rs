@@ -325,3 +325,6 @@ async fn end_logins(vault: &Vault, mount: &Mount) -> Result<(), Fault> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

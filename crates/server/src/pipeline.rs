@@ -1,6 +1,8 @@
 //! One request's walk: bytes → typed request → who → permit → engine → lease → audit → reply.
 
 mod deliver;
+mod index;
+mod limits;
 mod reply;
 mod request;
 mod who;
@@ -50,14 +52,46 @@ impl Handler for Api {
 
 async fn walk(server: &Arc<Server>, request: Request) -> Result<Response, Fault> {
     let asked = request::parse(request, server.clock().now())?;
+    let Ok(vault) = server.vault() else { return served(server, asked).await };
+    let entry = limits::enter(&vault, &asked).await?;
+    let request_id = asked.request_id.clone();
+    let outcome = match &entry.refusal {
+        Some(fault) => limited(vault, asked, fault, entry.audited).await,
+        None => served(server, asked).await,
+    };
+    let mut response = outcome.unwrap_or_else(|fault| reply::refuse(&fault, &request_id));
+    entry.tell(&mut response);
+    Ok(response)
+}
+
+/// The answer to a request that a rate limit refuses.
+async fn limited(vault: Arc<Vault>, asked: Asked, fault: &Fault, audited: bool) -> Result<Response, Fault> {
+    if !audited {
+        return Err(fault.clone());
+    }
+    let (namespace, path) = locate(&vault, &asked)?;
+    let headers = asked.headers.clone();
+    let caller = Arc::new(Caller { address: asked.address, ..Caller::default() });
+    let walk = Walk { vault, namespace, path, asked, token: None, mounted: None, last_use: false };
+    Ok(walk.refused(&caller, &headers, fault.clone()).await)
+}
+
+async fn served(server: &Arc<Server>, asked: Asked) -> Result<Response, Fault> {
     if let Some(answer) = crate::seal::gate(server, &asked).await {
         return answer.map(|reply| reply::plain(reply, &asked.request_id));
     }
     let vault = server.vault()?;
     let (namespace, rest) = locate(&vault, &asked)?;
     let headers = asked.headers.clone();
+    index::await_state(&vault, &headers).await?;
     let mut walk = Walk { vault, namespace, path: rest, asked, token: None, mounted: None, last_use: false };
-    let found = walk.identify().await;
+    let found = match walk.writes_to_a_folder() {
+        true => Err(Fault::bad_request("cannot write to a path ending in '/'")),
+        false => walk.identify().await,
+    };
+    if walk.token.is_none() {
+        walk.vault.quotas.strangers.check(walk.asked.address, walk.vault.clock.steady())?;
+    }
     let outcome = match found {
         Ok(caller) => walk.audited(caller, &headers).await,
         Err(fault) => {
@@ -66,6 +100,9 @@ async fn walk(server: &Arc<Server>, request: Request) -> Result<Response, Fault>
         }
     };
     walk.finish_token().await;
+    if walk.token.is_none() && matches!(outcome.status.as_u16(), 400 | 403 | 404) {
+        walk.vault.quotas.strangers.failed(walk.asked.address, walk.vault.clock.steady());
+    }
     Ok(outcome)
 }
 
@@ -98,6 +135,11 @@ struct Walk {
 }
 
 impl Walk {
+    /// Nobody could say whether a thing of that name is meant, or one within it.
+    fn writes_to_a_folder(&self) -> bool {
+        matches!(self.asked.operation, Operation::Update | Operation::Patch) && self.path.ends_with('/')
+    }
+
     /// Looks the token up.
     async fn identify(&mut self) -> Result<Arc<Caller>, Fault> {
         let mut caller = Caller {
@@ -123,8 +165,10 @@ impl Walk {
         let full = format!("{}{}", self.namespace.path, self.path);
         let found = self.vault.mounts.find(&full).filter(|(mounted, _)| mounted.mount.namespace.id == self.namespace.id);
         let Some((mounted, rest)) = found else {
-            // A stranger must not learn which mounts there are.
-            let fault = if caller.token.is_some() { no_route(&self.path) } else { Fault::denied("no token, and no mount at the path") };
+            // Who may do nothing at the path must not learn whether there is a mount.
+            let fields = std::mem::take(&mut self.asked.fields);
+            let fault = self.permitted(None, None, &full, &fields).await.map_or_else(|fault| fault, |_| no_route(&self.path));
+            self.asked.fields = fields;
             return self.refused(&caller, headers, fault).await;
         };
         let below = rest.to_owned();
@@ -136,7 +180,10 @@ impl Walk {
         };
         let fields = std::mem::take(&mut self.asked.fields);
         let outcome = self.serve(&mounted, &below, &full, fields, &caller).await;
-        let (response, delivered) = self.answer(outcome);
+        let (mut response, delivered) = self.answer(outcome);
+        if self.asked.operation.changes_state() && response.status.is_success() {
+            index::tell(&self.vault, &mut response).await;
+        }
         let end = delivered.end(self.vault.clock.now(), response.status.as_u16());
         match self.vault.audit.answered(open, &end).await {
             Ok(()) => response,
@@ -150,7 +197,7 @@ impl Walk {
         mounted: &Mounted,
         below: &str,
         full: &str,
-        fields: serde_json::Map<String, serde_json::Value>,
+        mut fields: serde_json::Map<String, serde_json::Value>,
         caller: &Arc<Caller>,
     ) -> Result<Delivered, Fault> {
         self.namespace_open()?;
@@ -159,14 +206,16 @@ impl Walk {
         let found = mounted.room.find(below, operation);
         let permit = match &found {
             Some(spot) if spot.public_because.is_some() => Permit::public(spot.public_because.unwrap_or_default()),
-            _ => self.permitted(mounted, found.as_ref(), full, &fields).await?,
+            _ => self.permitted(Some(mounted), found.as_ref(), full, &fields).await?,
         };
         if operation == Operation::Help {
             return deliver::help(mounted, below);
         }
         let spot = found.ok_or_else(|| Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))?;
         if self.asked.is_head {
-            return Err(Fault::new(Kind::Unsupported, ""));
+            // No right of a policy covers it, so only root is told that no path answers it.
+            let is_root = caller.token.as_ref().is_some_and(|token| token.is_root());
+            return Err(if is_root { Fault::new(Kind::Unsupported, "") } else { Fault::denied("HEAD is no operation of a policy") });
         }
         if !spot.knows_operation && matches!(operation, Operation::List | Operation::Scan) && !spot.is_open_ended {
             return Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"));
@@ -175,6 +224,7 @@ impl Walk {
             return Err(Fault::new(Kind::Unsupported, "1 error occurred:\n\t* unsupported operation\n\n"));
         }
         let caller = &self.counted(caller);
+        let lists = who::ListRule::of(&permit, self.token.as_deref(), &mut fields);
         let call = Call {
             permit,
             operation,
@@ -189,14 +239,14 @@ impl Walk {
             request_id: self.asked.request_id.clone(),
             raw: self.asked.raw.clone(),
         };
-        let delivery = deliver::Delivery { vault: &self.vault, mounted, below, caller, asked: &self.asked };
+        let delivery = deliver::Delivery { vault: &self.vault, mounted, below, caller, asked: &self.asked, lists: lists.as_ref().map(|rule| (rule, full)) };
         delivery.run(&spot, call).await
     }
 
     /// Counts a use of the token and asks the policies.
     async fn permitted(
         &mut self,
-        mounted: &Mounted,
+        mounted: Option<&Mounted>,
         spot: Option<&Spot>,
         full: &str,
         fields: &serde_json::Map<String, serde_json::Value>,
@@ -291,3 +341,6 @@ fn passed_headers(mounted: &Mounted, headers: &HeaderMap) -> BTreeMap<String, Ve
     });
     found.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! The running program: the store below the barrier, the seals, and the vault while it is unsealed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use dewdrop_core::mount::Limits;
+use dewdrop_core::mount::{Limits, UserLockout};
 use dewdrop_core::store::SharedStore;
 use dewdrop_core::{Clock, Fault};
 use dewdrop_store::{Barrier, Seal, SnapshotStore};
@@ -24,6 +25,8 @@ pub struct Settings {
     pub api_addr: String,
     /// Started with `-dev`: `secret/` is mounted and the root token has a fixed text.
     pub dev: bool,
+    /// Locks after failed logins, by auth method; `all` for those that are not named.
+    pub lockouts: BTreeMap<String, UserLockout>,
 }
 
 /// The running program.

@@ -3,11 +3,13 @@
 mod audit;
 mod capabilities;
 mod leases;
+mod locked_users;
 mod mounts;
 mod mount_view;
 mod namespaces;
 pub mod passwords;
 mod policies;
+mod quotas;
 mod seal;
 mod wrapping;
 
@@ -84,10 +86,13 @@ impl Engine for Sys {
             .and(policies::routes())
             .and(passwords::routes())
             .and(leases::routes())
+            .and(locked_users::routes())
+            .and(quotas::routes())
             .and(namespaces::routes())
             .and(wrapping::routes())
             .and(capabilities::routes())
             .and(seal::routes())
             .and(audit::routes())
+            .and(namespaces::root_only_routes())
     }
 }

@@ -1,9 +1,13 @@
 //! The unsealed server: everything that needs the barrier open. Sealing drops it whole.
 
 mod house;
+pub mod lockouts;
 mod namespaces;
 mod open;
 mod policies;
+pub mod quotas;
+#[cfg(test)]
+pub mod rig;
 mod tick;
 
 use std::sync::{Arc, Weak};
@@ -40,6 +44,10 @@ pub struct Vault {
     pub tokens: Tokens,
     /// All leases, and who takes them back.
     pub leases: Leases,
+    /// How often clients may ask, and how many leases may live.
+    pub quotas: quotas::Quotas,
+    /// Who is locked out after failed logins.
+    pub lockouts: lockouts::Lockouts,
     /// Where each act is written down.
     pub audit: Arc<Audit>,
     /// The program around it.

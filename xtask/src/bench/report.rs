@@ -109,7 +109,10 @@ impl Report {
                 ratio = format!("{:.1}", theirs.cpu_each() / ours.cpu_each());
             }
             if let (Some(aim), Ok(ours)) = (row.budget, &row.dewdrop) {
-                budget = verdicts.of(row.title, ours.cpu_each(), aim, "µs");
+                budget = match self.shapes[1].audit {
+                    true => verdicts.of(row.title, ours.cpu_each(), aim, "µs"),
+                    false => format!("{aim} µs: no verdict without audit"),
+                };
             }
             let side = |measured: &Result<Measured>| measured.as_ref().map_or("no figure | | |".into(), cells);
             writeln!(text, "| {} | OpenBao | {} | | |", row.title, side(&row.openbao))?;

@@ -1,7 +1,8 @@
 //! The load: `wrk` with a script of our own, for a time or for a number of answers.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -80,7 +81,11 @@ const COUNT: &str = r#"
 local good, bad = 0, 0
 function response(status)
   if status < 300 then good = good + 1 else bad = bad + 1 end
-  if good >= ANSWERS or bad >= 100 then wrk.thread:stop() end
+  if good == ANSWERS or bad == 100 then
+    io.write("ENOUGH\n")
+    io.flush()
+    wrk.thread:stop()
+  end
 end
 "#;
 const TAIL: &str = r#"
@@ -115,7 +120,7 @@ pub fn run(load: &Load<'_>, pid: u32, dir: &Path) -> Result<Measured> {
     command.args(["-t1", &format!("-c{}", load.clients), &format!("-d{seconds}s"), "--timeout", "60s", "-s"]);
     command.arg(&file).arg(load.address);
     let before = host::cpu_micros(pid)?;
-    let told = output_of(&mut command)?;
+    let told = told_by(command)?;
     let cpu = host::cpu_micros(pid)?.saturating_sub(before);
     let result =
         told.lines().find_map(|line| line.strip_prefix("RESULT ")).with_context(|| format!("wrk says:\n{told}"))?;
@@ -125,6 +130,25 @@ pub fn run(load: &Load<'_>, pid: u32, dir: &Path) -> Result<Measured> {
         bail!("of {requests} requests {refused} were refused and {lost} lost");
     }
     Ok(Measured { requests, micros, cpu, p50, p99 })
+}
+
+/// Runs wrk. It sleeps for its whole time even when its thread has stopped, so it is woken when it says so.
+fn told_by(mut command: Command) -> Result<String> {
+    let mut wrk = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start wrk")?;
+    let mut told = String::new();
+    for line in BufReader::new(wrk.stdout.take().context("wrk has no output")?).lines() {
+        let line = line?;
+        if line == "ENOUGH" {
+            output_of(Command::new("kill").args(["-INT", &wrk.id().to_string()]))?;
+        }
+        told.push_str(&line);
+        told.push('\n');
+    }
+    let status = wrk.wait()?;
+    if !status.success() {
+        bail!("wrk ended with {status}: {told}");
+    }
+    Ok(told)
 }
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ fn answer(role: Role, secret: Option<SecretRecord>) -> Login {
     metadata.insert("role_name".into(), role.name.clone());
     Login {
         alias: role.role_id,
+        alias_metadata: metadata.clone(),
         params,
         metadata,
         internal: json!({ "role_name": role.name }),

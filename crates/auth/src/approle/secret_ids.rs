@@ -21,6 +21,7 @@ use super::wire::{AccessorOnly, CustomSecretRequest, SecretIdOnly, SecretRequest
 use super::{AppRole, keys};
 use crate::cidr;
 use crate::listing::{Page, list};
+use crate::names::parse_name;
 
 /// The most pairs of metadata, and the most bytes of them.
 const MOST_METADATA: (usize, usize) = (1000, 64 * 1024);
@@ -115,7 +116,10 @@ impl AppRole {
                 batch = batch.put(keys::end(end, &role.uid, &hmac), Vec::new());
             }
             match self.place.store.commit(batch).await {
-                Ok(_) => return Reply::of(&made(&secret_id, &record)),
+                Ok(_) => {
+                    let reply = Reply::of(&made(&secret_id, &record))?;
+                    return Ok(Reply { accessor: Some(record.accessor), ..reply });
+                }
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -124,7 +128,10 @@ impl AppRole {
     }
 
     async fn list_accessors(self: Arc<Self>, call: Call, page: Page) -> Result<Reply, Fault> {
-        let (role, _) = self.known_role(&call).await?;
+        let name = parse_name(call.capture("role_name"))?;
+        // Not 404: that would say that the role has no secret ids.
+        let unknown = || Fault::bad_request(format!("role {name:?} does not exist"));
+        let (role, _) = self.role(&name).await?.ok_or_else(unknown)?;
         list(&*self.place.store, &keys::accessors_of(&role.uid), &page).await
     }
 

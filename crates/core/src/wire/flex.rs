@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Flag {
         let value = Value::deserialize(input)?;
         let flag = match &value {
             Value::Bool(flag) => Some(*flag),
-            Value::Number(number) => number.as_i64().map(|n| n != 0),
+            Value::Number(number) => number.as_i64().and_then(|n| [0, 1].contains(&n).then_some(n == 1)),
             Value::String(text) => match text.as_str() {
                 "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
                 "0" | "f" | "F" | "false" | "FALSE" | "False" | "" => Some(false),
@@ -188,6 +188,7 @@ mod tests {
     fn flags_and_numbers() {
         assert_eq!(read(r#""true""#), Some(Flag(true)));
         assert_eq!(read("0"), Some(Flag(false)));
+        assert_eq!(read::<Flag>("5"), None);
         assert_eq!(read::<Flag>(r#""maybe""#), None);
         assert_eq!(read(r#""12""#), Some(Int(12)));
         assert_eq!(read("3.0"), Some(Int(3)));

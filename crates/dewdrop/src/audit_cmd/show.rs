@@ -8,21 +8,34 @@ use serde_json::Value;
 pub fn report(report: &Report) -> String {
     let mut out = String::new();
     if let Some(problem) = &report.problem {
-        let place = if problem.line == 0 { problem.file.clone() } else { format!("{}, line {}", problem.file, problem.line) };
+        let place =
+            if problem.line == 0 { problem.file.clone() } else { format!("{}, line {}", problem.file, problem.line) };
         out.push_str(&format!("BROKEN  {place} (number {}): {}\n", problem.seq, problem.what));
         out.push_str(&format!("        {} lines before it hold together.\n", report.lines));
         return out;
     }
-    out.push_str(&format!("OK      {} lines in {} file(s), numbers {} to {}: none changed, dropped or moved\n", report.lines, report.files.len(), report.first_seq, report.last_seq));
+    out.push_str(&format!(
+        "OK      {} lines in {} file(s), numbers {} to {}: none changed, dropped or moved\n",
+        report.lines,
+        report.files.len(),
+        report.first_seq,
+        report.last_seq
+    ));
     if report.first_seq > 1 {
         out.push_str(&format!("        lines 1 to {} are not here\n", report.first_seq - 1));
     }
-    out.push_str(&format!("signed  through {} by {} checkpoint(s), key {}\n", report.signed_through, report.checkpoints, report.public_key));
+    out.push_str(&format!(
+        "signed  through {} by {} checkpoint(s), key {}\n",
+        report.signed_through, report.checkpoints, report.public_key
+    ));
     if !report.key_was_given {
         out.push_str("        the key was taken from the log itself; give -public-key to prove who signed\n");
     }
     if report.unsigned_lines > 0 {
-        out.push_str(&format!("        the last {} line(s) are not signed yet: in order, but not proved\n", report.unsigned_lines));
+        out.push_str(&format!(
+            "        the last {} line(s) are not signed yet: in order, but not proved\n",
+            report.unsigned_lines
+        ));
     }
     out.push_str(&format!("head    {}:{}\n", report.last_seq, report.head));
     out
@@ -37,8 +50,13 @@ pub fn trace(found: &Trace, log: &Report) -> String {
     found.credentials.iter().for_each(|credential| show_credential(&mut out, credential));
     found.tokens.iter().for_each(|token| show_token(&mut out, token));
     match &log.problem {
-        None => out.push_str(&format!("\nThe log holds: {} lines, signed through {}.\n", log.lines, log.signed_through)),
-        Some(problem) => out.push_str(&format!("\nDo not rely on this: the log is broken at {}, line {}: {}\n", problem.file, problem.line, problem.what)),
+        None => {
+            out.push_str(&format!("\nThe log holds: {} lines, signed through {}.\n", log.lines, log.signed_through))
+        }
+        Some(problem) => out.push_str(&format!(
+            "\nDo not rely on this: the log is broken at {}, line {}: {}\n",
+            problem.file, problem.line, problem.what
+        )),
     }
     out
 }
@@ -54,7 +72,9 @@ fn show_credential(out: &mut String, credential: &Credential) {
     }
     credential.later.iter().for_each(|act| show_act(out, "later", act));
     match &credential.ended {
-        Some(act) if act.request_id.is_empty() => out.push_str(&format!("  revoked   {} by the server (line {})\n", act.time, act.seq)),
+        Some(act) if act.request_id.is_empty() => {
+            out.push_str(&format!("  revoked   {} by the server (line {})\n", act.time, act.seq))
+        }
         Some(act) => {
             show_act(out, "revoked", act);
             show_caller(out, act);
@@ -76,7 +96,10 @@ fn show_token(out: &mut String, token: &Token) {
 
 fn show_act(out: &mut String, label: &str, act: &Act) {
     let error = if act.error.is_empty() { String::new() } else { format!(" REFUSED: {}", act.error.trim()) };
-    out.push_str(&format!("  {label:<9} {} {} {}{} (line {}){error}\n", act.time, act.operation, act.namespace, act.path, act.seq));
+    out.push_str(&format!(
+        "  {label:<9} {} {} {}{} (line {}){error}\n",
+        act.time, act.operation, act.namespace, act.path, act.seq
+    ));
     let from = if act.remote_address.is_empty() { String::new() } else { format!(" from {}", act.remote_address) };
     out.push_str(&format!("            request {}{from}\n", act.request_id));
 }

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod http;
+pub mod kept;
 pub mod postgres;
 
 use std::net::{TcpListener, TcpStream};
@@ -65,6 +67,11 @@ impl Server {
         send(self.process.id(), signal);
     }
 
+    /// Sends requests to it.
+    pub fn http(&self) -> http::Http {
+        http::Http { port: self.port }
+    }
+
     /// The server's address.
     pub fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -117,8 +124,7 @@ fn dev(port: u16) -> Vec<String> {
 }
 
 fn spawn(args: &[String], home: &Path) -> Child {
-    let program = std::env::var_os("DEWDROP_TEST_SERVER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_dewdrop").into());
-    Command::new(program)
+    Command::new(server_program())
         .args(args)
         .env("HOME", home)
         .stdin(Stdio::null())
@@ -126,6 +132,11 @@ fn spawn(args: &[String], home: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// The server under test.
+pub fn server_program() -> std::ffi::OsString {
+    std::env::var_os("DEWDROP_TEST_SERVER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_dewdrop").into())
 }
 
 /// Sends a signal to a process that a test started.

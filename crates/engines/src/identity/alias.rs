@@ -48,6 +48,14 @@ struct Wanted {
     words: Option<Words>,
 }
 
+/// What came of a write.
+enum Written {
+    /// This alias of this entity is new, or has changed.
+    Changed { canonical: String, id: String },
+    /// It was so before.
+    Same,
+}
+
 /// An entity with the revision of its record; zero: it is new.
 type Held = (Entity, Revision);
 
@@ -83,15 +91,19 @@ impl Identities {
         }
         let _turn = self.writer.lock().await;
         for _ in 0..TRIES {
-            if let Some((canonical, id)) = self.try_write_alias(&wanted, call.now).await? {
-                return Reply::of(&json!({ "canonical_id": canonical, "id": id }));
+            match self.try_write_alias(&wanted, call.now).await? {
+                Some(Written::Changed { canonical, id }) => {
+                    return Reply::of(&json!({ "canonical_id": canonical, "id": id }));
+                }
+                Some(Written::Same) => return Ok(Reply::nothing()),
+                None => {}
             }
         }
         Err(gave_up())
     }
 
-    /// Entity and alias; `None` when somebody else was faster.
-    async fn try_write_alias(&self, wanted: &Wanted, now: Moment) -> Result<Option<(String, String)>, Fault> {
+    /// `None` when somebody else was faster.
+    async fn try_write_alias(&self, wanted: &Wanted, now: Moment) -> Result<Option<Written>, Fault> {
         let at = match (wanted.id.as_str(), &wanted.mount) {
             ("", Some(mount)) => self.pointed(&keys::factor(&mount.accessor, &wanted.name)).await?,
             ("", None) => None,
@@ -108,7 +120,7 @@ impl Identities {
         }
     }
 
-    async fn make_alias(&self, wanted: &Wanted, now: Moment) -> Result<Option<(String, String)>, Fault> {
+    async fn make_alias(&self, wanted: &Wanted, now: Moment) -> Result<Option<Written>, Fault> {
         let Some(mount) = &wanted.mount else { return Err(incomplete()) };
         let (mut entity, revision) = self.owner(&wanted.canonical, now).await?;
         if entity.alias_at(&mount.accessor).is_some() {
@@ -128,10 +140,10 @@ impl Identities {
         entity.aliases.push(alias);
         let key = keys::entity(&entity.id);
         let batch = batch.put_json(key.clone(), &entity)?.expect(key, revision);
-        Ok(self.commit(batch, &[&entity.id]).await?.then_some((entity.id, id)))
+        Ok(self.commit(batch, &[&entity.id]).await?.then_some(Written::Changed { canonical: entity.id, id }))
     }
 
-    async fn change_alias(&self, wanted: &Wanted, held: Held, now: Moment) -> Result<Option<(String, String)>, Fault> {
+    async fn change_alias(&self, wanted: &Wanted, held: Held, now: Moment) -> Result<Option<Written>, Fault> {
         let (mut from, revision) = held;
         let position = from.aliases.iter().position(|alias| match (&wanted.mount, wanted.id.as_str()) {
             (Some(mount), "") => alias.accessor == mount.accessor,
@@ -139,6 +151,9 @@ impl Identities {
         });
         let position = position.ok_or_else(|| Fault::internal("a row points to an alias that is not there"))?;
         let mut alias = from.aliases.remove(position);
+        if wanted.is_same(&alias, &from.id) {
+            return Ok(Some(Written::Same));
+        }
         let old = keys::factor(&alias.accessor, &alias.name);
         if let Some(mount) = wanted.mount.as_ref().filter(|mount| mount.accessor != alias.accessor) {
             if from.alias_at(&mount.accessor).is_some() {
@@ -168,7 +183,7 @@ impl Identities {
         if wanted.canonical.is_empty() || wanted.canonical == from.id {
             from.aliases.insert(position, alias);
             let batch = batch.put(new, from.id.clone()).put_json(keys::entity(&from.id), &from)?;
-            return Ok(self.commit(batch, &[&from.id]).await?.then_some((from.id, id)));
+            return Ok(self.commit(batch, &[&from.id]).await?.then_some(Written::Changed { canonical: from.id, id }));
         }
         let (mut to, to_revision) = self.owner(&wanted.canonical, now).await?;
         if to.alias_at(&alias.accessor).is_some() {
@@ -181,7 +196,7 @@ impl Identities {
             .put(keys::alias(&id), to.id.clone())
             .put_json(keys::entity(&from.id), &from)?
             .put_json(keys::entity(&to.id), &to)?;
-        Ok(self.commit(batch, &[&from.id, &to.id]).await?.then_some((to.id, id)))
+        Ok(self.commit(batch, &[&from.id, &to.id]).await?.then_some(Written::Changed { canonical: to.id, id }))
     }
 
     /// The entity that an alias is made for: the one that is named, or a new one.
@@ -243,6 +258,16 @@ impl AliasAsk {
         words.as_ref().map_or(Ok(()), check_custom_metadata)?;
         let canonical = if self.canonical_id.0.is_empty() { &self.entity_id.0 } else { &self.canonical_id.0 };
         Ok(Wanted { id, name: self.name.0.clone(), mount: None, canonical: canonical.clone(), words })
+    }
+}
+
+impl Wanted {
+    /// Whether an alias of the entity `owner` is as wanted already.
+    fn is_same(&self, alias: &Alias, owner: &str) -> bool {
+        self.mount.as_ref().is_none_or(|mount| mount.accessor == alias.accessor)
+            && (self.name.is_empty() || self.name == alias.name)
+            && (self.canonical.is_empty() || self.canonical == owner)
+            && self.words.as_ref().is_none_or(|words| *words == alias.custom_metadata)
     }
 }
 

@@ -181,6 +181,7 @@ impl Identities {
             let batch = entity.aliases.iter().fold(batch, |batch, alias| {
                 batch.delete(keys::alias(&alias.id)).delete(keys::factor(&alias.accessor, &alias.name))
             });
+            let batch = entity.merged.iter().fold(batch, |batch, id| batch.delete(keys::merged(id)));
             if self.commit(batch, &[id]).await? {
                 return Ok(());
             }

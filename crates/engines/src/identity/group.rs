@@ -23,8 +23,7 @@ pub struct GroupAsk {
     #[serde(default)]
     id: Text,
     /// Its name.
-    #[serde(default)]
-    name: Text,
+    name: Option<Text>,
     /// `internal` (members are given here) or `external` (members come by the group's alias at login).
     #[serde(default, rename = "type")]
     kind: Text,
@@ -62,7 +61,7 @@ pub(super) fn routes() -> Routes<Identities> {
 impl Identities {
     async fn write_group(self: Arc<Self>, call: Call, ask: GroupAsk) -> Result<Reply, Fault> {
         ask.check()?;
-        let which = Which::of(&call, &ask.id.0, &ask.name.0);
+        let which = Which::of(&call, &ask.id.0, ask.name());
         let _turn = self.writer.lock().await;
         for _ in 0..TRIES {
             if let Some(reply) = self.try_write_group(&call, &ask, &which).await? {
@@ -80,10 +79,12 @@ impl Identities {
                 found.ok_or_else(|| Fault::bad_request("invalid group ID"))?
             }
             Which::Name(name) => self.group_by_name(name).await?.unwrap_or_else(fresh),
+            // As the API has it: left out, a name is made; empty, it is none.
+            Which::New if ask.name.is_some() => return Err(Fault::bad_request("empty group name")),
             Which::New => fresh(),
         };
         ask.check_kind(&group)?;
-        let name = which.name_for(&ask.name.0, &group.name);
+        let name = which.name_for(ask.name(), &group.name);
         let mut batch = self.rename_group(revision == 0, &group, &name).await?;
         group.name = name;
         if let Some(wanted) = &ask.member_group_ids {
@@ -218,6 +219,10 @@ impl Identities {
 }
 
 impl GroupAsk {
+    fn name(&self) -> &str {
+        self.name.as_ref().map_or("", |name| &name.0)
+    }
+
     fn check(&self) -> Result<(), Fault> {
         if !matches!(self.kind.0.as_str(), "" | "internal" | "external") {
             return Err(Fault::bad_request(format!("invalid group type {:?}", self.kind.0)));

@@ -16,6 +16,11 @@ pub fn alias(id: &str) -> String {
     format!("a/{id}")
 }
 
+/// Entity by the id of one that went up in it.
+pub fn merged(id: &str) -> String {
+    format!("x/{id}")
+}
+
 /// Entity by alias: the name at one mount.
 pub fn factor(accessor: &str, name: &str) -> String {
     format!("f/{accessor}\0{name}")

@@ -65,6 +65,10 @@ impl Identities {
             }
             to.merged.push(from.id.clone());
             to.merged.extend(from.merged.iter().cloned());
+            // Tokens of the other go on as tokens of this one.
+            for id in std::iter::once(&from.id).chain(&from.merged) {
+                batch = batch.put(keys::merged(id), to.id.clone());
+            }
         }
         to.updated = now;
         let key = keys::entity(&to.id);

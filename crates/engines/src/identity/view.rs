@@ -68,11 +68,21 @@ pub(super) struct GroupsOf {
 }
 
 impl Identities {
-    /// An entity; `None` when there is none of that id.
+    /// An entity, or the one that it went up in; `None` when there is none of that id.
     ///
     /// # Errors
     /// The store's.
     pub async fn view(&self, entity_id: &str) -> Result<Option<Arc<EntityView>>, Fault> {
+        if let Some(view) = self.view_of(entity_id).await? {
+            return Ok(Some(view));
+        }
+        match self.pointed(&keys::merged(entity_id)).await? {
+            Some(id) => self.view_of(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn view_of(&self, entity_id: &str) -> Result<Option<Arc<EntityView>>, Fault> {
         if let Some(view) = self.views.get(entity_id) {
             return Ok(Some(view));
         }

@@ -165,7 +165,7 @@ impl Kv2 {
 
 impl WriteAsk {
     fn check(self) -> Result<Payload, Fault> {
-        let data = self.data.ok_or_else(|| Fault::bad_request("no data provided"))?;
+        let data = self.data.map(empty_object).ok_or_else(|| Fault::bad_request("no data provided"))?;
         if !data.is_object() && !data.is_null() {
             return Err(not_an_object("data"));
         }
@@ -213,6 +213,11 @@ fn parse_cas(value: &Value) -> Result<i64, Fault> {
         _ => None,
     };
     number.ok_or_else(|| Fault::bad_request("error parsing check-and-set parameter"))
+}
+
+/// An empty list is what some languages make of an object without fields.
+pub(super) fn empty_object(value: Value) -> Value {
+    if value.as_array().is_some_and(Vec::is_empty) { Value::Object(Map::new()) } else { value }
 }
 
 pub(super) fn not_an_object(field: &str) -> Fault {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::config::{Config, max_versions};
-use super::data::not_an_object;
+use super::data::{empty_object, not_an_object};
 use super::record::{KeyRecord, Settings};
 use super::{Kv2, Verdict, data_prefix, nothing_to_patch};
 use crate::shared::words::{check_custom_metadata, check_path, present, words_of};
@@ -77,10 +77,10 @@ impl Kv2 {
     async fn write_metadata(self: Arc<Self>, call: Call, ask: MetadataAsk) -> Result<Reply, Fault> {
         let path = call.capture("path");
         check_path(path)?;
-        let words = match &ask.custom_metadata {
+        let words = match ask.custom_metadata.clone().map(empty_object) {
             None => None,
             Some(Value::Null) => Some(Map::new()),
-            Some(Value::Object(words)) => Some(words.clone()),
+            Some(Value::Object(words)) => Some(words),
             Some(_) => return Err(not_an_object("custom_metadata")),
         };
         let words = words.map(|words| words_of(&words)).transpose()?;

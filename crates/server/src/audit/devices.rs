@@ -67,7 +67,12 @@ impl Device {
     /// # Errors
     /// The cursor cannot be read, or no thread can be started.
     pub fn start(config: AuditDevice, feed: Feed, from_config: bool) -> Result<Self, AuditError> {
-        let name: String = config.path.trim_matches('/').bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02x}") }).collect();
+        let name: String = config
+            .path
+            .trim_matches('/')
+            .bytes()
+            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02x}") })
+            .collect();
         let cursor = feed.log.folder().join(format!("cursor-{name}.json"));
         let at = match std::fs::read(&cursor) {
             Ok(text) => serde_json::from_slice(&text).map_err(std::io::Error::from).map_err(io("read", &cursor))?,
@@ -83,7 +88,10 @@ impl Device {
             error: Mutex::default(),
         });
         let follower = Follower::new(config.clone(), shared.clone(), at, cursor.clone());
-        let thread = std::thread::Builder::new().name("audit-device".into()).spawn(move || follower.run()).map_err(io("start the device of", &cursor))?;
+        let thread = std::thread::Builder::new()
+            .name("audit-device".into())
+            .spawn(move || follower.run())
+            .map_err(io("start the device of", &cursor))?;
         Ok(Self { config, from_config, shared, thread: Some(thread), cursor })
     }
 

@@ -32,7 +32,8 @@ pub fn request(buf: &mut Vec<u8>, act: &Act<'_>, key: &HashKey, headers: &Header
         });
         request.text("path", act.path);
         if !act.fields.is_empty() {
-            let (kind, tuned) = act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_request_keys.as_slice()));
+            let (kind, tuned) =
+                act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_request_keys.as_slice()));
             key.data(request.key("data"), act.fields, &Shown::of(kind, tuned));
         }
         if let Some(address) = act.caller.address {

@@ -1,5 +1,5 @@
 //! The key that signs the chain. It lies beside the log (0600), not behind the barrier: lines are written while the server
-//! is sealed or sealing, too (`docs/decisions/0020-audit-chain.md`).
+//! is sealed or sealing, too (`docs/decisions/0009-audit-chain.md`).
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -72,7 +72,9 @@ fn make(file: &Path) -> Result<String, AuditError> {
     let der = pair.to_pkcs8v1().map_err(broken)?;
     let text = pem("PRIVATE KEY", der.as_ref());
     let options = || std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    options().and_then(|mut open| open.write_all(text.as_bytes()).and_then(|()| open.sync_all())).map_err(io("write", file))?;
+    options()
+        .and_then(|mut open| open.write_all(text.as_bytes()).and_then(|()| open.sync_all()))
+        .map_err(io("write", file))?;
     Ok(text)
 }
 
@@ -115,7 +117,10 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 fn unpem(text: &str, label: &str) -> Option<Vec<u8>> {
-    let body = text.trim().strip_prefix(&format!("-----BEGIN {label}-----"))?.strip_suffix(&format!("-----END {label}-----"))?;
+    let body = text
+        .trim()
+        .strip_prefix(&format!("-----BEGIN {label}-----"))?
+        .strip_suffix(&format!("-----END {label}-----"))?;
     let body: Zeroizing<String> = Zeroizing::new(body.split_whitespace().collect());
     STANDARD.decode(body.as_bytes()).ok()
 }

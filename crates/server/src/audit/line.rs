@@ -18,7 +18,8 @@ pub const SIGNATURE: &[u8] = b",\"signature\":\"";
 
 /// All types of line. Another one is no line of this log: without this rule, a changed letter would turn the last
 /// checkpoint into a line that nobody signs.
-pub const TYPES: [&str; 9] = ["request", "response", "checkpoint", "open", "stop", "unseal", "seal", "revoked", "space"];
+pub const TYPES: [&str; 9] =
+    ["request", "response", "checkpoint", "open", "stop", "unseal", "seal", "revoked", "space"];
 
 /// Keeps a signature on a checkpoint from meaning anything elsewhere.
 const DOMAIN: &[u8] = b"dewdrop audit checkpoint v1\n";
@@ -82,7 +83,9 @@ pub fn is_type(line: &[u8], kind: &str) -> bool {
     let Some(rest) = line.get(start + 10..) else { return false };
     let end = rest.iter().position(|byte| *byte == b'"').unwrap_or(rest.len());
     rest.get(end..).is_some_and(|rest| {
-        rest.strip_prefix(b"\",\"type\":\"").and_then(|rest| rest.strip_prefix(kind.as_bytes())).is_some_and(|rest| rest.first() == Some(&b'"'))
+        rest.strip_prefix(b"\",\"type\":\"")
+            .and_then(|rest| rest.strip_prefix(kind.as_bytes()))
+            .is_some_and(|rest| rest.first() == Some(&b'"'))
     })
 }
 
@@ -135,7 +138,13 @@ mod tests {
         head.write(&mut line);
         assert_eq!(Head::parse(&line), Some(head));
         let text = String::from_utf8(line).unwrap();
-        for bad in [text.replace("12", "012"), text.replace("seq\":", "seq\": "), text.to_uppercase(), text.replace("12", "-1"), text[..70].to_owned()] {
+        for bad in [
+            text.replace("12", "012"),
+            text.replace("seq\":", "seq\": "),
+            text.to_uppercase(),
+            text.replace("12", "-1"),
+            text[..70].to_owned(),
+        ] {
             assert_eq!(Head::parse(bad.as_bytes()), None, "{bad}");
         }
     }
@@ -145,6 +154,9 @@ mod tests {
         let line = b"{\"seq\":1,\"prev\":\"00\",\"time\":\"2026\",\"type\":\"checkpoint\",\"x\":1}";
         assert!(is_type(line, "checkpoint"));
         assert!(!is_type(line, "check"));
-        assert!(!is_type(b"{\"seq\":1,\"prev\":\"00\",\"time\":\"2026\",\"type\":\"request\",\"type\":\"checkpoint\"}", "checkpoint"));
+        assert!(!is_type(
+            b"{\"seq\":1,\"prev\":\"00\",\"time\":\"2026\",\"type\":\"request\",\"type\":\"checkpoint\"}",
+            "checkpoint"
+        ));
     }
 }

@@ -220,7 +220,10 @@ impl Log {
         let (file, upto) = {
             let mut inner = self.inner.lock();
             self.look(&mut inner, now);
-            if inner.unsigned > 0 && now.saturating_sub(inner.signed_at) >= self.config.checkpoint && matches!(inner.state, State::Sound) {
+            if inner.unsigned > 0
+                && now.saturating_sub(inner.signed_at) >= self.config.checkpoint
+                && matches!(inner.state, State::Sound)
+            {
                 self.checkpoint(&mut inner);
             }
             // Only what is signed is worth waiting for the disk.
@@ -239,7 +242,7 @@ impl Log {
         let stop = self.event("stop", |_| {});
         let mut inner = self.inner.lock();
         if let Err(error) = self.put(&mut inner, &stop, Class::Rescue) {
-            tracing::error!(%error, "the end of the server is not on the audit log");
+            tracing::error!(error = error.whole(), "the end of the server is not on the audit log");
         }
         self.checkpoint(&mut inner);
         if let Err(error) = inner.file.sync_data() {
@@ -259,7 +262,9 @@ impl Log {
         if unlinked && !path.exists() {
             match restore(&inner.file, &path) {
                 Ok(()) => tracing::warn!(file = %path.display(), "the audit file that was removed is written back"),
-                Err(error) => tracing::error!(file = %path.display(), %error, "the audit file that was removed cannot be written back"),
+                Err(error) => {
+                    tracing::error!(file = %path.display(), %error, "the audit file that was removed cannot be written back")
+                }
             }
         }
         self.rotate(&mut inner, "reopen", &why);
@@ -357,7 +362,9 @@ impl Log {
         let path = self.folder.file(inner.first);
         let why = match std::fs::metadata(&path) {
             Err(error) => Some(format!("{} cannot be found: {error}", path.display())),
-            Ok(found) if (found.dev(), found.ino()) != inner.dev_ino => Some(format!("{} is another file now", path.display())),
+            Ok(found) if (found.dev(), found.ino()) != inner.dev_ino => {
+                Some(format!("{} is another file now", path.display()))
+            }
             Ok(found) if found.len() < inner.offset => Some(format!("{} was shortened", path.display())),
             Ok(found) if found.len() > inner.offset => Some(format!("somebody else wrote into {}", path.display())),
             Ok(_) => None,
@@ -394,7 +401,7 @@ impl Log {
         body.extend_from_slice(b"\"}\n");
         match self.put(inner, &body, Class::Rescue) {
             Ok(_) => inner.unsigned = 0,
-            Err(error) => tracing::error!(%error, "the audit log could not be signed; tried again"),
+            Err(error) => tracing::error!(error = error.whole(), "the audit log could not be signed; tried again"),
         }
         inner.signed_at = self.clock.steady();
     }
@@ -411,7 +418,7 @@ impl Log {
         let (file, dev_ino) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                tracing::error!(%error, "no new audit file could be begun");
+                tracing::error!(error = error.whole(), "no new audit file could be begun");
                 inner.rotate_at = inner.offset + (1 << 20);
                 return;
             }
@@ -425,7 +432,7 @@ impl Log {
         }
         let line = self.opening(reason, |line| line.text_if("lost", lost));
         if let Err(error) = self.put(inner, &line, Class::Rescue) {
-            self.lose(inner, format!("a new file cannot be written: {error}"));
+            self.lose(inner, format!("a new file cannot be written: {}", error.whole()));
         }
     }
 }

@@ -39,14 +39,15 @@ pub async fn load(audit: &Audit, store: &dyn Store) -> Result<(), Fault> {
         audit.set_headers(rules);
     }
     for row in scan_all(store, DEVICES.as_bytes(), 1000).await? {
-        let record: DeviceRecord =
-            serde_json::from_slice(&row.entry.value).map_err(|e| Fault::internal(format!("an audit device does not load: {e}")))?;
+        let record: DeviceRecord = serde_json::from_slice(&row.entry.value)
+            .map_err(|e| Fault::internal(format!("an audit device does not load: {e}")))?;
         if audit.devices().iter().any(|device| device.path == record.path) {
             continue;
         }
         // The configuration may have become stricter since.
-        let device = if audit.allow_api { record.device(audit.allow_prefix) } else { Err(Fault::bad_request(FORBIDDEN)) };
-        let started = device.and_then(|device| audit.add_device(device, false).map_err(|e| Fault::internal(e.to_string())));
+        let device =
+            if audit.allow_api { record.device(audit.allow_prefix) } else { Err(Fault::bad_request(FORBIDDEN)) };
+        let started = device.and_then(|device| audit.add_device(device, false).map_err(|e| Fault::internal(e.whole())));
         if let Err(fault) = started {
             tracing::error!(path = record.path, told = %fault.told, known = %fault.known, "an audit device does not start");
         }
@@ -55,7 +56,8 @@ pub async fn load(audit: &Audit, store: &dyn Store) -> Result<(), Fault> {
 }
 
 /// The refusal of devices over the API, in words that clients know.
-pub const FORBIDDEN: &str = "cannot enable audit device via API; use declarative, config-based audit device management instead";
+pub const FORBIDDEN: &str =
+    "cannot enable audit device via API; use declarative, config-based audit device management instead";
 
 /// Keeps the headers.
 ///
@@ -108,11 +110,15 @@ impl DeviceRecord {
             Some(other) => return Err(Fault::bad_request(format!("unknown format type {other:?}"))),
         }
         if flag("log_raw", false)? {
-            return Err(Fault::bad_request("\"log_raw\" is not supported: secrets are never written in clear; compare with sys/audit-hash instead"));
+            return Err(Fault::bad_request(
+                "\"log_raw\" is not supported: secrets are never written in clear; compare with sys/audit-hash instead",
+            ));
         }
         let prefix = option("prefix").unwrap_or_default().to_owned();
         if !prefix.is_empty() && !allow_prefix {
-            return Err(Fault::bad_request("audit prefixing is disabled; set allow_audit_log_prefixing = true in the configuration"));
+            return Err(Fault::bad_request(
+                "audit prefixing is disabled; set allow_audit_log_prefixing = true in the configuration",
+            ));
         }
         Ok(AuditDevice {
             path: self.path.clone(),
@@ -128,12 +134,16 @@ impl DeviceRecord {
     fn sink<'o>(&'o self, option: &dyn Fn(&str) -> Option<&'o str>) -> Result<AuditSink, Fault> {
         match self.kind.as_str() {
             "file" => {
-                let path = option("file_path").or_else(|| option("path")).ok_or_else(|| Fault::bad_request("file_path is required"))?;
+                let path = option("file_path")
+                    .or_else(|| option("path"))
+                    .ok_or_else(|| Fault::bad_request("file_path is required"))?;
                 let mode = match option("mode").map(|mode| u32::from_str_radix(mode, 8)) {
                     None => Some(0o600),
                     Some(Ok(0)) => None,
                     Some(Ok(mode)) if mode & !0o666 == 0 => Some(mode),
-                    Some(_) => return Err(Fault::bad_request("file mode must be octal without execution, such as \"0640\"")),
+                    Some(_) => {
+                        return Err(Fault::bad_request("file mode must be octal without execution, such as \"0640\""));
+                    }
                 };
                 Ok(AuditSink::File { path: path.into(), mode })
             }
@@ -143,7 +153,11 @@ impl DeviceRecord {
                     "tcp" => SocketKind::Tcp,
                     "udp" => SocketKind::Udp,
                     "unix" => SocketKind::Unix,
-                    other => return Err(Fault::bad_request(format!("unknown socket type {other:?}: choose tcp, udp or unix"))),
+                    other => {
+                        return Err(Fault::bad_request(format!(
+                            "unknown socket type {other:?}: choose tcp, udp or unix"
+                        )));
+                    }
                 };
                 let timeout = option("write_timeout").map_or(Ok(Duration::from_secs(2)), dewdrop_core::wire::parse_ttl);
                 let timeout = timeout.map_err(|why| Fault::bad_request(format!("write_timeout: {why}")))?;

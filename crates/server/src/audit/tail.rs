@@ -64,12 +64,17 @@ fn window(file: &File, size: u64) -> std::io::Result<(u64, Vec<u8>)> {
             return Ok((0, bytes));
         }
         let mut lines = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        let checkpoint = lines.find(|at| bytes.get(*at..).is_some_and(|rest| line::is_type(first_line(rest), "checkpoint")));
+        let checkpoint = lines.find(|at| bytes.get(*at..).is_some_and(|rest| is_whole_checkpoint(first_line(rest))));
         if let Some(at) = checkpoint {
             return Ok((start + at as u64, bytes.split_off(at)));
         }
         length *= 4;
     }
+}
+
+/// One that a crash cut off is no place to begin at.
+fn is_whole_checkpoint(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n") && line::is_type(bytes, "checkpoint")
 }
 
 fn first_line(bytes: &[u8]) -> &[u8] {
@@ -81,9 +86,13 @@ fn walk(path: &Path, lines: &[u8], first: Option<u64>, key: PublicKey) -> Result
     let mut at: Option<(u64, Hash)> = None;
     for bytes in lines.split_inclusive(|byte| *byte == b'\n') {
         let expected = at.map(|(next, _)| next).or(first);
-        let head = Head::parse(bytes).ok_or_else(|| broken(path, format!("line {} is not of this log", expected.unwrap_or_default())))?;
+        let head = Head::parse(bytes)
+            .ok_or_else(|| broken(path, format!("line {} is not of this log", expected.unwrap_or_default())))?;
         if expected.is_some_and(|expected| expected != head.seq) {
-            return Err(broken(path, format!("line {} follows where line {} must be", head.seq, expected.unwrap_or_default())));
+            return Err(broken(
+                path,
+                format!("line {} follows where line {} must be", head.seq, expected.unwrap_or_default()),
+            ));
         }
         if at.is_some_and(|(_, prev)| prev != head.prev) {
             return Err(broken(path, format!("the line before line {} was changed", head.seq)));

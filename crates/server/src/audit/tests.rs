@@ -112,7 +112,14 @@ struct Story<'s> {
 
 impl Default for Story<'_> {
     fn default() -> Self {
-        Self { operation: Operation::Update, path: "secret/a", fields: json!({}), reply: None, lease: None, fault: None }
+        Self {
+            operation: Operation::Update,
+            path: "secret/a",
+            fields: json!({}),
+            reply: None,
+            lease: None,
+            fault: None,
+        }
     }
 }
 

@@ -93,7 +93,10 @@ pub fn trace(paths: &[PathBuf], needle: &str) -> Result<Trace, AuditError> {
     scan(paths, &[needle.to_owned()], &mut |value| {
         let lease = text(value, "/response/secret/lease_id");
         let is_user = text(value, "/response/data/username") == needle;
-        if !lease.is_empty() && (lease == needle || is_user || text(value, "/auth/accessor") == needle) && is_issue(value) {
+        if !lease.is_empty()
+            && (lease == needle || is_user || text(value, "/auth/accessor") == needle)
+            && is_issue(value)
+        {
             leases.insert(lease.to_owned());
         }
         if [text(value, "/auth/accessor"), text(value, "/response/auth/accessor")].contains(&needle) {
@@ -104,7 +107,12 @@ pub fn trace(paths: &[PathBuf], needle: &str) -> Result<Trace, AuditError> {
         }
     })?;
     out.credentials = credentials(paths, &leases)?;
-    accessors.extend(out.credentials.iter().map(|credential| credential.issued.accessor.clone()).filter(|accessor| !accessor.is_empty()));
+    accessors.extend(
+        out.credentials
+            .iter()
+            .map(|credential| credential.issued.accessor.clone())
+            .filter(|accessor| !accessor.is_empty()),
+    );
     out.tokens = tokens(paths, &accessors)?;
     Ok(out)
 }
@@ -115,7 +123,8 @@ fn is_issue(value: &Value) -> bool {
 }
 
 fn credentials(paths: &[PathBuf], leases: &BTreeSet<String>) -> Result<Vec<Credential>, AuditError> {
-    let mut found: Vec<Credential> = leases.iter().map(|id| Credential { lease_id: id.clone(), ..Credential::default() }).collect();
+    let mut found: Vec<Credential> =
+        leases.iter().map(|id| Credential { lease_id: id.clone(), ..Credential::default() }).collect();
     // A revocation by prefix names no lease, so every line about revocation is read as well.
     let mut wanted: Vec<String> = leases.iter().cloned().collect();
     if !wanted.is_empty() {
@@ -131,7 +140,8 @@ impl Credential {
         let act = act(value);
         if text(value, "/type") == "revoked" {
             if text(value, "/lease/lease_id") == self.lease_id {
-                self.ended = Some(Act { operation: "revoke".into(), path: text(value, "/lease/mount_point").to_owned(), ..act });
+                self.ended =
+                    Some(Act { operation: "revoke".into(), path: text(value, "/lease/mount_point").to_owned(), ..act });
             }
             return;
         }
@@ -146,9 +156,16 @@ impl Credential {
             return;
         }
         let path = act.path.as_str();
-        let named = text(value, "/request/data/lease_id") == self.lease_id || path.ends_with(&format!("/{}", self.lease_id)) || answered == self.lease_id;
-        let below = |head: &str| path.strip_prefix(head).is_some_and(|prefix| self.lease_id.starts_with(prefix.trim_start_matches('/')));
-        let by_prefix = ["sys/leases/revoke-prefix", "sys/leases/revoke-force", "sys/revoke-prefix", "sys/revoke-force"].iter().any(|head| below(head));
+        let named = text(value, "/request/data/lease_id") == self.lease_id
+            || path.ends_with(&format!("/{}", self.lease_id))
+            || answered == self.lease_id;
+        let below = |head: &str| {
+            path.strip_prefix(head).is_some_and(|prefix| self.lease_id.starts_with(prefix.trim_start_matches('/')))
+        };
+        let by_prefix =
+            ["sys/leases/revoke-prefix", "sys/leases/revoke-force", "sys/revoke-prefix", "sys/revoke-force"]
+                .iter()
+                .any(|head| below(head));
         let succeeded = act.error.is_empty();
         let is_revocation = path.starts_with("sys/leases/revoke") || path.starts_with("sys/revoke");
         if (named && is_revocation || by_prefix) && succeeded {
@@ -161,7 +178,8 @@ impl Credential {
 }
 
 fn tokens(paths: &[PathBuf], accessors: &BTreeSet<String>) -> Result<Vec<Token>, AuditError> {
-    let mut found: Vec<Token> = accessors.iter().map(|accessor| Token { accessor: accessor.clone(), ..Token::default() }).collect();
+    let mut found: Vec<Token> =
+        accessors.iter().map(|accessor| Token { accessor: accessor.clone(), ..Token::default() }).collect();
     let wanted: Vec<String> = accessors.iter().cloned().collect();
     scan(paths, &wanted, &mut |value| {
         for token in &mut found {
@@ -170,7 +188,10 @@ fn tokens(paths: &[PathBuf], accessors: &BTreeSet<String>) -> Result<Vec<Token>,
             if !succeeded {
                 continue;
             }
-            if token.made.is_none() && text(value, "/response/auth/accessor") == token.accessor && !path.contains("renew") {
+            if token.made.is_none()
+                && text(value, "/response/auth/accessor") == token.accessor
+                && !path.contains("renew")
+            {
                 token.made = Some(act(value));
             }
             let itself = path.starts_with("auth/token/revoke-self") && text(value, "/auth/accessor") == token.accessor;

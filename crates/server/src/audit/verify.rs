@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::AuditError;
 use super::folder::{self, io};
 use super::keys::PublicKey;
 use super::line::{self, GENESIS, Hash, Head};
 use super::tail::checkpoint_holds;
-use super::AuditError;
 
 /// What is to be proved.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,16 +139,22 @@ impl Walk {
         if !bytes.ends_with(b"\n") {
             return Err("the line is cut off: the server crashed while it wrote, or the file was shortened".into());
         }
-        let head = Head::parse(bytes).ok_or("the line does not begin as a line of this log does: it was changed, or is not from this log")?;
+        let head = Head::parse(bytes)
+            .ok_or("the line does not begin as a line of this log does: it was changed, or is not from this log")?;
         match self.at {
             None if head.seq == 1 && head.prev != GENESIS => return Err("line 1 names a line before it".into()),
             None => self.report.first_seq = head.seq,
             Some((last, _)) if head.seq > last + 1 => {
                 return Err(format!("lines {} to {} are missing", last + 1, head.seq - 1));
             }
-            Some((last, _)) if head.seq <= last => return Err(format!("line {} stands where line {} must be", head.seq, last + 1)),
+            Some((last, _)) if head.seq <= last => {
+                return Err(format!("line {} stands where line {} must be", head.seq, last + 1));
+            }
             Some((last, value)) if head.prev != value => {
-                return Err(format!("the chain breaks between line {last} and line {}: one of them was changed", head.seq));
+                return Err(format!(
+                    "the chain breaks between line {last} and line {}: one of them was changed",
+                    head.seq
+                ));
             }
             Some(_) => {}
         }
@@ -179,10 +185,16 @@ impl Walk {
 
     /// Each start names the key that signs from there on.
     fn opening(&mut self, value: &Value) -> Result<(), String> {
-        let named = value.get("public_key").and_then(Value::as_str).and_then(PublicKey::parse).ok_or("the line names no key")?;
+        let named = value
+            .get("public_key")
+            .and_then(Value::as_str)
+            .and_then(PublicKey::parse)
+            .ok_or("the line names no key")?;
         match self.key {
             None => self.key = Some(named),
-            Some(key) if key != named => return Err("from here on another key signs: this is not the log that the key belongs to".into()),
+            Some(key) if key != named => {
+                return Err("from here on another key signs: this is not the log that the key belongs to".into());
+            }
             Some(_) => {}
         }
         Ok(())
@@ -192,13 +204,16 @@ impl Walk {
         let (last, hash) = self.at.unwrap_or((0, GENESIS));
         self.report.last_seq = last;
         self.report.head = hex::encode(hash);
-        self.report.unsigned_lines = if last == 0 { 0 } else { last - self.report.signed_through.max(self.report.first_seq - 1) };
+        self.report.unsigned_lines =
+            if last == 0 { 0 } else { last - self.report.signed_through.max(self.report.first_seq - 1) };
         self.report.public_key = self.key.map(|key| key.base64()).unwrap_or_default();
         if self.report.problem.is_none() {
             let file = self.report.files.last().cloned().unwrap_or_default();
             let what = match self.expect {
                 _ if last == 0 => Some("there is no line in it".to_owned()),
-                Some((seq, _)) if seq > last => Some(format!("the log ends before line {seq}, which was told of: it was cut short")),
+                Some((seq, _)) if seq > last => {
+                    Some(format!("the log ends before line {seq}, which was told of: it was cut short"))
+                }
                 _ => None,
             };
             self.report.problem = what.map(|what| Problem { file, line: 0, seq: last + 1, what });

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::{insert, replace};
 use crate::ids;
 use crate::vault::Vault;
+use crate::vault::quotas::Where;
 
 /// For whom and where a credential is made.
 pub struct MintAsk {
@@ -47,7 +48,15 @@ pub struct Minted {
 /// The engine's; 503 when the store fails; 403 when the token ended meanwhile. In each case whatever was made is revoked.
 pub async fn mint(vault: Arc<Vault>, ask: MintAsk, mint: Mint) -> Result<Minted, Fault> {
     let (lease, ttl, warnings) = draft(&ask, &mint)?;
+    let at = Where {
+        namespace: lease.namespace.clone(),
+        mount: lease.mount.clone(),
+        below: ask.path.clone(),
+        role: String::new(),
+    };
+    let admission = vault.leases.counts.admit(&vault, at, &lease.id).await?;
     vault.leases.store.commit(insert(Batch::new(), &lease)?).await?;
+    admission.keep();
     if !owner_lives(&vault, &ask.token).await? {
         vault.leases.forget(&lease).await?;
         return Err(Fault::denied("the token ended while its credential was about to be made"));

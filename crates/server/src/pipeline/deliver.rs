@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::reply::{self, Envelope};
 use super::wrap::{WrapAsk, wrap_response};
 use super::Asked;
+use super::who::ListRule;
 use crate::audit::End;
 use crate::http::{Body, Response};
 use crate::leases::{MintAsk, mint};
@@ -32,6 +33,8 @@ pub struct Delivery<'a> {
     pub caller: &'a Caller,
     /// What is asked.
     pub asked: &'a Asked,
+    /// Which keys of a list are shown, and the full path of the list.
+    pub lists: Option<(&'a ListRule, &'a str)>,
 }
 
 /// An answer, ready to be sent and to be written down.
@@ -61,16 +64,16 @@ impl Delivery<'_> {
     pub async fn run(&self, spot: &Spot, call: Call) -> Result<Delivered, Fault> {
         let wrap_ttl = self.asked.wrap_ttl;
         let changes_identity = self.mounted.identities.is_some() && call.operation.changes_state();
-        let served = self.mounted.room.serve(spot, call).await;
+        let served = self.serve(spot, call).await;
         if changes_identity {
             self.vault.policies.invalidate();
         }
-        let Reply { outcome, warnings, status, lease_hint } = served?;
+        let Reply { outcome, warnings, status, lease_hint, accessor } = served?;
         let flat = is_flat(self.mounted, self.below);
         let mut delivered = Delivered { status, warnings, hint: lease_hint, flat, ..Delivered::default() };
         match outcome {
             Outcome::Nothing => {}
-            Outcome::Data(data) => delivered.data = Some(data),
+            Outcome::Data(data) => delivered.data = Some(self.filtered(data)?),
             Outcome::Raw(raw) => delivered.raw = Some(raw),
             Outcome::Login(login) => self.login(&mut delivered, *login).await?,
             Outcome::Token(auth) => delivered.auth = Some(*auth),
@@ -80,8 +83,29 @@ impl Delivery<'_> {
             Outcome::Lease(lease, ttl) => delivered.lease = Some((lease.id, ttl, lease.renewable)),
         }
         match wrap_ttl {
-            Some(ttl) if delivered.can_be_wrapped() => self.wrap(delivered, ttl).await,
+            Some(ttl) if delivered.can_be_wrapped() => self.wrap(delivered, ttl, accessor).await,
             _ => Ok(delivered),
+        }
+    }
+
+    /// The engine's own answer. Where it is a login, its failures are counted.
+    async fn serve(&self, spot: &Spot, call: Call) -> Result<Reply, Fault> {
+        let lockouts = &self.vault.lockouts;
+        let attempt = match spot.public_because {
+            Some(_) => lockouts.attempt(&self.mounted.mount, self.below, &call.fields, self.asked.now)?,
+            None => None,
+        };
+        let served = self.mounted.room.serve(spot, call).await;
+        match attempt {
+            Some(attempt) => lockouts.conclude(attempt, served).await,
+            None => served,
+        }
+    }
+
+    fn filtered(&self, data: Map<String, Value>) -> Result<Map<String, Value>, Fault> {
+        match self.lists {
+            Some((rule, full)) => rule.apply(data, full, self.asked.now),
+            None => Ok(data),
         }
     }
 
@@ -118,7 +142,7 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    async fn wrap(&self, delivered: Delivered, ttl: Duration) -> Result<Delivered, Fault> {
+    async fn wrap(&self, delivered: Delivered, ttl: Duration, accessor: Option<String>) -> Result<Delivered, Fault> {
         let response = match &delivered.unwrapped {
             Some(envelope) => envelope.clone(),
             None => serde_json::to_string(&delivered.envelope(&self.asked.request_id))
@@ -131,7 +155,7 @@ impl Delivery<'_> {
             path: &path,
             ttl,
             response,
-            wrapped_accessor: delivered.auth.as_ref().map(|auth| auth.accessor.clone()).unwrap_or_default(),
+            wrapped_accessor: delivered.auth.as_ref().map(|auth| auth.accessor.clone()).or(accessor).unwrap_or_default(),
             now: self.asked.now,
         };
         let wrapped = wrap_response(self.vault, ask).await?;

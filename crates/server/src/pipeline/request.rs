@@ -20,6 +20,10 @@ const OCTETS: &str = "application/octet-stream";
 /// `curl -d` sends JSON under this content type, and old clients send forms.
 const FORM: &str = "application/x-www-form-urlencoded";
 
+/// Paths that the API serves before all others: `OPTIONS` is 405 there and 400 elsewhere.
+const AT_THE_DOOR: [&str; 8] =
+    ["sys/health", "sys/init", "sys/leader", "sys/metrics", "sys/seal", "sys/seal-status", "sys/step-down", "sys/unseal"];
+
 /// What is asked.
 pub struct Asked {
     /// Names the request.
@@ -57,6 +61,9 @@ pub struct Asked {
 pub fn parse(request: Request, now: Moment) -> Result<Asked, Fault> {
     let path = api_path(request.target.path()).map_err(|bad| path_fault(&bad))?.into_string();
     let query = Query::parse(request.target.query().unwrap_or_default()).map_err(|bad| query_fault(&bad))?;
+    if request.method == Method::OPTIONS && !AT_THE_DOOR.contains(&path.as_str()) {
+        return Err(Fault::bad_request("cannot handle internal-only request operation"));
+    }
     let operation = operation(&request.method, &query)?;
     let query = query_fields(&query);
     check_content_type(operation, &request.headers)?;
@@ -137,7 +144,8 @@ fn check_content_type(operation: Operation, headers: &HeaderMap) -> Result<(), F
     if given.split(';').next().is_some_and(|kind| kind.trim() == "application/merge-patch+json") {
         return Ok(());
     }
-    Err(Fault::new(Kind::MediaType, format!("PATCH requires Content-Type of application/merge-patch+json, provided {given}")))
+    let kind = if given.is_empty() { Kind::BadRequest } else { Kind::MediaType };
+    Err(Fault::new(kind, format!("PATCH requires Content-Type of application/merge-patch+json, provided {given:?}")))
 }
 
 fn looks_like_json(body: &[u8]) -> bool {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use dewdrop_core::mount::Namespace;
-use dewdrop_core::policy::{Ask, Permit, PolicySet};
+use dewdrop_core::policy::{Ask, KeyFilter, Permit, PolicySet};
 use dewdrop_core::route::Spot;
 use dewdrop_core::token::TokenRecord;
-use dewdrop_core::{Fault, Operation};
+use dewdrop_core::{Fault, Moment, Operation};
 use serde_json::{Map, Value};
 
 use super::Asked;
@@ -60,6 +60,9 @@ pub async fn rights_of(vault: &Vault, record: &TokenRecord) -> Result<Compiled, 
         entity => vault.mounts.identities(&home)?.view(entity).await?,
     };
     let Some(view) = view else {
+        if !record.entity_id.is_empty() && !is_above(vault, &home, &record.entity_id).await? {
+            return Err(Fault::denied(format!("entity {} is gone", record.entity_id)));
+        }
         return Ok(vault.policies.compile(&names, None));
     };
     if view.disabled {
@@ -72,11 +75,27 @@ pub async fn rights_of(vault: &Vault, record: &TokenRecord) -> Result<Compiled, 
     Ok(vault.policies.compile(&names, Some((&view.id, &values))))
 }
 
+/// Whether an entity is one of the namespaces above: a token that was made across namespaces keeps its maker's entity.
+///
+/// # Errors
+/// 403: it is disabled; the store's.
+async fn is_above(vault: &Vault, home: &Namespace, entity: &str) -> Result<bool, Fault> {
+    let mut path = home.path.as_str();
+    while let Some(above) = path.strip_suffix('/') {
+        path = above.rfind('/').map_or("", |at| &above[..=at]);
+        let Some(namespace) = vault.namespaces.at(path) else { continue };
+        if let Some(view) = vault.mounts.identities(&namespace)?.view(entity).await? {
+            return if view.disabled { Err(Fault::denied(format!("entity {entity} is disabled"))) } else { Ok(true) };
+        }
+    }
+    Ok(false)
+}
+
 /// Asks the policies about a request.
 ///
 /// # Errors
 /// 403; the operator's log says which rule decided.
-pub async fn permit(ask: &PermitAsk<'_>, mounted: &Mounted, spot: Option<&Spot>) -> Result<Permit, Fault> {
+pub async fn permit(ask: &PermitAsk<'_>, mounted: Option<&Mounted>, spot: Option<&Spot>) -> Result<Permit, Fault> {
     let record = &ask.live.record;
     let home = ask.vault.namespaces.by_id(&record.namespace).ok_or_else(|| Fault::denied("the token's namespace is gone"))?;
     if !ask.namespace.path.starts_with(&home.path) {
@@ -94,9 +113,9 @@ pub async fn permit(ask: &PermitAsk<'_>, mounted: &Mounted, spot: Option<&Spot>)
         (Ok(permit), Ok(_)) => Ok(permit),
         (Err(refused), Err(_)) => Err(refused),
         (update, create) => {
-            let exists = match spot {
-                Some(spot) => mounted.room.exists(spot).await?,
-                None => true,
+            let exists = match (mounted, spot) {
+                (Some(mounted), Some(spot)) => mounted.room.exists(spot).await?,
+                _ => true,
             };
             if exists { update } else { create }
         }
@@ -120,4 +139,43 @@ fn check(rights: &PolicySet, ask: &PermitAsk<'_>, spot: Option<&Spot>, operation
 
 fn list_limit(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// Which keys of a list its caller sees.
+pub struct ListRule {
+    filter: Arc<KeyFilter>,
+    rights: Arc<PolicySet>,
+}
+
+impl ListRule {
+    /// What a permit says of the list that it allows; its limit takes the place of the request's.
+    #[must_use]
+    pub fn of(permit: &Permit, live: Option<&LiveToken>, fields: &mut Map<String, Value>) -> Option<Self> {
+        if let Some(limit) = permit.list_limit().filter(|limit| fields.get("limit").and_then(list_limit) != Some(*limit)) {
+            fields.insert("limit".into(), limit.into());
+        }
+        let filter = permit.key_filter()?.clone();
+        // The permit was just made from these.
+        let rights = live?.rights.load_full()?.set.clone();
+        Some(Self { filter, rights })
+    }
+
+    /// Leaves out what the caller does not see. `full` is the path of the list, with the namespace.
+    ///
+    /// # Errors
+    /// 404: nothing is left.
+    pub fn apply(&self, mut data: Map<String, Value>, full: &str, now: Moment) -> Result<Map<String, Value>, Fault> {
+        let list_path = format!("{}/", full.trim_end_matches('/'));
+        let shows = |key: &str| self.rights.shows_key(&self.filter, &list_path, key, now);
+        if let Some(Value::Array(keys)) = data.get_mut("keys") {
+            keys.retain(|key| key.as_str().is_some_and(shows));
+            if keys.is_empty() {
+                return Err(Fault::not_found());
+            }
+        }
+        if let Some(Value::Object(info)) = data.get_mut("key_info") {
+            info.retain(|key, _| shows(key));
+        }
+        Ok(data)
+    }
 }

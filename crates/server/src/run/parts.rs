@@ -23,6 +23,7 @@ pub async fn server(config: &Config, dev: bool) -> Result<Arc<Server>> {
         storage_type,
         api_addr: config.addresses.api.as_ref().map(ToString::to_string).unwrap_or_default(),
         dev,
+        lockouts: crate::vault::lockouts::configured(&config.lockouts),
     };
     let audit = Audit::open(&config.audit, &clock).context("open the audit log")?;
     Ok(Server::new(Parts { clock, store, auto_seals: seals(&config.seals)?, audit: Arc::new(audit), settings }))

@@ -51,9 +51,13 @@ pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("audit", "The audit devices.", |r| r.sudo().read("Lists audit devices", Sys::list_audit))
         .at("audit/{path*}", "An audit device.", |r| {
-            r.sudo().write("Adds an audit device", Sys::enable_audit).delete("Removes an audit device", Sys::disable_audit)
+            r.sudo()
+                .write("Adds an audit device", Sys::enable_audit)
+                .delete("Removes an audit device", Sys::disable_audit)
         })
-        .at("audit-hash/{path*}", "The hash that a text has in the audit log.", |r| r.write("Hashes a text", Sys::audit_hash))
+        .at("audit-hash/{path*}", "The hash that a text has in the audit log.", |r| {
+            r.write("Hashes a text", Sys::audit_hash)
+        })
         .at("audit-chain", "The chained audit log: how it stands, what verifies it, and how far each device is.", |r| {
             r.sudo().read("How the chain stands", Sys::audit_chain)
         })
@@ -84,7 +88,8 @@ fn show(device: &AuditDevice) -> Value {
 impl Sys {
     async fn list_audit(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
-        let devices: Map<String, Value> = self.vault()?.audit.devices().iter().map(|d| (d.path.clone(), show(d))).collect();
+        let devices: Map<String, Value> =
+            self.vault()?.audit.devices().iter().map(|d| (d.path.clone(), show(d))).collect();
         Ok(Reply::data(devices))
     }
 
@@ -98,9 +103,10 @@ impl Sys {
         if path == CHAIN || vault.audit.devices().iter().any(|device| device.path == path) {
             return Err(Fault::bad_request("path already in use"));
         }
-        let record = DeviceRecord { path, kind: fields.kind.0, description: fields.description.0, options: fields.options.0 };
+        let record =
+            DeviceRecord { path, kind: fields.kind.0, description: fields.description.0, options: fields.options.0 };
         let device = record.device(vault.audit.allow_prefix)?;
-        vault.audit.add_device(device, false).map_err(|error| Fault::bad_request(error.to_string()))?;
+        vault.audit.add_device(device, false).map_err(|error| Fault::bad_request(error.whole()))?;
         settings::save_device(&*vault.store, &record).await?;
         Ok(Reply::nothing())
     }
@@ -113,7 +119,9 @@ impl Sys {
         let (audit, named) = (vault.audit.clone(), path.clone());
         let removed = tokio::task::spawn_blocking(move || audit.remove_device(&named)).await;
         if !removed.map_err(|_| Fault::internal("the task that ends an audit device broke"))? {
-            return Err(Fault::bad_request("cannot disable audit device via API: it stands in the server's configuration; remove it there"));
+            return Err(Fault::bad_request(
+                "cannot disable audit device via API: it stands in the server's configuration; remove it there",
+            ));
         }
         settings::drop_device(&*vault.store, &path).await?;
         Ok(Reply::nothing())
@@ -137,7 +145,9 @@ impl Sys {
     async fn audit_chain(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
         let audit = self.vault()?.audit.clone();
-        let standing = audit.standing().ok_or_else(|| Fault::missing("this server keeps everything in memory and has no audit log"))?;
+        let standing = audit
+            .standing()
+            .ok_or_else(|| Fault::missing("this server keeps everything in memory and has no audit log"))?;
         let key = audit.public_key();
         Reply::of(&json!({
             "chain": standing,
@@ -150,7 +160,8 @@ impl Sys {
     async fn list_audit_headers(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
         let rules = self.vault()?.audit.headers();
-        let headers: Map<String, Value> = rules.iter().map(|(name, hmac)| (name.clone(), json!({ "hmac": hmac }))).collect();
+        let headers: Map<String, Value> =
+            rules.iter().map(|(name, hmac)| (name.clone(), json!({ "hmac": hmac }))).collect();
         Reply::of(&json!({ "headers": headers }))
     }
 

@@ -7,7 +7,7 @@ mod ui;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dewdrop_core::Fault;
+use dewdrop_core::{Fault, Operation};
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::mount::{Mount, MountClass, Tune};
 use dewdrop_core::route::{NoFields, Routes};
@@ -102,7 +102,7 @@ impl Sys {
     }
 
     async fn read_mount(self: Arc<Self>, class: MountClass, call: Call, _: NoFields) -> Result<Reply, Fault> {
-        let path = call.capture("path").trim_end_matches('/');
+        let path = named(&call)?;
         let vault = self.vault()?;
         if let Some(path) = path.strip_suffix("/tune") {
             let mounted = serving(&vault, &call, &full(class, path));
@@ -118,7 +118,7 @@ impl Sys {
     }
 
     async fn write_mount(self: Arc<Self>, class: MountClass, call: Call, fields: MountOrTune) -> Result<Reply, Fault> {
-        let path = call.capture("path").trim_end_matches('/').to_owned();
+        let path = named(&call)?.to_owned();
         match path.strip_suffix("/tune") {
             Some(path) => self.tune(class, &call, path, fields.0).await,
             None => self.mount(class, &call, &path, parse(fields.0)?).await,
@@ -145,7 +145,11 @@ impl Sys {
         check_kind(class, &kind, path)?;
         let vault = self.vault()?;
         let mut tune = Tune { force_no_cache: fields.config.force_no_cache.0, ..Tune::default() };
-        fields.config.apply(&mut tune, class)?;
+        fields.config.apply(&mut tune)?;
+        if class == MountClass::Secret {
+            // Of no meaning there, and accepted as OpenBao does.
+            tune.token_type = String::new();
+        }
         TuneFields::check_new(&tune, &vault.limits)?;
         let new = NewMount {
             class,
@@ -162,7 +166,7 @@ impl Sys {
     }
 
     async fn delete_mount(self: Arc<Self>, class: MountClass, call: Call, _: NoFields) -> Result<Reply, Fault> {
-        let path = call.capture("path").trim_end_matches('/').to_owned();
+        let path = named(&call)?.to_owned();
         let vault = self.vault()?;
         let Some(mounted) = at(&vault, &call, class, &path) else { return Ok(Reply::nothing()) };
         if is_builtin(&mounted.mount) {
@@ -170,6 +174,15 @@ impl Sys {
         }
         crate::mounts::unmount(&vault, &mounted).await?;
         Ok(Reply::nothing())
+    }
+}
+
+/// The path that a call names, without its last slash.
+fn named(call: &Call) -> Result<&str, Fault> {
+    match call.capture("path").trim_end_matches('/') {
+        "" if call.operation == Operation::Update => Err(Fault::bad_request("cannot write to a path ending in '/': it ends in the path of a mount")),
+        "" => Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n")),
+        path => Ok(path),
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::mount::{MountClass, Namespace};
-use dewdrop_core::route::{NoFields, Routes};
+use dewdrop_core::route::{AnyFields, NoFields, Routes};
 use dewdrop_core::store::Batch;
 use dewdrop_core::wire::Text;
-use dewdrop_core::{Fault, secret};
+use dewdrop_core::{Fault, Operation, secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ use crate::vault::{Vault, furnish};
 struct NamespaceFields {
     /// Free words: names with texts.
     #[serde(default)]
-    custom_metadata: Option<Map<String, Value>>,
+    custom_metadata: Value,
 }
 
 /// A merge patch: null removes a word.
@@ -48,7 +48,7 @@ pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("namespaces", "The namespaces below this one.", |r| {
             r.list("Lists namespaces", Sys::list_namespaces)
-                .on(dewdrop_core::Operation::Scan, "Lists namespaces", Sys::list_namespaces)
+                .on(Operation::Scan, "Lists namespaces", Sys::list_namespaces)
         })
         .at("namespaces/api-lock/lock", "Locks this namespace and all below.", |r| r.write("Locks", Sys::lock_namespace))
         .at("namespaces/api-lock/lock/{path*}", "Locks a namespace and all below.", |r| r.write("Locks", Sys::lock_namespace))
@@ -60,7 +60,7 @@ pub(super) fn routes() -> Routes<Sys> {
         .at("namespaces/{path*}", "A namespace.", |r| {
             r.read("Shows a namespace", Sys::read_namespace)
                 .write("Makes a namespace, or replaces its words", Sys::write_namespace)
-                .on(dewdrop_core::Operation::Patch, "Changes the words of a namespace", Sys::patch_namespace)
+                .on(Operation::Patch, "Changes the words of a namespace", Sys::patch_namespace)
                 .delete("Removes a namespace with all that is in it", Sys::delete_namespace)
         })
 }
@@ -68,7 +68,7 @@ pub(super) fn routes() -> Routes<Sys> {
 impl Sys {
     async fn list_namespaces(self: Arc<Self>, call: Call, fields: ListFields) -> Result<Reply, Fault> {
         let here = namespace_of(&call);
-        let all = call.operation == dewdrop_core::Operation::Scan;
+        let all = call.operation == Operation::Scan;
         let found: BTreeMap<String, Value> = self
             .vault()?
             .namespaces
@@ -111,9 +111,7 @@ impl Sys {
         let vault = self.vault()?;
         check_name(name_of(&call))?;
         let path = below(&call);
-        let words = fields.custom_metadata.unwrap_or_default();
-        let words: Result<BTreeMap<_, _>, Fault> = words.into_iter().map(|(name, value)| Ok((name, text(value)?))).collect();
-        let words = words?;
+        let words = words(fields.custom_metadata)?;
         let mut namespace = match vault.namespaces.at(&path) {
             Some(found) => Namespace::clone(&found),
             None => new_namespace(&vault, &call, &path)?,
@@ -163,6 +161,11 @@ impl Sys {
         Reply::of(&json!({ "status": "in-progress" }))
     }
 
+    async fn not_here(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {
+        self.only_in_root()?;
+        Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))
+    }
+
     async fn lock_namespace(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         let vault = self.vault()?;
         let path = below(&call);
@@ -201,6 +204,20 @@ impl Sys {
     }
 }
 
+/// Paths that only the root namespace has. They stand behind all others: what is served is served before.
+pub(super) fn root_only_routes() -> Routes<Sys> {
+    const PATHS: [&str; 15] = [
+        "init", "health", "key-status", "host-info", "metrics", "rotate", "seal", "step-down", "audit/{rest*}", "config/{rest*}",
+        "raw/{rest*}", "rekey/{rest*}", "generate-root/{rest*}", "replication/{rest*}", "storage/{rest*}",
+    ];
+    let verbs = [Operation::Read, Operation::Update, Operation::Delete, Operation::List];
+    PATHS.into_iter().fold(Routes::new(""), |routes, path| {
+        routes.at(path, "Of the root namespace only.", |route| {
+            verbs.into_iter().fold(route, |route, verb| route.on(verb, "Says that only the root namespace has it", Sys::not_here))
+        })
+    })
+}
+
 /// The full path that a call names.
 fn below(call: &Call) -> String {
     let here = &namespace_of(call).path;
@@ -225,6 +242,15 @@ fn name_of(call: &Call) -> &str {
     call.capture("path").trim_matches('/')
 }
 
+fn words(given: Value) -> Result<BTreeMap<String, String>, Fault> {
+    match given {
+        Value::Null => Ok(BTreeMap::new()),
+        Value::Array(none) if none.is_empty() => Ok(BTreeMap::new()),
+        Value::Object(words) => words.into_iter().map(|(name, value)| Ok((name, text(value)?))).collect(),
+        _ => Err(Fault::bad_request("custom_metadata must be an object of texts")),
+    }
+}
+
 fn text(value: Value) -> Result<String, Fault> {
     match value {
         Value::String(text) => Ok(text),
@@ -232,7 +258,7 @@ fn text(value: Value) -> Result<String, Fault> {
     }
 }
 
-/// What a namespace may be called.
+/// What no namespace is called, whatever is to be done with it.
 fn check_name(name: &str) -> Result<(), Fault> {
     let refused = |why: String| Err(Fault::bad_request(why));
     if name.contains('/') {
@@ -241,17 +267,18 @@ fn check_name(name: &str) -> Result<(), Fault> {
     if ["root", "sys", "audit", "auth", "cubbyhole", "identity", "."].contains(&name) {
         return refused(format!("\"{name}/\" is a reserved path and cannot be used as a namespace name"));
     }
+    Ok(())
+}
+
+fn new_namespace(vault: &Vault, call: &Call, path: &str) -> Result<Namespace, Fault> {
+    let name = name_of(call);
+    let refused = |why: String| Err(Fault::bad_request(why));
     if name.contains(char::is_whitespace) {
         return refused(format!("{name:?} contains space characters that cannot be used in a namespace name"));
     }
     if name.contains(['*', '+']) {
         return refused(format!("{name:?} contains wildcard characters that cannot be used in a namespace name: '*' and '+'"));
     }
-    Ok(())
-}
-
-fn new_namespace(vault: &Vault, call: &Call, path: &str) -> Result<Namespace, Fault> {
-    let name = name_of(call);
     if let Err(fault) = vault.mounts.check_free(vault, namespace_of(call), &format!("{name}/")) {
         let mount = fault.told.rsplit(' ').next().unwrap_or_default();
         return Err(Fault::bad_request(format!("new namespace conflicts with existing mount: {mount}")));

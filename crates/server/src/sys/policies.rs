@@ -161,9 +161,7 @@ impl Sys {
         // What was read is what is replaced: a write in between is not undone.
         let fields = PolicyFields { cas: fields.cas.or(i64::try_from(record.version).ok().map(Int)), ..fields };
         self.put_policy(&call, record, &fields).await?;
-        let mut reply = Reply::nothing();
-        reply.status = Some(200);
-        Ok(reply)
+        Ok(Reply::nothing())
     }
 
     async fn put_policy(&self, call: &Call, record: PolicyRecord, fields: &PolicyFields) -> Result<(), Fault> {
@@ -235,6 +233,9 @@ fn route_needs_sudo(vault: &Vault, path: &str, operation: Operation) -> bool {
 /// The name of a policy that may be written.
 fn writable(call: &Call) -> Result<String, Fault> {
     let name = call.capture("name").to_lowercase();
+    if name.is_empty() {
+        return Err(Fault::bad_request("cannot write to a path ending in '/': it ends in the name of a policy"));
+    }
     if name == "root" || name == HIDDEN {
         return Err(Fault::bad_request(format!("cannot update {name:?} policy")));
     }

@@ -28,21 +28,6 @@ struct RateFields {
     /// A client that asks for more is refused for so long.
     #[serde(default)]
     block_interval: Ttl,
-    #[serde(flatten)]
-    on: OnFields,
-}
-
-#[derive(Deserialize, JsonSchema)]
-struct LeaseFields {
-    /// Leases that may live at a time; more than 0.
-    #[serde(default)]
-    max_leases: Int,
-    #[serde(flatten)]
-    on: OnFields,
-}
-
-#[derive(Deserialize, JsonSchema)]
-struct OnFields {
     /// Namespace, mount or path below a mount (a `*` at its end matches all that begins so); empty for everything.
     #[serde(default)]
     path: Text,
@@ -54,9 +39,31 @@ struct OnFields {
     /// Not needed: the path says it.
     #[serde(default, rename = "type")]
     _kind: Text,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct LeaseFields {
+    /// Leases that may live at a time; more than 0.
+    #[serde(default)]
+    max_leases: Int,
+    /// Namespace, mount or path below a mount (a `*` at its end matches all that begins so); empty for everything.
+    #[serde(default)]
+    path: Text,
+    /// Only logins with this role, at an auth mount that has roles.
+    #[serde(default)]
+    role: Text,
+    /// Whether the namespaces below have it as well, where nothing closer holds.
+    inheritable: Option<Flag>,
     /// Not needed: the path says it.
-    #[serde(default, rename = "name")]
-    _name: Text,
+    #[serde(default, rename = "type")]
+    _kind: Text,
+}
+
+/// Of what a rule is, as an operator wrote it.
+struct On {
+    path: Text,
+    role: Text,
+    inheritable: Option<Flag>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -158,7 +165,7 @@ impl Sys {
         let whole = |ttl: Ttl| Duration::from_secs(ttl.0.as_secs());
         let interval = whole(fields.interval).max(SECOND);
         let limit = Limit::Rate { rate: fields.rate, interval, block: whole(fields.block_interval) };
-        self.write_rule(&call, limit, fields.on).await
+        self.write_rule(&call, limit, On { path: fields.path, role: fields.role, inheritable: fields.inheritable }).await
     }
 
     async fn write_lease_count(self: Arc<Self>, call: Call, fields: LeaseFields) -> Result<Reply, Fault> {
@@ -166,7 +173,8 @@ impl Sys {
         let max = u64::try_from(fields.max_leases.0).ok().filter(|max| *max > 0);
         let max = max.ok_or_else(|| Fault::bad_request("'max_leases' is invalid"))?;
         let vault = self.vault()?;
-        let reply = self.write_rule(&call, Limit::Leases { max }, fields.on).await?;
+        let on = On { path: fields.path, role: fields.role, inheritable: fields.inheritable };
+        let reply = self.write_rule(&call, Limit::Leases { max }, on).await?;
         // The leases are counted now, but nobody waits for it before the first question.
         let name = call.capture("name").to_owned();
         tokio::spawn(async move {
@@ -198,7 +206,7 @@ impl Sys {
         Ok((vault, rule))
     }
 
-    async fn write_rule(&self, call: &Call, limit: Limit, on: OnFields) -> Result<Reply, Fault> {
+    async fn write_rule(&self, call: &Call, limit: Limit, on: On) -> Result<Reply, Fault> {
         self.only_in_root()?;
         let name = name_of(call)?.to_owned();
         let vault = self.vault()?;

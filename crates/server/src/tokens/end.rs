@@ -6,7 +6,7 @@ use dewdrop_core::store::{Batch, SharedStore};
 use dewdrop_core::token::TokenRecord;
 use dewdrop_engines::cubbyhole::Cubbyhole;
 
-use super::lease_pointer;
+use super::{lease_pointer, token_lease_id};
 use crate::leases::index;
 use crate::vault::Vault;
 
@@ -72,7 +72,10 @@ async fn bury(vault: &Vault, records: &[TokenRecord], orphan_children: bool) -> 
         }
     }
     vault.store.commit(batch).await?;
-    records.iter().for_each(|record| vault.tokens.forget(&record.accessor));
+    for record in records {
+        vault.tokens.forget(&record.accessor);
+        vault.leases.counts.release(&record.namespace, &token_lease_id(record));
+    }
     Ok(())
 }
 

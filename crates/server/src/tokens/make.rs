@@ -11,8 +11,9 @@ use dewdrop_core::wire::brief_ttl;
 use dewdrop_core::{Fault, Moment, Secret};
 use ipnet::IpNet;
 
-use super::{Tokens, new_text};
+use super::{Tokens, new_text, token_lease_id};
 use crate::vault::Vault;
+use crate::vault::quotas::where_of_token;
 
 /// A token that was made: the only place where its text is.
 pub struct Made {
@@ -48,6 +49,32 @@ pub async fn make(
     Ok(Made { text, record: live.record.clone(), warnings: Vec::new() })
 }
 
+/// [`make`] for tokens that count: where a quota of leases holds and is used up, none is made.
+///
+/// # Errors
+/// 429: the quota is used up; as [`make`].
+pub async fn make_counted(
+    vault: &Vault,
+    namespace: &Namespace,
+    mut record: TokenRecord,
+    text: Option<Secret<String>>,
+) -> Result<Made, Fault> {
+    let Some(at) = where_of_token(vault, &record) else { return make(&vault.tokens, namespace, record, text).await };
+    if record.kind == TokenKind::Batch {
+        vault.leases.counts.room(vault, &at).await?;
+        return make(&vault.tokens, namespace, record, text).await;
+    }
+    let text = match text {
+        Some(text) => text,
+        None => new_text(namespace)?,
+    };
+    record.accessor = vault.tokens.accessor_of(text.expose());
+    let admission = vault.leases.counts.admit(vault, at, &token_lease_id(&record)).await?;
+    let made = make(&vault.tokens, namespace, record, Some(text)).await?;
+    admission.keep();
+    Ok(made)
+}
+
 /// Makes the token of a login.
 ///
 /// # Errors
@@ -60,6 +87,8 @@ pub async fn from_login(vault: &Vault, mount: &Mount, path: &str, login: Login, 
     let asked = LifeAsk {
         issued: now,
         now,
+        // What the role asks for counts as asked: who gets less is told.
+        increment: login.params.ttl,
         role_ttl: login.params.ttl,
         role_max: login.params.max_ttl,
         mount_default: mount.default_lease_ttl(),
@@ -90,7 +119,7 @@ pub async fn from_login(vault: &Vault, mount: &Mount, path: &str, login: Login, 
         role: String::new(),
         internal: login.internal,
     };
-    let mut made = make(&vault.tokens, &mount.namespace, record, None).await?;
+    let mut made = make_counted(vault, &mount.namespace, record, None).await?;
     made.warnings = warnings;
     Ok(made)
 }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::Lockout;
 use crate::vault::quotas::Bounded;
 
 const PREFIX: &str = "lockout/";
@@ -28,6 +29,19 @@ const DEFAULT: UserLockout = UserLockout {
     counter_reset: Duration::from_secs(15 * 60),
     disable: false,
 };
+
+/// What the configuration says, with the gaps filled: of a method by what it says for all, of that by the defaults.
+#[must_use]
+pub fn configured(config: &BTreeMap<String, Lockout>) -> BTreeMap<String, UserLockout> {
+    let filled = |given: &Lockout, rest: &UserLockout| UserLockout {
+        threshold: given.threshold.map_or(rest.threshold, u64::from),
+        duration: given.duration.unwrap_or(rest.duration),
+        counter_reset: given.reset.unwrap_or(rest.counter_reset),
+        disable: given.disabled.unwrap_or(rest.disable),
+    };
+    let all = config.get("all").map_or(DEFAULT, |all| filled(all, &DEFAULT));
+    config.iter().map(|(method, given)| (method.clone(), filled(given, &all))).collect()
+}
 
 /// Who failed, and who is locked out.
 pub struct Lockouts {
@@ -199,7 +213,9 @@ fn make_room(locks: &mut BTreeMap<User, Moment>, now: Moment) -> Vec<User> {
     let over = by_end.iter().take_while(|(until, _)| *until <= now).count();
     // Some at a time, so that the next locks find room without this work.
     let gone: Vec<User> = by_end.into_iter().take(over.max(100)).map(|(_, user)| user).collect();
-    gone.iter().for_each(|user| drop(locks.remove(user)));
+    for user in &gone {
+        locks.remove(user);
+    }
     gone
 }
 

@@ -7,7 +7,9 @@ use dewdrop_core::mount::{Limits, MountClass, Namespace, Tune};
 use dewdrop_core::store::{Batch, SharedStore, Store};
 use dewdrop_core::{Clock, Fault, Secret};
 
+use super::lockouts::Lockouts;
 use super::policies::DEFAULT_POLICY;
+use super::quotas::Quotas;
 use super::{Namespaces, PolicyBook, PolicyRecord, Vault};
 use crate::audit::Audit;
 use crate::ids;
@@ -60,15 +62,21 @@ impl Opening {
         self.audit.unlock(&key(&*store, b"core/audit-key").await?);
         crate::audit::settings::load(&self.audit, &*store).await?;
         let tokens = Tokens::new(store.clone(), &accessor_key, &batch_key)?;
+        let leases = Leases::new(store.clone(), self.clock.clone());
+        let quotas = Quotas::load(store.clone(), leases.counts.clone()).await?;
+        let lockouts = self.server.upgrade().map(|server| server.settings.lockouts.clone()).unwrap_or_default();
+        let lockouts = Lockouts::load(store.clone(), lockouts, self.clock.now()).await?;
         let vault = Arc::new_cyclic(|me| Vault {
             mounts: Mounts::new(store.clone(), me.clone()),
-            leases: Leases::new(store.clone(), self.clock.clone()),
+            leases,
             store,
             clock: self.clock,
             limits: self.limits,
             namespaces,
             policies,
             tokens,
+            quotas,
+            lockouts,
             audit: self.audit,
             server: self.server,
             me: me.clone(),

@@ -257,3 +257,78 @@ fn cache_key(names: &[(String, String)], entity: Option<&str>) -> String {
     }
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dewdrop_core::policy::Ask;
+    use dewdrop_core::Operation;
+    use dewdrop_store::Memory;
+
+    use super::*;
+
+    const NOW: Moment = Moment(1_800_000_000_000);
+    const TEXT: &str = r#"path "a" { capabilities = ["read"] }"#;
+
+    async fn book(store: &SharedStore) -> PolicyBook {
+        PolicyBook::load(store.clone(), |id| (id == "root").then(String::new)).await.unwrap()
+    }
+
+    fn record(name: &str, expires: Option<Moment>) -> PolicyRecord {
+        PolicyRecord {
+            namespace: "root".into(),
+            name: name.into(),
+            text: TEXT.into(),
+            version: 0,
+            modified: NOW,
+            cas_required: false,
+            expires,
+        }
+    }
+
+    fn may_read(book: &PolicyBook, name: &str, now: Moment) -> bool {
+        let compiled = book.compile(&[("root".into(), name.into())], None);
+        compiled.set.permit(&Ask::new(Operation::Read, "a", now)).is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_policy_grants_nothing_from_its_end_on() {
+        let store: SharedStore = Arc::new(Memory::new());
+        let (root, end) = (Namespace::root(), NOW.plus(Duration::from_secs(60)));
+        let first = book(&store).await;
+        first.put(&root, record("p", Some(end)), None).await.unwrap();
+        // Compiled before the end, asked after it; and read anew from the store.
+        for book in [&first, &book(&store).await] {
+            assert!(may_read(book, "p", Moment(end.0 - 1)));
+            assert!(!may_read(book, "p", end));
+            assert_eq!(book.of(&root, Moment(end.0 - 1)).len(), 1);
+            assert_eq!(book.of(&root, end).len(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn expired_policies_are_removed_and_others_are_not() {
+        let store: SharedStore = Arc::new(Memory::new());
+        let (root, end) = (Namespace::root(), NOW.plus(Duration::from_secs(60)));
+        let first = book(&store).await;
+        for (name, expires) in [("gone", Some(end)), ("later", Some(end.plus(Duration::from_secs(1)))), ("always", None)] {
+            first.put(&root, record(name, expires), None).await.unwrap();
+        }
+        first.sweep(end).await.unwrap();
+        for book in [&first, &book(&store).await] {
+            assert!(book.get(&root, "gone").is_none());
+            assert!(book.get(&root, "later").is_some() && book.get(&root, "always").is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_must_name_the_version_that_it_replaces_when_it_names_one() {
+        let store: SharedStore = Arc::new(Memory::new());
+        let (root, book) = (Namespace::root(), book(&store).await);
+        book.put(&root, record("p", None), Some(0)).await.unwrap();
+        assert!(book.put(&root, record("p", None), Some(0)).await.is_err());
+        book.put(&root, record("p", None), Some(1)).await.unwrap();
+        assert_eq!(book.get(&root, "p").unwrap().version, 2);
+    }
+}

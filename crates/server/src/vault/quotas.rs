@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::vault::{Namespaces, Vault};
-pub use counts::{Admission, LeaseCounts, Where, where_of_token};
+pub use counts::{LeaseCounts, Where, where_of_token};
 pub use rule::{Index, Limit, Rule, Spot, Target};
 pub use strangers::Strangers;
 pub use window::{Bounded, Pace, Verdict, Window};
@@ -36,7 +36,7 @@ pub struct Quotas {
     any_rate: AtomicBool,
     rates: ArcSwap<Index<RateLimit>>,
     /// Leases under quotas.
-    pub leases: LeaseCounts,
+    pub leases: Arc<LeaseCounts>,
     /// Those who fail without a token.
     pub strangers: Strangers,
     writing: Mutex<()>,
@@ -145,18 +145,18 @@ fn whole(rate: f64) -> u64 {
 }
 
 impl Quotas {
-    /// Reads them from the store. Leases are counted later, at the first question.
+    /// Reads them from the store; `leases` is where the leases are counted, later, at the first question.
     ///
     /// # Errors
     /// The store's.
-    pub async fn load(store: SharedStore) -> Result<Self, Fault> {
+    pub async fn load(store: SharedStore, leases: Arc<LeaseCounts>) -> Result<Self, Fault> {
         let quotas = Self {
             store,
             rules: ArcSwap::default(),
             config: ArcSwap::default(),
             any_rate: AtomicBool::new(false),
             rates: ArcSwap::default(),
-            leases: LeaseCounts::default(),
+            leases,
             strangers: Strangers::default(),
             writing: Mutex::default(),
         };
@@ -285,3 +285,6 @@ impl Quotas {
 fn key(kind: RuleKind, name: &str) -> Vec<u8> {
     format!("quota/{}/{name}", kind.name()).into_bytes()
 }
+
+#[cfg(test)]
+mod tests;

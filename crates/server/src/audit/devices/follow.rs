@@ -125,14 +125,22 @@ impl Follower {
         // Asked before the file is read to its end: what comes later is in this file or not yet anywhere.
         let next = match log.end().0 == self.at.first {
             true => None,
-            false => folder::files(log.folder()).map_err(std::io::Error::other)?.into_iter().find(|first| *first > self.at.first),
+            false => folder::files(log.folder())
+                .map_err(std::io::Error::other)?
+                .into_iter()
+                .find(|first| *first > self.at.first),
         };
         if self.file.as_ref().is_none_or(|(first, _)| *first != self.at.first) {
             match File::open(folder::file(self.shared.feed.log.folder(), self.at.first)) {
                 Ok(file) => self.file = Some((self.at.first, file)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     let Some(next) = next else { return Err(error) };
-                    tracing::error!(device = self.device.path, from = self.at.seq, to = next - 1, "lines were removed before the audit device had them");
+                    tracing::error!(
+                        device = self.device.path,
+                        from = self.at.seq,
+                        to = next - 1,
+                        "lines were removed before the audit device had them"
+                    );
                     return Ok(Found::NextFile(next));
                 }
                 Err(error) => return Err(error),
@@ -176,7 +184,9 @@ impl Follower {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
                 let shaped = shape(line, &self.device, key.as_deref());
                 match sink.send(&shaped) {
-                    Err(error) if error.kind() == ErrorKind::ArgumentListTooLong => sink.send(&shorten(&shaped, &self.device))?,
+                    Err(error) if error.kind() == ErrorKind::ArgumentListTooLong => {
+                        sink.send(&shorten(&shaped, &self.device))?
+                    }
                     sent => sent?,
                 }
                 self.advance(line);
@@ -250,7 +260,9 @@ impl Follower {
     fn save(&mut self, cursor: Cursor) {
         match cursor.save(&self.cursor) {
             Ok(()) => self.saved = cursor,
-            Err(error) => tracing::warn!(cursor = %self.cursor.display(), %error, "the cursor of an audit device is not kept"),
+            Err(error) => {
+                tracing::warn!(cursor = %self.cursor.display(), %error, "the cursor of an audit device is not kept")
+            }
         }
     }
 }

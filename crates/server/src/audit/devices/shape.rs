@@ -49,7 +49,9 @@ fn hide(value: &mut Value, key: &HashKey) {
         Value::Object(map) => {
             for (name, value) in map.iter_mut() {
                 match value {
-                    Value::String(text) if ACCESSORS.contains(&name.as_str()) && !text.starts_with("hmac-sha256:") => *text = key.hash(text),
+                    Value::String(text) if ACCESSORS.contains(&name.as_str()) && !text.starts_with("hmac-sha256:") => {
+                        *text = key.hash(text)
+                    }
                     value => hide(value, key),
                 }
             }
@@ -61,7 +63,10 @@ fn hide(value: &mut Value, key: &HashKey) {
 
 /// Lists can be long: only how long they are is told.
 fn elide(value: &mut Value) {
-    let is_list = value.pointer("/request/operation").and_then(Value::as_str).is_some_and(|operation| operation == "list" || operation == "scan");
+    let is_list = value
+        .pointer("/request/operation")
+        .and_then(Value::as_str)
+        .is_some_and(|operation| operation == "list" || operation == "scan");
     let data = value.pointer_mut("/response/data").and_then(Value::as_object_mut);
     let Some(data) = data.filter(|_| is_list) else { return };
     let count = |data: &Map<String, Value>, name: &str| match data.get(name) {

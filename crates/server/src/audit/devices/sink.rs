@@ -41,7 +41,8 @@ impl Sink {
                 Some("stdout") => Ok(Self::Stdout),
                 Some("discard" | "/dev/null") => Ok(Self::Discard),
                 _ => {
-                    let file = std::fs::OpenOptions::new().create(true).append(true).mode(mode.unwrap_or(0o600)).open(path)?;
+                    let file =
+                        std::fs::OpenOptions::new().create(true).append(true).mode(mode.unwrap_or(0o600)).open(path)?;
                     if let Some(mode) = mode {
                         file.set_permissions(std::fs::Permissions::from_mode(*mode))?;
                     }
@@ -84,8 +85,12 @@ impl Sink {
                 out.write_all(bytes).and_then(|()| out.flush())
             }
             Self::Discard => Ok(()),
-            Self::Tcp(stream) => still_there(stream, stream.set_nonblocking(true), bytes, || stream.set_nonblocking(false)),
-            Self::Unix(stream) => still_there(stream, stream.set_nonblocking(true), bytes, || stream.set_nonblocking(false)),
+            Self::Tcp(stream) => {
+                still_there(stream, stream.set_nonblocking(true), bytes, || stream.set_nonblocking(false))
+            }
+            Self::Unix(stream) => {
+                still_there(stream, stream.set_nonblocking(true), bytes, || stream.set_nonblocking(false))
+            }
             Self::Udp(socket) => socket.send(bytes).map(drop),
             Self::Syslog(socket, head) => socket.send(&[head.as_bytes(), bytes.trim_ascii_end()].concat()).map(drop),
         };

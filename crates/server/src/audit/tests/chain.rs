@@ -149,6 +149,25 @@ fn the_chain_goes_on_after_a_restart_and_after_a_crash_in_a_line() {
 }
 
 #[test]
+fn a_crash_within_a_checkpoint_of_a_long_file_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    config.log.checkpoint_lines = 700;
+    let rig = open(&config).unwrap();
+    rig.write(1200);
+    rig.audit.close();
+    let file = rig.audit.standing().unwrap().file;
+    drop(rig);
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.len() > 2 << 20, "longer than what is read at once");
+    std::fs::write(&file, &bytes[..bytes.len() - 20]).unwrap();
+    let rig = open(&config).unwrap();
+    rig.write(1);
+    drop(rig);
+    assert!(check(folder.path()).ok);
+}
+
+#[test]
 fn a_crash_right_after_a_new_file_was_begun_is_mended() {
     let folder = tempfile::tempdir().unwrap();
     let rig = open(&config(folder.path())).unwrap();

@@ -7,13 +7,23 @@ fn no_secret_gets_in_by_any_door() {
     let folder = tempfile::tempdir().unwrap();
     let rig = open(&config(folder.path())).unwrap();
     rig.audit.set_headers(BTreeMap::from([("x-shown".to_owned(), false), ("x-hidden".to_owned(), true)]));
-    let fields = json!({ "password": "CANARYone", "list": ["CANARYtwo", { "deep": ["CANARY\"quoted\n"] }], "n": 5, "on": true });
-    let errors = ["invalid value \"CANARYone\" for password", "got \"CANARY\\\"quoted\\n\" and CANARYtwo", "token s.CANARYtoken is odd"];
+    let fields =
+        json!({ "password": "CANARYone", "list": ["CANARYtwo", { "deep": ["CANARY\"quoted\n"] }], "n": 5, "on": true });
+    let errors = [
+        "invalid value \"CANARYone\" for password",
+        "got \"CANARY\\\"quoted\\n\" and CANARYtwo",
+        "token s.CANARYtoken is odd",
+    ];
     for error in errors {
         let fault = Fault::bad_request(error).knowing(error);
         rig.play(Story { fields: fields.clone(), fault: Some(fault), ..Story::default() }).unwrap();
     }
-    rig.play(Story { operation: Operation::Read, reply: Some(json!({ "data": { "k": "CANARYreply" }, "version": 3 })), ..Story::default() }).unwrap();
+    rig.play(Story {
+        operation: Operation::Read,
+        reply: Some(json!({ "data": { "k": "CANARYreply" }, "version": 3 })),
+        ..Story::default()
+    })
+    .unwrap();
     let text = all_text(folder.path());
     assert!(!text.contains("CANARY"), "{text}");
     let found = lines(folder.path());
@@ -27,7 +37,9 @@ fn no_secret_gets_in_by_any_door() {
     let read = found.last().unwrap();
     assert_eq!(read["response"]["data"]["data"]["k"], hash("CANARYreply"));
     assert_eq!(read["response"]["data"]["version"], 3);
-    assert!(found.iter().any(|line| line["error"] == format!("invalid value \"{}\" for password", rig.audit.hash("CANARYone").unwrap())));
+    assert!(found.iter().any(
+        |line| line["error"] == format!("invalid value \"{}\" for password", rig.audit.hash("CANARYone").unwrap())
+    ));
 }
 
 #[test]
@@ -75,7 +87,8 @@ fn the_mount_says_what_is_shown() {
     rig.mount.tune.audit_non_hmac_request_keys = vec!["shown".into()];
     rig.mount.tune.audit_non_hmac_response_keys = vec!["names".into()];
     let reply = json!({ "names": ["a", "b"], "other": "CANARY" });
-    rig.play(Story { fields: json!({ "shown": "x", "names": "CANARY" }), reply: Some(reply), ..Story::default() }).unwrap();
+    rig.play(Story { fields: json!({ "shown": "x", "names": "CANARY" }), reply: Some(reply), ..Story::default() })
+        .unwrap();
     let line = lines(folder.path()).pop().unwrap();
     assert_eq!(line["request"]["data"]["shown"], "x");
     assert_eq!(line["response"]["data"]["names"], json!(["a", "b"]));
@@ -87,7 +100,12 @@ fn large_records_are_lines_like_others() {
     let folder = tempfile::tempdir().unwrap();
     let rig = open(&config(folder.path())).unwrap();
     let long_keys: Map<String, Value> = (0..20_000).map(|at| (format!("key-{at:0>60}"), json!("v"))).collect();
-    rig.play(Story { fields: json!({ "big": "x".repeat(3 << 20) }), reply: Some(Value::Object(long_keys)), ..Story::default() }).unwrap();
+    rig.play(Story {
+        fields: json!({ "big": "x".repeat(3 << 20) }),
+        reply: Some(Value::Object(long_keys)),
+        ..Story::default()
+    })
+    .unwrap();
     assert!(all_text(folder.path()).lines().any(|line| line.len() > 2 << 20));
     rig.write(1);
     assert!(check(folder.path()).ok);
@@ -112,15 +130,29 @@ fn a_database_user_leads_to_its_request_its_caller_and_its_end() {
     rig.play(issue("v-app-2", "database/creds/app/L2")).unwrap();
     rig.play(issue("v-app-3", "database/creds/app/L3")).unwrap();
     rig.mount = mount("system", "sys/");
-    rig.play(Story { path: "sys/leases/renew", fields: json!({ "lease_id": "database/creds/app/L1" }), lease: Some("database/creds/app/L1"), ..Story::default() }).unwrap();
-    rig.play(Story { path: "sys/leases/revoke", fields: json!({ "lease_id": "database/creds/app/L1" }), ..Story::default() }).unwrap();
+    rig.play(Story {
+        path: "sys/leases/renew",
+        fields: json!({ "lease_id": "database/creds/app/L1" }),
+        lease: Some("database/creds/app/L1"),
+        ..Story::default()
+    })
+    .unwrap();
+    rig.play(Story {
+        path: "sys/leases/revoke",
+        fields: json!({ "lease_id": "database/creds/app/L1" }),
+        ..Story::default()
+    })
+    .unwrap();
     rig.play(Story { path: "sys/leases/revoke-prefix/database/creds/app", ..Story::default() }).unwrap();
     let paths = files(folder.path()).unwrap();
     let found = crate::audit::trace::trace(&paths, "v-app-1").unwrap();
     assert!(!all_text(folder.path()).contains("CANARY"));
     let [credential] = found.credentials.as_slice() else { panic!("{found:?}") };
     assert_eq!((credential.lease_id.as_str(), credential.username.as_str()), ("database/creds/app/L1", "v-app-1"));
-    assert_eq!((credential.issued.display_name.as_str(), credential.issued.remote_address.as_str()), ("approle-web", "10.0.0.1"));
+    assert_eq!(
+        (credential.issued.display_name.as_str(), credential.issued.remote_address.as_str()),
+        ("approle-web", "10.0.0.1")
+    );
     assert_eq!(credential.later.len(), 1);
     assert_eq!(credential.ended.as_ref().unwrap().path, "sys/leases/revoke");
     assert_eq!(found.tokens[0].accessor, "ACCESSOR");

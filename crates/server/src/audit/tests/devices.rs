@@ -160,7 +160,8 @@ fn a_device_hides_accessors_and_shortens_lists() {
     let mut config = config(&folder.path().join("audit"));
     config.devices = vec![hiding];
     let rig = open(&config).unwrap();
-    rig.play(Story { operation: Operation::List, reply: Some(json!({ "keys": ["a", "b"] })), ..Story::default() }).unwrap();
+    rig.play(Story { operation: Operation::List, reply: Some(json!({ "keys": ["a", "b"] })), ..Story::default() })
+        .unwrap();
     let last = rig.audit.standing().unwrap().seq;
     until("it is copied", || rig.audit.device_standings()["f/"].seq >= last);
     let text = std::fs::read_to_string(&copy).unwrap();

@@ -25,12 +25,17 @@ fn an_unlinked_file_stops_everything_and_is_written_back() {
     rig.write(1);
     let report = check(folder.path());
     assert!(report.ok && report.first_seq == 1 && report.files.len() == 2, "{report:?}");
-    assert!(lines(folder.path()).iter().any(|line| line["reason"] == "reopen" && line["lost"].as_str().unwrap().contains("cannot be found")));
+    assert!(
+        lines(folder.path())
+            .iter()
+            .any(|line| line["reason"] == "reopen" && line["lost"].as_str().unwrap().contains("cannot be found"))
+    );
 }
 
 #[test]
 fn a_renamed_replaced_shortened_or_lengthened_file_stops_everything() {
-    let spoil: [(&str, fn(&Path)); 4] = [
+    type Spoil = (&'static str, fn(&Path));
+    let spoil: [Spoil; 4] = [
         ("cannot be found", |file| std::fs::rename(file, file.with_extension("old")).unwrap()),
         ("another file", |file| {
             std::fs::copy(file, file.with_extension("new")).unwrap();
@@ -62,7 +67,10 @@ struct Small(tempfile::TempDir);
 impl Small {
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let done = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(folder.path()).output();
+        let done = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k", "none"])
+            .arg(folder.path())
+            .output();
         if done.is_ok_and(|done| done.status.success()) { Some(Self(folder)) } else { None }
     }
 }

@@ -68,7 +68,10 @@ impl Sys {
         if let Some(Pairs(options)) = &fields.options {
             change_options(&mut mount.options, options);
         }
-        fields.apply(&mut mount.tune, class)?;
+        if fields.token_type.is_some() && class != MountClass::Auth {
+            return Err(Fault::bad_request("'token_type' can only be modified on auth mounts"));
+        }
+        fields.apply(&mut mount.tune)?;
         if let (Some(default), Some(max)) = (mount.tune.default_lease_ttl, mount.tune.max_lease_ttl) {
             if default > max {
                 return Err(Fault::bad_request(format!(
@@ -124,7 +127,7 @@ impl TuneFields {
         }
     }
 
-    pub(super) fn apply(self, tune: &mut Tune, class: MountClass) -> Result<(), Fault> {
+    pub(super) fn apply(self, tune: &mut Tune) -> Result<(), Fault> {
         set_ttl(&mut tune.default_lease_ttl, self.default_lease_ttl, "default_lease_ttl")?;
         set_ttl(&mut tune.max_lease_ttl, self.max_lease_ttl, "max_lease_ttl")?;
         let lists = [
@@ -142,9 +145,6 @@ impl TuneFields {
             let known = ["", "service", "batch", "default-service", "default-batch", "default"];
             if !known.contains(&kind.as_str()) {
                 return Err(Fault::bad_request(format!("invalid value for \"token_type\": {kind:?}")));
-            }
-            if class != MountClass::Auth {
-                return Err(Fault::bad_request("'token_type' can only be modified on auth mounts"));
             }
             tune.token_type = kind;
         }

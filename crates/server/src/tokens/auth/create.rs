@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::make::{first_life, make, with_default};
+use super::super::make::{first_life, make_counted, with_default};
 use super::{TokenAuth, TokenRole};
 use crate::vault::Vault;
 
@@ -133,7 +133,7 @@ impl TokenAuth {
         let record = draft(&vault, &call, &fields, &parent, policies, orphan, role.as_ref(), &mut warnings).await?;
         warnings.extend(unknown_policies(&vault, &call, &record.policies));
         let text = Some(fields.id.0.clone()).filter(|id| !id.is_empty()).map(Secret::new);
-        let made = make(&vault.tokens, &call.mount.namespace, record, text).await?;
+        let made = make_counted(&vault, &call.mount.namespace, record, text).await?;
         let auth = AuthView::new(made.text.expose(), &made.record, Vec::new(), call.now);
         let mut reply = Reply::from(Outcome::Token(Box::new(auth)));
         reply.warnings = warnings;

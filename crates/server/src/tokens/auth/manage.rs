@@ -189,6 +189,8 @@ async fn show(vault: &Vault, record: &TokenRecord, text: &str, now: Moment) -> R
         if !policies.is_empty() {
             fields.insert("identity_policies".into(), policies.into());
         }
+        // Rights that an entity has in other namespaces: there are none here.
+        fields.insert("external_namespace_policies".into(), json!({}));
     }
     Ok(std::mem::take(fields))
 }

@@ -77,6 +77,7 @@ pub struct Where {
 pub struct Admission<'v> {
     counts: &'v LeaseCounts,
     hash: u64,
+    /// Nothing is taken back.
     kept: bool,
 }
 
@@ -136,12 +137,14 @@ impl LeaseCounts {
             flying.insert(hash, Flight { at: at.clone(), generation: rules.generation });
             rules
         };
-        let admission = Admission { counts: self, hash, kept: false };
+        let mut admission = Admission { counts: self, hash, kept: false };
         if !rules.all.is_empty() {
             self.fill(vault, &rules).await?;
             if let Some(tally) = find(vault, &rules, &at) {
                 let mut leases = tally.leases.lock();
-                if leases.len() as u64 >= tally.max {
+                // There already is such a lease, so this one will not be written.
+                admission.kept = leases.contains(&hash);
+                if !admission.kept && leases.len() as u64 >= tally.max {
                     return Err(exceeded(vault, &at));
                 }
                 leases.insert(hash);
@@ -231,7 +234,9 @@ impl LeaseCounts {
             }
         }
         for hash in rules.ended.lock().take().unwrap_or_default() {
-            rules.all.iter().for_each(|tally| drop(tally.leases.lock().remove(&hash)));
+            for tally in &rules.all {
+                tally.leases.lock().remove(&hash);
+            }
         }
         Ok(())
     }

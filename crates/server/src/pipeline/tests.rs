@@ -1,0 +1,126 @@
+//! The walk as a whole: lists that a policy cuts or filters, `X-Vault-Index`, tokens of logins.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::vault::rig::Rig;
+
+async fn secrets(rig: &Rig, paths: &[&str]) {
+    for path in paths {
+        rig.must("POST", &format!("secret/data/{path}"), json!({ "data": { "a": 1 } })).await;
+    }
+}
+
+#[tokio::test]
+async fn a_policy_limits_a_list() {
+    let rig = Rig::new().await;
+    secrets(&rig, &["f/a", "f/b", "f/c"]).await;
+    let token = rig.token("path \"secret/metadata/*\" { capabilities = [\"list\"]\n pagination_limit = 2 }").await;
+    let list = |path: &'static str| rig.ask("LIST", path, Value::Null).with(&token).send();
+    assert_eq!(list("secret/metadata/f").await.json["data"]["keys"], json!(["a", "b"]));
+    assert_eq!(list("secret/metadata/f?limit=1").await.json["data"]["keys"], json!(["a"]));
+    assert_eq!(list("secret/metadata/f?limit=3").await.status, 403);
+    let all = rig.must("LIST", "secret/metadata/f", Value::Null).await;
+    assert_eq!(all["data"]["keys"], json!(["a", "b", "c"]));
+}
+
+#[tokio::test]
+async fn a_policy_hides_keys_of_a_list() {
+    let rig = Rig::new().await;
+    secrets(&rig, &["f/yes", "f/no", "g/no"]).await;
+    let policy = r#"
+        path "secret/metadata/*" { capabilities = ["list"]
+          list_scan_response_keys_filter_path = "{{ .path }}{{ .key }}" }
+        path "secret/detailed-metadata/*" { capabilities = ["list"]
+          list_scan_response_keys_filter_path = "secret/metadata/f/{{ .key }}" }
+        path "secret/metadata/f/yes" { capabilities = ["read"] }
+    "#;
+    let token = rig.token(policy).await;
+    let list = |path: &'static str| rig.ask("LIST", path, Value::Null).with(&token).send();
+    assert_eq!(list("secret/metadata/f").await.json["data"]["keys"], json!(["yes"]));
+    assert_eq!(list("secret/metadata/g").await.status, 404, "nothing is left");
+    assert_eq!(list("secret/metadata").await.json["data"]["keys"], json!(["f/", "g/"]));
+    let detailed = list("secret/detailed-metadata/f").await.json;
+    assert_eq!(detailed["data"]["keys"], json!(["yes"]));
+    let shown: Vec<&String> = detailed["data"]["key_info"].as_object().unwrap().keys().collect();
+    assert_eq!(shown, ["yes"]);
+}
+
+#[tokio::test]
+async fn a_write_says_how_far_the_store_is_and_a_read_may_demand_it() {
+    let rig = Rig::new().await;
+    let written = rig.ask("POST", "secret/data/x", json!({ "data": {} })).send().await;
+    let index = written.header("x-vault-index").to_owned();
+    assert!(!index.is_empty());
+    let read = rig.ask("GET", "secret/data/x", Value::Null).header("x-vault-index", &index).send().await;
+    assert_eq!((read.status, read.header("x-vault-index")), (200, ""));
+    let got = rig.ask("GET", "secret/data/x", Value::Null).header("x-vault-index", "zork").send().await;
+    assert_eq!((got.status, got.error()), (400, "failed to decode \"X-Vault-Index\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_does_not_come_is_412_and_one_that_comes_is_waited_for() {
+    let rig = Rig::new().await;
+    let ahead = |more: u64| {
+        let vault = rig.vault();
+        async move {
+            let revision = vault.store.revision().await.unwrap() + more;
+            BASE64_STANDARD.encode(json!({ "revision": revision }).to_string())
+        }
+    };
+    let index = ahead(1).await;
+    let read = rig.ask("GET", "secret/data/x", Value::Null).header("x-vault-index", &index).send();
+    let write = async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        secrets(&rig, &["x"]).await;
+    };
+    assert_eq!(tokio::join!(read, write).0.status, 200);
+    let index = ahead(1000).await;
+    let read = rig.ask("GET", "secret/data/x", Value::Null).header("x-vault-index", &index).send();
+    let time = async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        rig.advance(5);
+    };
+    assert_eq!(tokio::join!(read, time).0.status, 412);
+}
+
+#[tokio::test]
+async fn a_login_may_bind_its_token_to_the_address() {
+    let rig = Rig::new().await;
+    rig.must("POST", "sys/auth/userpass", json!({ "type": "userpass" })).await;
+    rig.must("POST", "auth/userpass/users/bob", json!({ "password": "p", "token_strictly_bind_ip": true })).await;
+    let login = || rig.ask("POST", "auth/userpass/login/bob", json!({ "password": "p" })).with("");
+    let made = login().from("10.0.0.5").send().await;
+    let token = made.json["auth"]["client_token"].as_str().unwrap();
+    let look = |address: &'static str| rig.ask("GET", "auth/token/lookup-self", Value::Null).with(token).from(address).send();
+    let own = look("10.0.0.5").await;
+    assert_eq!((own.status, &own.json["data"]["bound_cidrs"]), (200, &json!(["10.0.0.5"])));
+    assert_eq!(look("10.0.0.6").await.status, 403);
+    assert_eq!(login().send().await.status, 400, "no address to bind to");
+}
+
+#[tokio::test]
+async fn a_login_never_gives_root() {
+    let rig = Rig::new().await;
+    rig.must("POST", "sys/auth/userpass", json!({ "type": "userpass" })).await;
+    let written = rig.ask("POST", "auth/userpass/users/bob", json!({ "password": "p", "token_policies": ["root"] })).send().await;
+    assert!(matches!(written.status, 204 | 400), "{written:?}");
+    let login = rig.ask("POST", "auth/userpass/login/bob", json!({ "password": "p" })).with("").send().await;
+    assert_eq!(login.status, 400);
+    assert!(login.json.get("auth").is_none());
+}
+
+#[tokio::test]
+async fn work_that_goes_on_answers_202_with_an_envelope() {
+    let rig = Rig::new().await;
+    rig.must("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    let mut seen = 0;
+    for path in ["auth/token/tidy", "auth/approle/tidy/secret-id", "sys/leases/tidy"] {
+        let got = rig.ask("POST", path, Value::Null).send().await;
+        assert_eq!(got.status, 202, "{path}: {got:?}");
+        assert!(got.json["request_id"].is_string() && got.json["warnings"].is_array(), "{path}: {got:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}

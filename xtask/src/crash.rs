@@ -30,7 +30,7 @@ cargo xtask crash [options]
 
 const ROUNDS: u64 = 1000;
 /// Rounds after which the slow checks are made: what must be gone is gone, and the audit log's chain holds.
-const BLOCK: u64 = 25;
+const BLOCK: u64 = 100;
 /// The server is killed between these many milliseconds of load.
 const KILL_AFTER: std::ops::Range<u64> = 30..500;
 /// Problems of one round that are printed; more say the same.

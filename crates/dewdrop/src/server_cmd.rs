@@ -45,7 +45,7 @@ fn parse(args: &[String]) -> Result<Flags> {
         let name =
             arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')).with_context(|| format!("{arg:?} is no flag"))?;
         let (name, inline) = name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value.to_owned())));
-        let switch = |inline: Option<&String>| !inline.is_some_and(|value| value == "false");
+        let switch = |inline: Option<&String>| inline.is_none_or(|value| value != "false");
         let mut value =
             || inline.clone().or_else(|| rest.next().cloned()).with_context(|| format!("-{name} needs a value"));
         match name {

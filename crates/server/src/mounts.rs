@@ -8,19 +8,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
+use dewdrop_core::Fault;
 use dewdrop_core::engine::Place;
 use dewdrop_core::mount::{Mount, MountClass, Namespace};
 use dewdrop_core::route::Room;
 use dewdrop_core::store::{Batch, SharedStore, decode, scan_all};
-use dewdrop_core::Fault;
 use dewdrop_engines::identity::Identities;
 use dewdrop_store::Slice;
 use tokio::sync::Mutex;
 
 use crate::ids;
 use crate::vault::Vault;
-use moves::Moves;
 pub use kinds::known_kinds;
+use moves::Moves;
 pub use moves::remount;
 pub use upgrade::replace;
 

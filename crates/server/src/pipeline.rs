@@ -26,9 +26,8 @@ use crate::server::Server;
 use crate::tokens::{LiveToken, end_token};
 use crate::vault::Vault;
 pub use deliver::Delivered;
-pub use reply::Envelope;
 pub use request::Asked;
-pub use who::{permit, rights, rights_of};
+pub use who::rights_of;
 pub use wrap::{WrapAsk, is_wrapping, unwrap_response, wrap_response};
 
 /// The server, as the edge sees it.
@@ -148,14 +147,14 @@ impl Walk {
             certificates: std::mem::take(&mut self.asked.certificates),
             ..Caller::default()
         };
-        if let Some(text) = &self.asked.token {
-            if let Some(live) = self.vault.tokens.find(text.expose(), self.asked.now).await? {
-                if !live.record.may_come_from(self.asked.address) {
-                    return Err(Fault::denied("the token is bound to other addresses"));
-                }
-                caller.token = Some(live.record.clone());
-                self.token = Some(live);
+        if let Some(text) = &self.asked.token
+            && let Some(live) = self.vault.tokens.find(text.expose(), self.asked.now).await?
+        {
+            if !live.record.may_come_from(self.asked.address) {
+                return Err(Fault::denied("the token is bound to other addresses"));
             }
+            caller.token = Some(live.record.clone());
+            self.token = Some(live);
         }
         Ok(Arc::new(caller))
     }

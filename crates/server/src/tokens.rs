@@ -23,7 +23,7 @@ use crate::vault::Compiled;
 pub use auth::TokenAuth;
 pub use batch::BatchKey;
 pub use end::{end_token, end_tokens, finish_tombstone};
-pub use make::{Made, from_login, make, make_root};
+pub use make::{from_login, make, make_root};
 
 /// How many tokens are kept parsed in memory.
 const CACHED: usize = 20_000;

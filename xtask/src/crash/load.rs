@@ -116,7 +116,7 @@ impl Worker {
             self.notes.tokens.push(token);
             return Ok(());
         }
-        let own = Caller { token: token.clone(), ..self.caller.clone() };
+        let own = self.caller.with_token(&token);
         match own.send("POST", "auth/token/revoke-self", None) {
             Err(_) => return Err(Gone),
             Ok((200..300, _)) => self.notes.ended_tokens.push(token),

@@ -65,7 +65,7 @@ impl Stage {
 
     /// A client with an ordinary token.
     pub fn client(&self) -> Caller {
-        Caller { token: self.token.clone(), ..self.vault.caller() }
+        self.vault.caller().with_token(&self.token)
     }
 
     /// Database users of a role (`short`, `long`).

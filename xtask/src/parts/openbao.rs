@@ -93,18 +93,11 @@ fn find_file(under: &Path, name: &str) -> Option<PathBuf> {
 pub struct Server {
     /// `http://127.0.0.1:<port>`.
     pub addr: String,
-    /// The listening port.
-    pub port: u16,
     process: Process,
     dir: TempDir,
 }
 
 impl Server {
-    /// The process id, for CPU accounting.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
     /// True while the program runs.
     pub fn alive(&mut self) -> bool {
         self.process.alive()
@@ -116,23 +109,14 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The folder of this server's log, configuration and data.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
     /// The last few kilobytes of what it printed.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
     }
 }
 
-/// `bao server -dev` on 127.0.0.1:`port` with the root token `root`, unsealed, `secret/` mounted as KV v2.
-pub fn start_dev(port: u16, extra: &[&str]) -> Result<Server> {
-    start_dev_of(&ensure()?, port, extra)
-}
-
-/// The same for any program that takes the same flags: Dewdrop promises to.
+/// `PROGRAM server -dev` on 127.0.0.1:`port` with the root token `root`, unsealed, `secret/` mounted as KV v2. The program
+/// is `bao` or one that takes the same flags: Dewdrop promises to.
 pub fn start_dev_of(program: &Path, port: u16, extra: &[&str]) -> Result<Server> {
     let dir = TempDir::new("compat-dev")?;
     let mut command = Command::new(program);
@@ -145,14 +129,9 @@ pub fn start_dev_of(program: &Path, port: u16, extra: &[&str]) -> Result<Server>
     start(command, dir, port)
 }
 
-/// `bao server -config=FILE`: a server with this configuration (HCL). `{port}` and `{dir}` in it are filled in.
+/// `PROGRAM server -config=FILE`: a server with this configuration (HCL). `{port}` and `{dir}` in it are filled in.
 ///
 /// The server comes up as its storage left it: uninitialised when the storage is new.
-pub fn start_with_config(port: u16, config: &str) -> Result<Server> {
-    start_with_config_of(&ensure()?, port, config)
-}
-
-/// The same for any program that takes the same flags.
 pub fn start_with_config_of(program: &Path, port: u16, config: &str) -> Result<Server> {
     let dir = TempDir::new("compat-conf")?;
     std::fs::create_dir_all(dir.path().join("data"))?;
@@ -167,5 +146,5 @@ pub fn start_with_config_of(program: &Path, port: u16, config: &str) -> Result<S
 fn start(command: Command, dir: TempDir, port: u16) -> Result<Server> {
     let mut process = Process::start(command, &dir.path().join(LOG))?;
     process.wait_until(START_LIMIT, || listens(port))?;
-    Ok(Server { addr: format!("http://127.0.0.1:{port}"), port, process, dir })
+    Ok(Server { addr: format!("http://127.0.0.1:{port}"), process, dir })
 }

@@ -128,21 +128,6 @@ fn as_user(owner: Option<&str>, program: &Path) -> Command {
 }
 
 impl Postgres {
-    /// URL of the superuser, database `postgres`.
-    pub fn superuser_url(&self) -> String {
-        format!("postgresql://{SUPERUSER}:{PASSWORD}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
-    }
-
-    /// The folder of the Unix socket.
-    pub fn socket_dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The process id of the postmaster while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
-    }
-
     /// Starts it again on the same port after `stop` or `kill9`.
     pub fn start_again(&mut self) -> Result<()> {
         // After a SIGKILL, PostgreSQL refuses to start until the last orphaned child is gone: a second or two.

@@ -193,12 +193,17 @@ impl Vault {
 #[derive(Debug, Clone)]
 pub struct Caller {
     address: String,
-    /// The token; empty for none.
-    pub token: String,
+    /// Empty for none.
+    token: String,
     agent: ureq::Agent,
 }
 
 impl Caller {
+    /// The same way to the server, with another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// One call: status and body. An error means that no answer came.
     pub fn send(&self, method: &str, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
         send(&self.agent, &self.address, &self.token, method, path, body)

@@ -31,10 +31,10 @@ const TOKEN: &str = "\u{0}token";
 
 /// Runs until the vault is dropped.
 pub async fn run(vault: Weak<Vault>) {
-    if let Some(vault) = vault.upgrade() {
-        if let Err(fault) = revoke_intents(&vault).await {
-            tracing::error!(known = %fault.known, "cannot look for half-made credentials");
-        }
+    if let Some(vault) = vault.upgrade()
+        && let Err(fault) = revoke_intents(&vault).await
+    {
+        tracing::error!(known = %fault.known, "cannot look for half-made credentials");
     }
     loop {
         let Some(strong) = vault.upgrade() else { return };
@@ -230,7 +230,10 @@ async fn revoke_now(vault: &Vault, namespace: &str, id: &str) -> Result<(), Faul
         return Ok(()); // renewed meanwhile
     }
     match call_engine(vault, &lease).await {
-        Ok(()) => vault.leases.forget(&lease).await,
+        Ok(()) => {
+            write_down(vault, &lease);
+            vault.leases.forget(&lease).await
+        }
         Err(fault) => {
             let tries = if let LeaseState::Revoking { tries, .. } = lease.state { tries } else { 0 };
             let tries = tries.saturating_add(1);
@@ -242,6 +245,14 @@ async fn revoke_now(vault: &Vault, namespace: &str, id: &str) -> Result<(), Faul
                 Err(error) => Err(error.into()),
             }
         }
+    }
+}
+
+/// The end of a credential is an act as well, though nobody asked for it.
+fn write_down(vault: &Vault, lease: &Lease) {
+    let mount = vault.mounts.by_uuid(&lease.mount).map(|mounted| mounted.mount);
+    if let (Some(mount), Some(namespace)) = (mount, vault.namespaces.by_id(&lease.namespace)) {
+        vault.audit.lease_ended(lease, &mount.path, &namespace);
     }
 }
 

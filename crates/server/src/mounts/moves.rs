@@ -26,7 +26,13 @@ impl Mounts {
     }
 
     /// Puts a mount at another path, in the store and then in the tree.
-    async fn relocate(&self, vault: &Vault, uuid: &str, namespace: Arc<Namespace>, path: String) -> Result<(Mounted, Mounted), Fault> {
+    async fn relocate(
+        &self,
+        vault: &Vault,
+        uuid: &str,
+        namespace: Arc<Namespace>,
+        path: String,
+    ) -> Result<(Mounted, Mounted), Fault> {
         let _writing = self.writing.lock().await;
         let old = self.by_uuid(uuid).ok_or_else(|| Fault::bad_request("the mount is gone"))?;
         self.check_free(vault, &namespace, &path)?;
@@ -46,7 +52,12 @@ impl Mounts {
 ///
 /// # Errors
 /// 400: the path is taken; the store's.
-pub async fn remount(vault: &Vault, mounted: &Mounted, namespace: Arc<Namespace>, path: String) -> Result<String, Fault> {
+pub async fn remount(
+    vault: &Vault,
+    mounted: &Mounted,
+    namespace: Arc<Namespace>,
+    path: String,
+) -> Result<String, Fault> {
     vault.mounts.check_free(vault, &namespace, &path)?;
     let (old, new) = vault.mounts.relocate(vault, &mounted.mount.uuid, namespace, path).await?;
     vault.leases.expire_mount(vault, &old.mount.uuid).await?;

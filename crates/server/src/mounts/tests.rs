@@ -144,7 +144,8 @@ async fn of_two_moves_to_one_path_the_second_is_refused_and_nothing_is_lost() {
     let root = Arc::new(Namespace::root());
     let a = vault.mounts.add(&vault, root.clone(), kv("a/")).await.unwrap();
     let b = vault.mounts.add(&vault, root.clone(), kv("b/")).await.unwrap();
-    let (one, two) = tokio::join!(remount(&vault, &a, root.clone(), "c/".into()), remount(&vault, &b, root.clone(), "c/".into()));
+    let (one, two) =
+        tokio::join!(remount(&vault, &a, root.clone(), "c/".into()), remount(&vault, &b, root.clone(), "c/".into()));
     assert_eq!([one.is_ok(), two.is_ok()], [true, false]);
     assert_eq!(vault.mounts.at("c/").unwrap().mount.uuid, a.mount.uuid);
     assert_eq!(vault.mounts.at("b/").unwrap().mount.uuid, b.mount.uuid);
@@ -156,7 +157,11 @@ async fn a_mount_cannot_take_the_path_of_a_namespace() {
     let team = namespace(&vault, "team/").await;
     let root = Arc::new(Namespace::root());
     for path in ["team/", "team/kv/"] {
-        assert_eq!(vault.mounts.add(&vault, root.clone(), kv(path)).await.err().map(|f| f.kind), Some(Kind::BadRequest), "{path}");
+        assert_eq!(
+            vault.mounts.add(&vault, root.clone(), kv(path)).await.err().map(|f| f.kind),
+            Some(Kind::BadRequest),
+            "{path}"
+        );
     }
     assert!(vault.mounts.add(&vault, root, kv("teams/")).await.is_ok());
     assert!(vault.mounts.add(&vault, team, kv("kv/")).await.is_ok());

@@ -98,17 +98,24 @@ struct Closed;
 #[async_trait]
 impl Engine for Closed {
     fn routes() -> Routes<Self> {
-        Routes::new("This mount is being upgraded.").at("", "Being upgraded.", Self::refusing).at("{path*}", "Being upgraded.", Self::refusing)
+        Routes::new("This mount is being upgraded.").at("", "Being upgraded.", Self::refusing).at(
+            "{path*}",
+            "Being upgraded.",
+            Self::refusing,
+        )
     }
 }
 
 impl Closed {
     fn refusing(route: Route<Self>) -> Route<Self> {
-        let verbs = [Operation::Read, Operation::Update, Operation::Delete, Operation::List, Operation::Scan, Operation::Patch];
+        let verbs =
+            [Operation::Read, Operation::Update, Operation::Delete, Operation::List, Operation::Scan, Operation::Patch];
         verbs.into_iter().fold(route, |route, verb| route.on(verb, "Says to try again", Self::wait))
     }
 
     async fn wait(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {
-        Err(Fault::unavailable("this mount is being upgraded to version 2 of kv: try again; if it stays so, tune version=2 again"))
+        Err(Fault::unavailable(
+            "this mount is being upgraded to version 2 of kv: try again; if it stays so, tune version=2 again",
+        ))
     }
 }

@@ -47,6 +47,8 @@ pub struct Delivered {
     /// Seconds that a plain answer shows as its lease.
     hint: Option<Duration>,
     wrapped: Option<WrapView>,
+    /// What was wrapped: the caller does not see it, the audit log does.
+    within: Option<Box<Delivered>>,
     warnings: Vec<String>,
     raw: Option<Raw>,
     /// A whole envelope that was wrapped.
@@ -159,7 +161,7 @@ impl Delivery<'_> {
             now: self.asked.now,
         };
         let wrapped = wrap_response(self.vault, ask).await?;
-        Ok(Delivered { wrapped: Some(wrapped), ..Delivered::default() })
+        Ok(Delivered { wrapped: Some(wrapped), within: Some(Box::new(delivered)), ..Delivered::default() })
     }
 }
 
@@ -198,13 +200,14 @@ impl Delivered {
     /// What the audit log is told.
     #[must_use]
     pub fn end(&self, time: Moment, status: u16) -> End<'_> {
+        let within = self.within.as_deref().unwrap_or(self);
         End {
             time,
             status,
             fault: self.fault.as_ref(),
-            data: self.data.as_ref(),
-            auth: self.auth.as_ref(),
-            lease: self.lease.as_ref().map(|(id, ttl, _)| (id.as_str(), *ttl)),
+            data: within.data.as_ref(),
+            auth: within.auth.as_ref(),
+            lease: within.lease.as_ref().map(|(id, ttl, _)| (id.as_str(), *ttl)),
             wrapped_in: self.wrapped.as_ref().map(|wrap| wrap.accessor.as_str()),
             warnings: &self.warnings,
         }
@@ -243,8 +246,8 @@ struct Flat<'a> {
 
 /// The oldest paths below `sys/` answer so.
 fn is_flat(mounted: &Mounted, below: &str) -> bool {
-    const FLAT: [&str; 11] = [
-        "audit", "auth", "capabilities", "capabilities-accessor", "capabilities-self", "config/cors", "ha-status", "key-status",
+    const FLAT: [&str; 13] = [
+        "audit", "audit-hash", "config/auditing", "auth", "capabilities", "capabilities-accessor", "capabilities-self", "config/cors", "ha-status", "key-status",
         "mounts", "policy", "remount",
     ];
     mounted.mount.kind == "system"

@@ -28,20 +28,21 @@ async fn a_policy_limits_a_list() {
 #[tokio::test]
 async fn a_policy_hides_keys_of_a_list() {
     let rig = Rig::new().await;
-    secrets(&rig, &["f/yes", "f/no", "g/no"]).await;
+    secrets(&rig, &["t/f/yes", "t/f/no", "t/g/no"]).await;
     let policy = r#"
         path "secret/metadata/*" { capabilities = ["list"]
           list_scan_response_keys_filter_path = "{{ .path }}{{ .key }}" }
         path "secret/detailed-metadata/*" { capabilities = ["list"]
-          list_scan_response_keys_filter_path = "secret/metadata/f/{{ .key }}" }
-        path "secret/metadata/f/yes" { capabilities = ["read"] }
+          list_scan_response_keys_filter_path = "secret/metadata/t/f/{{ .key }}" }
+        path "secret/metadata/t/f/yes" { capabilities = ["read"] }
     "#;
     let token = rig.token(policy).await;
     let list = |path: &'static str| rig.ask("LIST", path, Value::Null).with(&token).send();
-    assert_eq!(list("secret/metadata/f").await.json["data"]["keys"], json!(["yes"]));
-    assert_eq!(list("secret/metadata/g").await.status, 404, "nothing is left");
-    assert_eq!(list("secret/metadata").await.json["data"]["keys"], json!(["f/", "g/"]));
-    let detailed = list("secret/detailed-metadata/f").await.json;
+    assert_eq!(list("secret/metadata/t/f").await.json["data"]["keys"], json!(["yes"]));
+    assert_eq!(list("secret/metadata/t/g").await.status, 404, "nothing is left");
+    let top = list("secret/metadata/t").await;
+    assert_eq!(top.json["data"]["keys"], json!(["f/", "g/"]), "{top:?}");
+    let detailed = list("secret/detailed-metadata/t/f").await.json;
     assert_eq!(detailed["data"]["keys"], json!(["yes"]));
     let shown: Vec<&String> = detailed["data"]["key_info"].as_object().unwrap().keys().collect();
     assert_eq!(shown, ["yes"]);
@@ -59,7 +60,7 @@ async fn a_write_says_how_far_the_store_is_and_a_read_may_demand_it() {
     assert_eq!((got.status, got.error()), (400, "failed to decode \"X-Vault-Index\""));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_state_that_does_not_come_is_412_and_one_that_comes_is_waited_for() {
     let rig = Rig::new().await;
     let ahead = |more: u64| {
@@ -71,18 +72,18 @@ async fn a_state_that_does_not_come_is_412_and_one_that_comes_is_waited_for() {
     };
     let index = ahead(1).await;
     let read = rig.ask("GET", "secret/data/x", Value::Null).header("x-vault-index", &index).send();
-    let write = async {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        secrets(&rig, &["x"]).await;
-    };
+    let write = secrets(&rig, &["x"]);
     assert_eq!(tokio::join!(read, write).0.status, 200);
     let index = ahead(1000).await;
     let read = rig.ask("GET", "secret/data/x", Value::Null).header("x-vault-index", &index).send();
     let time = async {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        rig.advance(5);
+        loop {
+            rig.advance(1);
+            tokio::task::yield_now().await;
+        }
     };
-    assert_eq!(tokio::join!(read, time).0.status, 412);
+    let got = tokio::select! { got = read => got, () = time => unreachable!("time does not end") };
+    assert_eq!(got.status, 412);
 }
 
 #[tokio::test]
@@ -115,12 +116,9 @@ async fn a_login_never_gives_root() {
 async fn work_that_goes_on_answers_202_with_an_envelope() {
     let rig = Rig::new().await;
     rig.must("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
-    let mut seen = 0;
     for path in ["auth/token/tidy", "auth/approle/tidy/secret-id", "sys/leases/tidy"] {
         let got = rig.ask("POST", path, Value::Null).send().await;
         assert_eq!(got.status, 202, "{path}: {got:?}");
         assert!(got.json["request_id"].is_string() && got.json["warnings"].is_array(), "{path}: {got:?}");
-        seen += 1;
     }
-    assert_eq!(seen, 3);
 }

@@ -36,7 +36,9 @@ pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("capabilities", "What a token may do at paths.", |r| r.write("Rights of a token", Sys::of_token))
         .at("capabilities-self", "What the caller may do at paths.", |r| r.write("Own rights", Sys::of_self))
-        .at("capabilities-accessor", "What a token may do at paths.", |r| r.write("Rights by accessor", Sys::of_accessor))
+        .at("capabilities-accessor", "What a token may do at paths.", |r| {
+            r.write("Rights by accessor", Sys::of_accessor)
+        })
         .at("internal/ui/resultant-acl", "All rules that the caller's policies add up to.", |r| {
             r.read("The caller's rules", Sys::resultant_acl)
         })

@@ -7,11 +7,11 @@ mod ui;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dewdrop_core::{Fault, Operation};
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::mount::{Mount, MountClass, Tune};
 use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::wire::{Flag, Pairs, Text};
+use dewdrop_core::{Fault, Operation};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -66,13 +66,17 @@ pub(super) fn routes() -> Routes<Sys> {
 fn class_routes() -> Routes<Sys> {
     Routes::new("")
         .at("mounts/{path*}", "A secrets engine; with `/tune` at the end, its settings.", |r| {
-            r.read("Shows a mount or its settings", |s: Arc<Sys>, c, f: NoFields| s.read_mount(MountClass::Secret, c, f))
-                .write("Mounts, or tunes", |s: Arc<Sys>, c, f: MountOrTune| s.write_mount(MountClass::Secret, c, f))
-                .delete("Unmounts", |s: Arc<Sys>, c, f: NoFields| s.delete_mount(MountClass::Secret, c, f))
+            r.read("Shows a mount or its settings", |s: Arc<Sys>, c, f: NoFields| {
+                s.read_mount(MountClass::Secret, c, f)
+            })
+            .write("Mounts, or tunes", |s: Arc<Sys>, c, f: MountOrTune| s.write_mount(MountClass::Secret, c, f))
+            .delete("Unmounts", |s: Arc<Sys>, c, f: NoFields| s.delete_mount(MountClass::Secret, c, f))
         })
         .at("auth/{path*}", "An auth method; with `/tune` at the end, its settings.", |r| {
             r.sudo()
-                .read("Shows a method or its settings", |s: Arc<Sys>, c, f: NoFields| s.read_mount(MountClass::Auth, c, f))
+                .read("Shows a method or its settings", |s: Arc<Sys>, c, f: NoFields| {
+                    s.read_mount(MountClass::Auth, c, f)
+                })
                 .write("Mounts, or tunes", |s: Arc<Sys>, c, f: MountOrTune| s.write_mount(MountClass::Auth, c, f))
                 .delete("Unmounts", |s: Arc<Sys>, c, f: NoFields| s.delete_mount(MountClass::Auth, c, f))
         })
@@ -84,7 +88,8 @@ fn class_routes() -> Routes<Sys> {
 struct MountOrTune(Map<String, Value>);
 
 fn parse<T: for<'de> Deserialize<'de>>(fields: Map<String, Value>) -> Result<T, Fault> {
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|e| Fault::bad_request(format!("Field validation failed: {e}")))
+    serde_path_to_error::deserialize(Value::Object(fields))
+        .map_err(|e| Fault::bad_request(format!("Field validation failed: {e}")))
 }
 
 impl Sys {
@@ -106,7 +111,8 @@ impl Sys {
         let vault = self.vault()?;
         if let Some(path) = path.strip_suffix("/tune") {
             let mounted = serving(&vault, &call, &full(class, path));
-            let mounted = mounted.ok_or_else(|| Fault::bad_request(format!("cannot fetch sysview for path \"{path}/\"")))?;
+            let mounted =
+                mounted.ok_or_else(|| Fault::bad_request(format!("cannot fetch sysview for path \"{path}/\"")))?;
             return Ok(Reply::data(tuned(&mounted.mount)));
         }
         let (what, mounted) = match class {
@@ -136,7 +142,8 @@ impl Sys {
         };
         refuse_plugin_version(&fields.plugin_version)?;
         if !["", kind.as_str(), fields.kind.0.as_str()].contains(&fields.plugin_name.0.as_str()) {
-            let told = format!("plugin_name {:?} is not the type {kind:?}: leave one of them out", fields.plugin_name.0);
+            let told =
+                format!("plugin_name {:?} is not the type {kind:?}: leave one of them out", fields.plugin_name.0);
             return Err(Fault::bad_request(told));
         }
         if fields.external_entropy_access.0 {
@@ -180,7 +187,9 @@ impl Sys {
 /// The path that a call names, without its last slash.
 fn named(call: &Call) -> Result<&str, Fault> {
     match call.capture("path").trim_end_matches('/') {
-        "" if call.operation == Operation::Update => Err(Fault::bad_request("cannot write to a path ending in '/': it ends in the path of a mount")),
+        "" if call.operation == Operation::Update => {
+            Err(Fault::bad_request("cannot write to a path ending in '/': it ends in the path of a mount"))
+        }
         "" => Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n")),
         path => Ok(path),
     }
@@ -239,5 +248,7 @@ fn refuse_plugin_version(version: &Text) -> Result<(), Fault> {
     if version.0.is_empty() {
         return Ok(());
     }
-    Err(Fault::bad_request("plugin not found in the catalog: all engines are built in and have no versions; leave plugin_version out"))
+    Err(Fault::bad_request(
+        "plugin not found in the catalog: all engines are built in and have no versions; leave plugin_version out",
+    ))
 }

@@ -47,11 +47,18 @@ struct UnlockFields {
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("namespaces", "The namespaces below this one.", |r| {
-            r.list("Lists namespaces", Sys::list_namespaces)
-                .on(Operation::Scan, "Lists namespaces", Sys::list_namespaces)
+            r.list("Lists namespaces", Sys::list_namespaces).on(
+                Operation::Scan,
+                "Lists namespaces",
+                Sys::list_namespaces,
+            )
         })
-        .at("namespaces/api-lock/lock", "Locks this namespace and all below.", |r| r.write("Locks", Sys::lock_namespace))
-        .at("namespaces/api-lock/lock/{path*}", "Locks a namespace and all below.", |r| r.write("Locks", Sys::lock_namespace))
+        .at("namespaces/api-lock/lock", "Locks this namespace and all below.", |r| {
+            r.write("Locks", Sys::lock_namespace)
+        })
+        .at("namespaces/api-lock/lock/{path*}", "Locks a namespace and all below.", |r| {
+            r.write("Locks", Sys::lock_namespace)
+        })
         .at("namespaces/api-lock/unlock", "Unlocks this namespace.", |r| r.write("Unlocks", Sys::unlock_namespace))
         .at("namespaces/api-lock/unlock/{path*}", "Unlocks a namespace.", |r| r.write("Unlocks", Sys::unlock_namespace))
         .at("internal/ui/namespaces", "The namespaces that the caller can see.", |r| {
@@ -83,7 +90,8 @@ impl Sys {
         if keys.is_empty() {
             return Err(Fault::not_found());
         }
-        let info: Map<String, Value> = keys.iter().filter_map(|key| Some((key.clone(), found.get(key)?.clone()))).collect();
+        let info: Map<String, Value> =
+            keys.iter().filter_map(|key| Some((key.clone(), found.get(key)?.clone()))).collect();
         Reply::of(&json!({ "keys": keys, "key_info": info }))
     }
 
@@ -170,7 +178,9 @@ impl Sys {
         let vault = self.vault()?;
         let path = below(&call);
         let found = vault.namespaces.at(&path).filter(|ns| !ns.is_root());
-        let mut namespace = Namespace::clone(&*found.ok_or_else(|| Fault::bad_request("namespace not found or not lockable: the root namespace cannot be locked"))?);
+        let mut namespace = Namespace::clone(&*found.ok_or_else(|| {
+            Fault::bad_request("namespace not found or not lockable: the root namespace cannot be locked")
+        })?);
         if namespace.locked {
             return Err(Fault::bad_request(format!("cannot lock namespace {path:?}: it is locked already")));
         }
@@ -184,7 +194,8 @@ impl Sys {
     async fn unlock_namespace(self: Arc<Self>, call: Call, fields: UnlockFields) -> Result<Reply, Fault> {
         let vault = self.vault()?;
         let path = below(&call);
-        let mut namespace = Namespace::clone(&*vault.namespaces.at(&path).ok_or_else(|| Fault::bad_request("namespace not found"))?);
+        let mut namespace =
+            Namespace::clone(&*vault.namespaces.at(&path).ok_or_else(|| Fault::bad_request("namespace not found"))?);
         if !namespace.locked {
             return Err(Fault::bad_request(format!("namespace {path:?} is not locked")));
         }
@@ -207,13 +218,28 @@ impl Sys {
 /// Paths that only the root namespace has. They stand behind all others: what is served is served before.
 pub(super) fn root_only_routes() -> Routes<Sys> {
     const PATHS: [&str; 15] = [
-        "init", "health", "key-status", "host-info", "metrics", "rotate", "seal", "step-down", "audit/{rest*}", "config/{rest*}",
-        "raw/{rest*}", "rekey/{rest*}", "generate-root/{rest*}", "replication/{rest*}", "storage/{rest*}",
+        "init",
+        "health",
+        "key-status",
+        "host-info",
+        "metrics",
+        "rotate",
+        "seal",
+        "step-down",
+        "audit/{rest*}",
+        "config/{rest*}",
+        "raw/{rest*}",
+        "rekey/{rest*}",
+        "generate-root/{rest*}",
+        "replication/{rest*}",
+        "storage/{rest*}",
     ];
     let verbs = [Operation::Read, Operation::Update, Operation::Delete, Operation::List];
     PATHS.into_iter().fold(Routes::new(""), |routes, path| {
         routes.at(path, "Of the root namespace only.", |route| {
-            verbs.into_iter().fold(route, |route, verb| route.on(verb, "Says that only the root namespace has it", Sys::not_here))
+            verbs
+                .into_iter()
+                .fold(route, |route, verb| route.on(verb, "Says that only the root namespace has it", Sys::not_here))
         })
     })
 }
@@ -277,7 +303,9 @@ fn new_namespace(vault: &Vault, call: &Call, path: &str) -> Result<Namespace, Fa
         return refused(format!("{name:?} contains space characters that cannot be used in a namespace name"));
     }
     if name.contains(['*', '+']) {
-        return refused(format!("{name:?} contains wildcard characters that cannot be used in a namespace name: '*' and '+'"));
+        return refused(format!(
+            "{name:?} contains wildcard characters that cannot be used in a namespace name: '*' and '+'"
+        ));
     }
     if let Err(fault) = vault.mounts.check_free(vault, namespace_of(call), &format!("{name}/")) {
         let mount = fault.told.rsplit(' ').next().unwrap_or_default();
@@ -301,7 +329,9 @@ async fn clear(vault: &Vault, namespace: &Arc<Namespace>) -> Result<(), Fault> {
     let mounts = vault.mounts.of(namespace);
     let auth_last = |class: MountClass| class == MountClass::Auth;
     for auth in [false, true] {
-        for mounted in mounts.iter().filter(|m| auth_last(m.mount.class) == auth && !super::mount_view::is_builtin(&m.mount)) {
+        for mounted in
+            mounts.iter().filter(|m| auth_last(m.mount.class) == auth && !super::mount_view::is_builtin(&m.mount))
+        {
             crate::mounts::unmount(vault, mounted).await?;
         }
     }

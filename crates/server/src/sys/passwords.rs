@@ -30,7 +30,9 @@ struct Record {
 
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
-        .at("policies/password", "The password policies.", |r| r.list("Lists password policies", Sys::list_password_policies))
+        .at("policies/password", "The password policies.", |r| {
+            r.list("Lists password policies", Sys::list_password_policies)
+        })
         .at("policies/password/{name}/generate", "A password by a policy.", |r| {
             r.read("Makes a password", Sys::generate_password)
         })
@@ -79,7 +81,9 @@ impl Sys {
     async fn list_password_policies(self: Arc<Self>, call: Call, fields: ListFields) -> Result<Reply, Fault> {
         let prefix = key(&namespace_of(&call).id, "");
         let rows = scan_all(&*self.vault()?.store, &prefix, 1000).await?;
-        let names = rows.iter().filter_map(|row| Some(std::str::from_utf8(row.key.strip_prefix(prefix.as_slice())?).ok()?.to_owned()));
+        let names = rows
+            .iter()
+            .filter_map(|row| Some(std::str::from_utf8(row.key.strip_prefix(prefix.as_slice())?).ok()?.to_owned()));
         Reply::keys(fields.cut(names))
     }
 

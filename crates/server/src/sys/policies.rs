@@ -62,14 +62,22 @@ pub(super) fn routes() -> Routes<Sys> {
         Routes::new("")
             .at(pattern[0], "The policies.", |r| {
                 let r = r.list("Lists policies", move |s: Arc<Sys>, c, f: ListFields| s.list_policies(field, c, f));
-                if field == "rules" { r.read("Lists policies", move |s: Arc<Sys>, c, f: ListFields| s.list_policies(field, c, f)) } else { r }
+                if field == "rules" {
+                    r.read("Lists policies", move |s: Arc<Sys>, c, f: ListFields| s.list_policies(field, c, f))
+                } else {
+                    r
+                }
             })
             .at(pattern[1], "A policy.", |r| {
                 let r = r
                     .read("Shows a policy", move |s: Arc<Sys>, c, f: NoFields| s.read_policy(field, c, f))
                     .write("Writes a policy", move |s: Arc<Sys>, c, f: PolicyFields| s.write_policy(field, c, f))
                     .delete("Removes a policy", |s: Arc<Sys>, c, f: NoFields| s.delete_policy(c, f));
-                if field == "rules" { r } else { r.on(Operation::Patch, "Changes what is given of a policy", Sys::patch_policy) }
+                if field == "rules" {
+                    r
+                } else {
+                    r.on(Operation::Patch, "Changes what is given of a policy", Sys::patch_policy)
+                }
             })
     };
     Routes::new("")
@@ -84,7 +92,12 @@ pub(super) fn routes() -> Routes<Sys> {
 }
 
 impl Sys {
-    async fn list_policies(self: Arc<Self>, field: &'static str, call: Call, fields: ListFields) -> Result<Reply, Fault> {
+    async fn list_policies(
+        self: Arc<Self>,
+        field: &'static str,
+        call: Call,
+        fields: ListFields,
+    ) -> Result<Reply, Fault> {
         let keys = fields.cut(self.policies_of(&call)?.into_keys());
         match field {
             "rules" => Reply::of(&json!({ "keys": keys, "policies": keys })),
@@ -121,11 +134,17 @@ impl Sys {
         if name == "root" && namespace_of(&call).is_root() {
             return Reply::of(&show_root(field));
         }
-        let record = self.vault()?.policies.get(namespace_of(&call), &name).filter(|record| !record.is_expired(call.now));
+        let record =
+            self.vault()?.policies.get(namespace_of(&call), &name).filter(|record| !record.is_expired(call.now));
         Reply::of(&show(&record.ok_or_else(Fault::not_found)?, field))
     }
 
-    async fn write_policy(self: Arc<Self>, field: &'static str, call: Call, fields: PolicyFields) -> Result<Reply, Fault> {
+    async fn write_policy(
+        self: Arc<Self>,
+        field: &'static str,
+        call: Call,
+        fields: PolicyFields,
+    ) -> Result<Reply, Fault> {
         let name = writable(&call)?;
         let given = |text: &Option<Text>| text.as_ref().map(|t| t.0.clone()).filter(|t| !t.trim().is_empty());
         let old_name = given(&fields.rules).filter(|_| field == "rules" && given(&fields.policy).is_none());
@@ -199,10 +218,13 @@ impl Sys {
         let ask = Ask { parameters: Some(&fields.parameters), needs_sudo, ..Ask::new(operation, &path, call.now) };
         let explanation = rights.set.explain(&ask);
         let mut data = BTreeMap::new();
-        data.insert("principal", json!({
-            "accessor": record.accessor, "display_name": record.display_name,
-            "entity_id": record.entity_id, "policies": record.policies,
-        }));
+        data.insert(
+            "principal",
+            json!({
+                "accessor": record.accessor, "display_name": record.display_name,
+                "entity_id": record.entity_id, "policies": record.policies,
+            }),
+        );
         data.insert("path", path.clone().into());
         data.insert("operation", operation.name().into());
         data.insert("explanation", serde_json::to_value(&explanation).map_err(|e| Fault::internal(e.to_string()))?);
@@ -220,9 +242,13 @@ async fn subject(vault: &Vault, call: &Call, fields: &ExplainFields) -> Result<A
 }
 
 fn operation(name: &str) -> Result<Operation, Fault> {
-    serde_json::from_value(Value::String(if name.is_empty() { "read".into() } else { name.to_lowercase() })).map_err(|_| {
-        Fault::bad_request(format!("{name:?} is no operation: use create, read, update, delete, list, scan or patch"))
-    })
+    serde_json::from_value(Value::String(if name.is_empty() { "read".into() } else { name.to_lowercase() })).map_err(
+        |_| {
+            Fault::bad_request(format!(
+                "{name:?} is no operation: use create, read, update, delete, list, scan or patch"
+            ))
+        },
+    )
 }
 
 fn route_needs_sudo(vault: &Vault, path: &str, operation: Operation) -> bool {
@@ -253,7 +279,8 @@ fn end(fields: &PolicyFields, now: Moment) -> Result<Option<Moment>, Fault> {
         (None, Some(Text(time))) => match time.parse::<u64>() {
             Ok(seconds) => Moment(seconds.saturating_mul(1000)),
             Err(_) => Moment::parse_rfc3339(time).map_err(|why| {
-                let told = format!("Field validation failed: expiration: {why}; write 2030-01-31T12:00:00Z, or use ttl");
+                let told =
+                    format!("Field validation failed: expiration: {why}; write 2030-01-31T12:00:00Z, or use ttl");
                 Fault::bad_request(told)
             })?,
         },

@@ -93,7 +93,6 @@ pub async fn from_login(vault: &Vault, mount: &Mount, path: &str, login: Login, 
         role_max: login.params.max_ttl,
         mount_default: mount.default_lease_ttl(),
         mount_max: mount.max_lease_ttl(),
-        ..LifeAsk::default()
     };
     let (ttl, warnings) = first_life(&login.params, &asked);
     let kind = kind_of(&login.params, mount);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use dewdrop_core::{Fault, Moment};
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::policy::{IdentityValues, Policy, PolicyError, PolicySet};
 use dewdrop_core::store::{Batch, SharedStore, decode, get_json, scan_all};
+use dewdrop_core::{Fault, Moment};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -94,9 +94,8 @@ impl PolicyBook {
         for row in scan_all(&*store, PREFIX, 500).await? {
             let record: PolicyRecord = decode(&row.key, &row.entry)?;
             let Some(path) = namespace_path(&record.namespace) else { continue };
-            let policy = record
-                .parse(&path)
-                .map_err(|e| Fault::internal(format!("stored policy {}: {e}", record.name)))?;
+            let policy =
+                record.parse(&path).map_err(|e| Fault::internal(format!("stored policy {}: {e}", record.name)))?;
             let kept = Kept { policy: Arc::new(policy), record };
             parsed.insert((kept.record.namespace.clone(), kept.record.name.clone()), Arc::new(kept));
         }
@@ -221,7 +220,8 @@ impl PolicyBook {
     pub fn compile(&self, names: &[(String, String)], identity: Option<(&str, &IdentityValues)>) -> Compiled {
         let generation = self.generation();
         let all = self.parsed.load();
-        let policies: Vec<Arc<Policy>> = names.iter().filter_map(|name| all.get(name).map(|kept| kept.policy.clone())).collect();
+        let policies: Vec<Arc<Policy>> =
+            names.iter().filter_map(|name| all.get(name).map(|kept| kept.policy.clone())).collect();
         let identity = identity.filter(|_| policies.iter().any(|policy| policy.is_templated()));
         let key = cache_key(names, identity.map(|(entity, _)| entity));
         if let Some(found) = self.compiled.get(&key).filter(|found| found.generation == generation) {
@@ -262,8 +262,8 @@ fn cache_key(names: &[(String, String)], entity: Option<&str>) -> String {
 mod tests {
     use std::time::Duration;
 
-    use dewdrop_core::policy::Ask;
     use dewdrop_core::Operation;
+    use dewdrop_core::policy::Ask;
     use dewdrop_store::Memory;
 
     use super::*;
@@ -312,7 +312,9 @@ mod tests {
         let store: SharedStore = Arc::new(Memory::new());
         let (root, end) = (Namespace::root(), NOW.plus(Duration::from_secs(60)));
         let first = book(&store).await;
-        for (name, expires) in [("gone", Some(end)), ("later", Some(end.plus(Duration::from_secs(1)))), ("always", None)] {
+        for (name, expires) in
+            [("gone", Some(end)), ("later", Some(end.plus(Duration::from_secs(1)))), ("always", None)]
+        {
             first.put(&root, record(name, expires), None).await.unwrap();
         }
         first.sweep(end).await.unwrap();

@@ -78,7 +78,7 @@ async fn below_a_token(ctx: &Ctx, wanted: u64) -> Result<Session> {
 async fn open_child(caller: &Client, body: &Value) -> std::result::Result<Option<Envelope>, dewdrop_api::Error> {
     let session = json!({"ttl": body["ttl"], "display_name": body["display_name"]});
     match caller.call(Call::post("auth/token/session", &session)?).await {
-        Err(e) if matches!(e.status(), Some(403 | 404 | 405)) => caller.call(Call::post("auth/token/create", body)?).await,
+        Err(e) if matches!(e.status(), Some(403..=405)) => caller.call(Call::post("auth/token/create", body)?).await,
         other => other,
     }
 }

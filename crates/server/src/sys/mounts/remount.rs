@@ -28,9 +28,11 @@ struct RemountFields {
 }
 
 pub(super) fn routes() -> Routes<Sys> {
-    Routes::new("")
-        .at("remount", "Moves a mount.", |r| r.sudo().write("Moves a mount", Sys::remount))
-        .at("remount/status/{migration_id}", "How a move went.", |r| r.read("How a move went", Sys::remount_status))
+    Routes::new("").at("remount", "Moves a mount.", |r| r.sudo().write("Moves a mount", Sys::remount)).at(
+        "remount/status/{migration_id}",
+        "How a move went.",
+        |r| r.read("How a move went", Sys::remount_status),
+    )
 }
 
 impl Sys {
@@ -48,7 +50,9 @@ impl Sys {
         let (target, path) = located(&vault, here, &to);
         let is_auth = mounted.mount.class == MountClass::Auth;
         if path.starts_with("auth/") != is_auth {
-            return Err(Fault::bad_request(format!("cannot remount between secrets engines and auth methods: \"{from}\" to \"{to}\"")));
+            return Err(Fault::bad_request(format!(
+                "cannot remount between secrets engines and auth methods: \"{from}\" to \"{to}\""
+            )));
         }
         if path.is_empty() || (!is_auth && is_reserved(&path)) {
             return Err(Fault::bad_request(format!("cannot remount to destination \"{to}\"")));

@@ -46,12 +46,25 @@ struct LockoutFields {
 
 /// What cannot be tuned of the mounts that every namespace has. Only what the audit log shows of them can.
 const FIXED: [&str; 9] = [
-    "default_lease_ttl", "max_lease_ttl", "description", "listing_visibility", "passthrough_request_headers",
-    "allowed_response_headers", "options", "token_type", "user_lockout_config",
+    "default_lease_ttl",
+    "max_lease_ttl",
+    "description",
+    "listing_visibility",
+    "passthrough_request_headers",
+    "allowed_response_headers",
+    "options",
+    "token_type",
+    "user_lockout_config",
 ];
 
 impl Sys {
-    pub(super) async fn tune(&self, class: MountClass, call: &Call, path: &str, fields: Map<String, Value>) -> Result<Reply, Fault> {
+    pub(super) async fn tune(
+        &self,
+        class: MountClass,
+        call: &Call,
+        path: &str,
+        fields: Map<String, Value>,
+    ) -> Result<Reply, Fault> {
         let vault = self.vault()?;
         let mounted = at(&vault, call, class, path);
         let mounted = mounted.ok_or_else(|| Fault::bad_request(format!("no mount entry found for \"{path}/\"")))?;
@@ -60,7 +73,10 @@ impl Sys {
         let fields: TuneFields = parse(fields)?;
         refuse_plugin_version(&fields.plugin_version)?;
         if fields.user_lockout_config.is_some() && class != MountClass::Auth {
-            return Err(Fault::bad_request(format!("tuning of user lockout configuration for type {:?} not allowed", mount.kind)));
+            return Err(Fault::bad_request(format!(
+                "tuning of user lockout configuration for type {:?} not allowed",
+                mount.kind
+            )));
         }
         if let Some(Text(description)) = &fields.description {
             mount.description.clone_from(description);
@@ -72,14 +88,14 @@ impl Sys {
             return Err(Fault::bad_request("'token_type' can only be modified on auth mounts"));
         }
         fields.apply(&mut mount.tune)?;
-        if let (Some(default), Some(max)) = (mount.tune.default_lease_ttl, mount.tune.max_lease_ttl) {
-            if default > max {
-                return Err(Fault::bad_request(format!(
-                    "backend max lease TTL of {} would be less than backend default lease TTL of {}",
-                    max.as_secs(),
-                    default.as_secs()
-                )));
-            }
+        if let (Some(default), Some(max)) = (mount.tune.default_lease_ttl, mount.tune.max_lease_ttl)
+            && default > max
+        {
+            return Err(Fault::bad_request(format!(
+                "backend max lease TTL of {} would be less than backend default lease TTL of {}",
+                max.as_secs(),
+                default.as_secs()
+            )));
         }
         let upgraded = crate::mounts::replace(&vault, &mounted, mount).await?;
         let reply = Reply::nothing();
@@ -92,7 +108,9 @@ impl Sys {
 
 fn check_fixed(mount: &Mount, fields: &Map<String, Value>) -> Result<(), Fault> {
     if mount.kind == "token" && fields.contains_key("token_type") {
-        return Err(Fault::bad_request("'token_type' cannot be set for the auth method of tokens: it is given where a token is made"));
+        return Err(Fault::bad_request(
+            "'token_type' cannot be set for the auth method of tokens: it is given where a token is made",
+        ));
     }
     if !matches!(mount.kind.as_str(), "system" | "identity" | "cubbyhole") {
         return Ok(());
@@ -118,7 +136,9 @@ impl TuneFields {
     pub(super) fn check_new(tune: &Tune, limits: &Limits) -> Result<(), Fault> {
         let default = tune.default_lease_ttl.unwrap_or_default();
         match tune.max_lease_ttl {
-            Some(max) if default > max => Err(Fault::bad_request("given default lease TTL greater than given max lease TTL")),
+            Some(max) if default > max => {
+                Err(Fault::bad_request("given default lease TTL greater than given max lease TTL"))
+            }
             None if default > limits.max_lease_ttl => Err(Fault::bad_request(format!(
                 "given default lease TTL greater than system max lease TTL of {}",
                 limits.max_lease_ttl.as_secs()
@@ -150,7 +170,9 @@ impl TuneFields {
         }
         if let Some(Text(visibility)) = self.listing_visibility {
             if !["", "unauth", "hidden"].contains(&visibility.as_str()) {
-                return Err(Fault::bad_request(format!("invalid listing_visibility {visibility:?}: use \"unauth\" or \"hidden\"")));
+                return Err(Fault::bad_request(format!(
+                    "invalid listing_visibility {visibility:?}: use \"unauth\" or \"hidden\""
+                )));
             }
             tune.listing_visibility = visibility;
         }
@@ -191,7 +213,8 @@ fn set_ttl(place: &mut Option<Duration>, given: Option<Text>, name: &str) -> Res
         None | Some("") => {}
         Some("system") => *place = None,
         Some(text) => {
-            let ttl = dewdrop_core::wire::parse_ttl(text).map_err(|why| Fault::bad_request(format!("unable to parse {name} of {why}")))?;
+            let ttl = dewdrop_core::wire::parse_ttl(text)
+                .map_err(|why| Fault::bad_request(format!("unable to parse {name} of {why}")))?;
             *place = Some(ttl).filter(|ttl| !ttl.is_zero());
         }
     }

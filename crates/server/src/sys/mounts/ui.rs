@@ -17,7 +17,8 @@ use crate::vault::Vault;
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("internal/ui/mounts", "The mounts that the caller can see.", |r| {
-            r.public("shows only mounts that are meant for everybody, unless a token comes").read("Visible mounts", Sys::ui_mounts)
+            r.public("shows only mounts that are meant for everybody, unless a token comes")
+                .read("Visible mounts", Sys::ui_mounts)
         })
         .at("internal/ui/mounts/{path*}", "The mount at a path.", |r| {
             r.public("checks itself that the token may see the mount").read("The mount at a path", Sys::ui_mount)
@@ -32,7 +33,10 @@ impl Sys {
         for mounted in vault.mounts.of(namespace_of(&call)) {
             let mount = &mounted.mount;
             let seen = match &rights {
-                Some(rights) => rights.sees_anything_under(&mount.full_path(), call.now) || mount.tune.listing_visibility == "unauth",
+                Some(rights) => {
+                    rights.sees_anything_under(&mount.full_path(), call.now)
+                        || mount.tune.listing_visibility == "unauth"
+                }
                 None => mount.tune.listing_visibility == "unauth",
             };
             if seen {

@@ -9,6 +9,7 @@ use dewdrop_core::route::NoFields;
 use dewdrop_core::token::{AuthView, TokenKind, TokenParams, TokenRecord};
 use dewdrop_core::wire::{Text, Ttl, brief_ttl};
 use dewdrop_core::{Fault, Moment};
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -178,7 +179,9 @@ async fn show(vault: &Vault, record: &TokenRecord, text: &str, now: Moment) -> R
         fields.insert("role".into(), record.role.clone().into());
     }
     if !record.bound_cidrs.is_empty() {
-        let nets: Vec<String> = record.bound_cidrs.iter().map(ToString::to_string).collect();
+        // A block of one address is shown as that address.
+        let show = |net: &IpNet| if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };
+        let nets: Vec<String> = record.bound_cidrs.iter().map(show).collect();
         fields.insert("bound_cidrs".into(), nets.into());
     }
     if let Some(home) = vault.namespaces.by_id(&record.namespace).filter(|home| !home.is_root()) {
@@ -188,9 +191,9 @@ async fn show(vault: &Vault, record: &TokenRecord, text: &str, now: Moment) -> R
         let policies = identity_policies(vault, record).await?;
         if !policies.is_empty() {
             fields.insert("identity_policies".into(), policies.into());
+            // Policies that an entity has in other namespaces: here it has none.
+            fields.insert("external_namespace_policies".into(), json!({}));
         }
-        // Rights that an entity has in other namespaces: there are none here.
-        fields.insert("external_namespace_policies".into(), json!({}));
     }
     Ok(std::mem::take(fields))
 }

@@ -91,8 +91,8 @@ pub fn tokens(server: &Kept, search: &mut Search) {
     for ask in [
         json!({ "policies": ["default"], "ttl": "1h" }),
         json!({ "type": "batch", "policies": ["default"], "ttl": "1h" }),
-        json!({ "num_uses": 3, "no_parent": true }),
-        json!({ "id": search.plain_canary("a token of one's own id") }),
+        json!({ "policies": ["default"], "num_uses": 3, "no_parent": true }),
+        json!({ "policies": ["default"], "id": search.plain_canary("a token of one's own id") }),
     ] {
         let token = server.call("POST", "auth/token/create", &ask).ok().at("/auth/client_token");
         search.add("a token", &token);

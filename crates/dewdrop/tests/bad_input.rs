@@ -1,0 +1,274 @@
+//! What no honest client sends. Each gets a 4xx with a sentence, never a 500; nothing changes, and the server lives on.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use common::http::{Answer, read_answer};
+use common::kept::Kept;
+use serde_json::{Value, json};
+
+const SEAL: &str = "seal \"static\" {\n  current_key_id = \"t\"\n  current_key = \"file://SEAL\"\n}\n";
+
+/// A server with one of each engine.
+fn server(listener: &str) -> Kept {
+    let server = Kept::with(SEAL, listener);
+    let make = |path: &str, body: Value| drop(server.call("POST", path, &body).ok());
+    make("sys/mounts/kv", json!({ "type": "kv" }));
+    make("sys/mounts/kv2", json!({ "type": "kv", "options": { "version": "2" } }));
+    make("sys/mounts/database", json!({ "type": "database" }));
+    make("sys/auth/userpass", json!({ "type": "userpass" }));
+    make("sys/auth/approle", json!({ "type": "approle" }));
+    make("auth/userpass/users/ada", json!({ "password": "long enough" }));
+    make("auth/approle/role/app", json!({ "token_ttl": "1h" }));
+    make("kv/app", json!({ "v": "as it was" }));
+    make("kv2/data/app", json!({ "data": { "v": "as it was" } }));
+    make("sys/policies/acl/p", json!({ "policy": "path \"kv/*\" { capabilities = [\"read\"] }" }));
+    server
+}
+
+/// Everything that an operator can see of the state.
+fn state(server: &Kept) -> Vec<Value> {
+    let paths = [
+        "sys/mounts", "sys/auth", "sys/policies/acl?list=true", "sys/policies/acl/p", "sys/namespaces?list=true",
+        "kv/?list=true", "kv/app", "kv2/data/app", "kv2/metadata/?list=true", "kv2/metadata/app", "kv2/config",
+        "auth/userpass/users?list=true", "auth/userpass/users/ada", "auth/approle/role?list=true", "auth/approle/role/app",
+        "auth/approle/role/app/secret-id?list=true", "auth/token/accessors?list=true", "auth/token/roles?list=true",
+        "database/config?list=true", "database/roles?list=true", "identity/entity/id?list=true", "identity/group/id?list=true",
+        "sys/policies/password?list=true", "sys/quotas/rate-limit?list=true", "sys/leases/lookup/?list=true",
+    ];
+    let data = |path: &&str| server.call("GET", path, &Value::Null).value()["data"].clone();
+    paths.iter().map(data).collect()
+}
+
+/// A refusal with a sentence.
+fn assert_refused(what: &str, answer: &Answer) {
+    let text = answer.text();
+    assert!((400..500).contains(&answer.status), "{what}: {} {text}", answer.status);
+    let said = answer.value()["errors"].as_array().is_some_and(|errors| errors.iter().any(|e| e.as_str().is_some_and(|t| t.len() > 5)));
+    assert!(said, "{what}: {} without a sentence: {text}", answer.status);
+}
+
+/// Everything works as before.
+fn assert_unharmed(server: &mut Kept, before: &[Value]) {
+    assert!(server.is_alive());
+    assert_eq!(server.http().send("GET", "sys/health", "", b"").status, 200);
+    assert_eq!(server.call("GET", "kv/app", &Value::Null).ok().at("/data/v"), "as it was");
+    assert_eq!(state(server), before, "the state has changed");
+    let log = std::fs::read_to_string(server.folder().join("stderr")).unwrap();
+    assert!(!log.contains("panicked"), "a panic: {log}");
+}
+
+#[test]
+fn bodies() {
+    let mut server = server("");
+    let before = state(&server);
+    let http = server.http();
+    let long = 33 << 20;
+    let bodies: Vec<(&str, Vec<u8>)> = vec![
+        ("an open object", b"{\"a\":".to_vec()),
+        ("no JSON", b"{a:1}".to_vec()),
+        ("a byte order mark", b"\xef\xbb\xbf{}".to_vec()),
+        ("two objects", b"{}{}".to_vec()),
+        ("a list", b"[1]".to_vec()),
+        ("a number", b"7".to_vec()),
+        ("a text", b"\"x\"".to_vec()),
+        ("bytes that are no UTF-8", b"{\"a\":\"\xff\xfe\"}".to_vec()),
+        ("half a surrogate", br#"{"a":"\ud800"}"#.to_vec()),
+        ("a control character", b"{\"a\":\"\x01\"}".to_vec()),
+        ("a huge exponent", b"{\"a\":1e999999}".to_vec()),
+        ("deep lists", [b"{\"a\":".to_vec(), b"[".repeat(100_000), b"]".repeat(100_000), b"}".to_vec()].concat()),
+        ("deep objects", [b"{\"a\":".repeat(100_000), b"1".to_vec(), b"}".repeat(100_000)].concat()),
+        ("33 MiB", [b"{\"a\":\"".to_vec(), b"x".repeat(long), b"\"}".to_vec()].concat()),
+    ];
+    for (what, body) in &bodies {
+        let paths = ["kv/app", "kv2/data/app", "sys/mounts/new", "auth/token/create", "auth/userpass/login/ada"];
+        // A huge body is refused before anybody looks at its path.
+        for path in paths.iter().take(if body.len() > long { 1 } else { paths.len() }) {
+            assert_refused(&format!("{what} to {path}"), &http.send("POST", path, &server.root, body));
+        }
+    }
+    let huge = http.send("POST", "kv/app", &server.root, &bodies[bodies.len() - 1].1);
+    assert_eq!(huge.status, 413);
+    assert_unharmed(&mut server, &before);
+}
+
+#[test]
+fn fields() {
+    let mut server = server("");
+    let before = state(&server);
+    let many = Value::from(vec!["x"; 100_000]);
+    let wrong: Vec<(&str, Value)> = vec![
+        ("kv2/data/app", json!({ "data": "text" })),
+        ("kv2/data/app", json!({ "data": { "v": 1 }, "options": { "cas": "many" } })),
+        ("kv2/data/app", json!({})),
+        ("kv2/config", json!({ "max_versions": "lots" })),
+        ("kv2/config", json!({ "delete_version_after": "1y" })),
+        ("kv2/destroy/app", json!({ "versions": "all of them" })),
+        ("kv2/destroy/app", json!({ "versions": many })),
+        ("auth/token/create", json!({ "ttl": "1y" })),
+        ("auth/token/create", json!({ "ttl": "-1h" })),
+        ("auth/token/create", json!({ "ttl": -5 })),
+        ("auth/token/create", json!({ "ttl": "99999999999999999999999h" })),
+        ("auth/token/create", json!({ "ttl": 1e300 })),
+        ("auth/token/create", json!({ "ttl": { "h": 1 } })),
+        ("auth/token/create", json!({ "explicit_max_ttl": "forever" })),
+        ("auth/token/create", json!({ "num_uses": "three" })),
+        ("auth/token/create", json!({ "num_uses": -3 })),
+        ("auth/token/create", json!({ "meta": "text" })),
+        ("auth/token/create", json!({ "type": "golden" })),
+        ("auth/token/create", json!({ "policies": many })),
+        ("auth/token/create", json!({ "policies": { "a": 1 } })),
+        ("auth/token/roles/r", json!({ "token_period": "1 fortnight" })),
+        ("auth/token/roles/r", json!({ "token_bound_cidrs": "300.0.0.0/8" })),
+        ("auth/approle/role/new", json!({ "secret_id_ttl": "1y" })),
+        ("auth/approle/role/new", json!({ "token_ttl": "2h", "token_max_ttl": "1h" })),
+        ("auth/approle/role/new", json!({ "secret_id_bound_cidrs": "not an address" })),
+        ("auth/approle/role/app/secret-id", json!({ "metadata": "no JSON" })),
+        ("auth/userpass/users/eve", json!({})),
+        ("auth/userpass/users/eve", json!({ "password": ["a"] })),
+        ("auth/userpass/login/ada", json!({ "password": { "$ne": "" } })),
+        ("auth/userpass/login/a' OR '1'='1".replace(' ', "%20").leak(), json!({ "password": "' OR '1'='1" })),
+        ("sys/policies/acl/new", json!({ "policy": "path {" })),
+        ("sys/policies/acl/new", json!({ "policy": "path \"x\" { capabilities = [\"fly\"] }" })),
+        ("sys/policies/acl/new", json!({ "policy": format!("path \"x\" {}", "{".repeat(50_000)) })),
+        ("sys/policies/acl/new", json!({ "policy": "path \"a/{{identity.entity.{{identity.entity.id}}}}\" { capabilities = [\"read\"] }" })),
+        ("sys/policies/acl/new", json!({ "policy": "path \"a/{{identity.entity.id\" { capabilities = [\"read\"] }" })),
+        ("sys/policies/acl/new", json!({ "policy": 7 })),
+        ("sys/policies/password/new", json!({ "policy": "length = 1000000000" })),
+        ("sys/policies/password/new", json!({ "policy": "rule \"charset\" { charset = \"\" }" })),
+        ("sys/mounts/new", json!({ "type": "no such engine" })),
+        ("sys/mounts/new", json!({ "type": "kv", "config": { "default_lease_ttl": "1y" } })),
+        ("sys/mounts/kv/below", json!({ "type": "kv" })),
+        ("sys/mounts/sys", json!({ "type": "kv" })),
+        ("sys/mounts/kv", json!({ "type": "kv" })),
+        ("sys/auth/new", json!({ "type": ["userpass"] })),
+        ("sys/mounts/kv/tune", json!({ "max_lease_ttl": "-7" })),
+        ("sys/remount", json!({ "from": "none", "to": "other" })),
+        ("sys/leases/renew", json!({ "lease_id": "none", "increment": "1y" })),
+        ("sys/leases/lookup", json!({ "lease_id": "\u{0}" })),
+        ("sys/wrapping/unwrap", json!({ "token": "none" })),
+        ("sys/capabilities", json!({ "token": "none", "paths": ["x"] })),
+        ("sys/policies/explain", json!({ "path": "x", "operation": "fly" })),
+        ("sys/namespaces/sys", json!({})),
+        ("sys/namespaces/a b".replace(' ', "%20").leak(), json!({})),
+        ("database/config/x", json!({ "plugin_name": "none" })),
+        ("database/config/x", json!({ "plugin_name": "postgresql-database-plugin", "connection_url": "\u{7}" })),
+        ("database/roles/x", json!({ "db_name": "none", "creation_statements": many })),
+        ("database/roles/x", json!({ "db_name": "none", "default_ttl": "1y" })),
+        ("database/static-roles/x", json!({ "db_name": "none", "username": "a\"; DROP TABLE users; --", "rotation_period": "1h" })),
+        ("identity/entity", json!({ "metadata": "text" })),
+        ("identity/group", json!({ "member_entity_ids": ["none"] })),
+        ("sys/quotas/rate-limit/x", json!({ "rate": -1 })),
+    ];
+    for (path, body) in &wrong {
+        let what = format!("{path} {}", body.to_string().chars().take(90).collect::<String>());
+        assert_refused(&what, &server.call("POST", path, body));
+    }
+    assert_refused("GET database/creds/none", &server.call("GET", "database/creds/none", &Value::Null));
+    let strings = server.call("POST", "kv/many", &json!({ "a": many }));
+    assert!(strings.status == 204 || (400..500).contains(&strings.status), "100,000 strings: {} {}", strings.status, strings.text());
+    server.call("DELETE", "kv/many", &Value::Null).ok();
+    assert_unharmed(&mut server, &before);
+}
+
+#[test]
+fn paths_and_headers() {
+    let mut server = server("");
+    let before = state(&server);
+    let http = server.http();
+    for path in [
+        "../sys/mounts", "kv/../sys/mounts", "kv/./app", "kv/%2e%2e/app", "kv/%2E%2E/sys/mounts", "kv/..%2fapp", "kv/app%00", "kv/%00",
+        "kv/%", "kv/%zz", "kv/%4", "kv/%ff%fe", "kv/%c0%ae%c0%ae/app", "kv/a%0d%0aSet-Cookie:%20x", "kv/a%2f%2fb", "%2fkv/app",
+        "kv/app?list=maybe", "kv/app?a=%zz", "kv/app?list=%ff", "kv/%e2%80%8bapp", "KV/app", "Sys/mounts", "kv//",
+    ] {
+        let answer = http.send("GET", path, &server.root, b"");
+        if path.ends_with("//") {
+            assert_eq!(answer.status, 307, "{path}");
+        } else {
+            assert_refused(path, &answer);
+        }
+    }
+    assert_eq!(http.send("GET", "kv//app", &server.root, b"").status, 307);
+    let token = &server.root;
+    let pairs = (0..2000).map(|n| format!("a{n}=1")).collect::<Vec<_>>().join("&");
+    assert_refused("2,000 query fields", &http.send("GET", &format!("kv/app?{pairs}"), token, b""));
+    assert_refused("a token of 10 KB", &http.send("GET", "kv/app", &"t".repeat(10_000), b""));
+    assert_refused("a token that is none", &http.send("GET", "kv/app", "s.\u{e9}\u{1f512}", b""));
+    let with = |headers: &[(&str, &str)]| http.with("GET", "kv/app", &[&[("X-Vault-Token", token.as_str())], headers].concat(), b"");
+    for ttl in ["1y", "-5", "soon", "99999999999999999999h"] {
+        assert_refused(&format!("wrapped for {ttl}"), &with(&[("X-Vault-Wrap-TTL", ttl)]));
+    }
+    for namespace in ["none", "../root", "a//b", "%00"] {
+        assert_refused(&format!("the namespace {namespace}"), &with(&[("X-Vault-Namespace", namespace)]));
+    }
+    let typed = http.with("PATCH", "kv2/data/app", &[("X-Vault-Token", token), ("Content-Type", "text/plain")], b"{\"data\":{}}");
+    assert_eq!(typed.status, 415, "{}", typed.text());
+    for method in ["TRACE", "CONNECT", "OPTIONS", "BREW"] {
+        let answer = http.send(method, "kv/app", token, b"");
+        assert!((400..500).contains(&answer.status), "{method}: {} {}", answer.status, answer.text());
+    }
+    assert_unharmed(&mut server, &before);
+}
+
+/// What is no HTTP: the connection may end without an answer, and must end.
+#[test]
+fn wire() {
+    let mut server = server("http_read_header_timeout = \"1s\"\nhttp_read_timeout = \"1s\"\nhttp_idle_timeout = \"1s\"");
+    let before = state(&server);
+    let http = server.http();
+    let head = "GET /v1/kv/app HTTP/1.1\r\nHost: x\r\n";
+    let flood: String = (0..5000).map(|n| format!("X-{n}: y\r\n")).collect();
+    let root = format!("X-Vault-Token: {}\r\n", server.root);
+    let requests: Vec<(&str, Vec<u8>)> = vec![
+        ("5,000 headers", format!("{head}{flood}\r\n").into()),
+        ("a header of 1 MiB", format!("{head}X-A: {}\r\n\r\n", "y".repeat(1 << 20)).into()),
+        ("a path of 1 MiB", format!("GET /v1/{} HTTP/1.1\r\nHost: x\r\n\r\n", "y".repeat(1 << 20)).into()),
+        ("no host", b"GET /v1/kv/app HTTP/1.1\r\n\r\n".to_vec()),
+        ("no version", b"GET /v1/kv/app\r\n\r\n".to_vec()),
+        ("a NUL in the path", b"GET /v1/kv/\0app HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
+        ("bytes in the path", b"GET /v1/kv/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
+        ("a header without a name", format!("{head}: y\r\n\r\n").into()),
+        ("two lengths", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: 2\r\nContent-Length: 9\r\n\r\n{{}}").into()),
+        ("length and chunks", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v1/kv/b HTTP/1.1\r\n\r\n").into()),
+        ("a chunk that is none", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Transfer-Encoding: chunked\r\n\r\nzz\r\n{{}}\r\n").into()),
+        ("a length that is none", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: -1\r\n\r\n").into()),
+        ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()),
+        ("noise", (0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()),
+        ("a body that never comes", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: 99\r\n\r\n{{").into()),
+        ("a header that never ends", format!("{head}X-A: y").into()),
+    ];
+    for (what, bytes) in &requests {
+        let answer = http.raw(bytes);
+        assert!(answer.status == 0 || (400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
+    }
+    trickled(http.open());
+    assert_unharmed(&mut server, &before);
+}
+
+/// Slow loris: a byte now and then does not keep the connection open.
+fn trickled(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    stream.write_all(b"GET /v1/kv/app HTTP/1.1\r\nHost: x\r\nX-A: ").unwrap();
+    let mut byte = [0u8; 1];
+    for _ in 0..200 {
+        if stream.write_all(b"y").is_err() {
+            return;
+        }
+        match stream.read(&mut byte) {
+            Ok(0) => return,
+            Ok(_) => {
+                let answer = read_answer(&mut stream);
+                assert!(answer.status == 0 || answer.whole.len() < 4096);
+                return;
+            }
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+    }
+    panic!("a client that sends a byte now and then keeps its connection");
+}

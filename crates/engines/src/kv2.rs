@@ -68,10 +68,10 @@ impl Engine for Kv2 {
                     .write("Changes those that are given", Self::write_config);
                 route.on(Operation::List, "Not a folder", Self::lost)
             })
-            .at("data", "Versions of secrets", Self::root)
-            .at("delete", "Deletes versions", Self::root)
-            .at("undelete", "Brings versions back", Self::root)
-            .at("destroy", "Destroys versions", Self::root)
+            .at("data", "Versions of secrets", Self::unlisted_root)
+            .at("delete", "Deletes versions", Self::unlisted_root)
+            .at("undelete", "Brings versions back", Self::unlisted_root)
+            .at("destroy", "Destroys versions", Self::unlisted_root)
             .at("", "The mount itself", Self::lost_verbs)
             .at("{rest*}", "Any other path: says how to go on", Self::lost_verbs)
     }
@@ -105,6 +105,8 @@ impl Kv2 {
                 let path = String::from_utf8_lossy(row.key.get(kv1::SECRETS.len()..).unwrap_or_default()).into_owned();
                 let mut record = KeyRecord::new(now);
                 let added = record.add(now, &Config::default());
+                // Seen at the API: an upgraded secret knows its oldest version from the start.
+                record.oldest = added.version;
                 batch = batch
                     .put_json(record_key(&path), &record)?
                     .put(data_key(&path, added.version), row.entry.value)
@@ -175,7 +177,11 @@ impl Kv2 {
             .write("Needs a path", Self::rootless)
             .on(Operation::Patch, "Needs a path", Self::rootless)
             .delete("Needs a path", Self::rootless)
-            .list("Not a folder", Self::not_listed)
+    }
+
+    /// The same where nothing is listed either.
+    fn unlisted_root(route: Route<Self>) -> Route<Self> {
+        Self::root(route).list("Not a folder", Self::not_listed)
     }
 
     fn lost_verbs(route: Route<Self>) -> Route<Self> {

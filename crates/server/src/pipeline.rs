@@ -277,7 +277,11 @@ impl Walk {
         let locked = self.vault.namespaces.locked_above(&self.namespace.path);
         match locked {
             Some(path) if !self.path.starts_with("sys/namespaces/api-lock/unlock") => {
-                Err(Fault::unavailable(format!("API access to this namespace has been locked by an administrator - {path:?} must be unlocked to gain access.")))
+                // An administrator decides when it ends, so no time is named after which to try again.
+                let told = format!(
+                    "API access to this namespace has been locked by an administrator - {path:?} must be unlocked to gain access."
+                );
+                Err(Fault::new(Kind::Unavailable, told))
             }
             _ => Ok(()),
         }

@@ -109,7 +109,7 @@ pub fn tokens(server: &Kept, search: &mut Search) {
     http.json("POST", "sys/wrapping/lookup", "", &json!({ "token": token })).ok();
     let again = server.call("POST", "sys/wrapping/rewrap", &json!({ "token": token })).ok().at("/wrap_info/token");
     search.add("a wrapping token", &again);
-    http.json("POST", "sys/wrapping/unwrap", "", &json!({ "token": again })).ok();
+    http.send("POST", "sys/wrapping/unwrap", &again, b"").ok();
     search.refused("a used wrapping token", &server.call("POST", "sys/wrapping/unwrap", &json!({ "token": again })));
     let value = search.canary("a value that was only wrapped");
     let headers = [("X-Vault-Token", server.root.as_str()), ("X-Vault-Wrap-TTL", "60s")];

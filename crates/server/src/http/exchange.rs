@@ -90,6 +90,7 @@ impl Exchange {
         }
         let address = self.address(&parts.headers).map_err(|why| refusal(StatusCode::BAD_REQUEST, &why))?;
         let body = if body.is_end_stream() { Bytes::new() } else { self.body(&parts, body).await? };
+        self.not_too_complex(&parts, &body)?;
         let target = match parts.uri.path_and_query() {
             Some(target) => target.clone(),
             None => PathAndQuery::from_static("/"),
@@ -160,6 +161,15 @@ impl Exchange {
             whole.extend_from_slice(&data);
         }
         Ok(if whole.is_empty() { first } else { whole.freeze() })
+    }
+
+    /// A small body may stand for much memory once it is parsed.
+    fn not_too_complex(&self, parts: &Parts, body: &Bytes) -> Result<(), Refused> {
+        let octets = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+        if octets || !body.trim_ascii_start().starts_with(b"{") {
+            return Ok(());
+        }
+        super::json::check(body, self.shared.settings.limits.json).map_err(|why| refusal(StatusCode::BAD_REQUEST, &why.to_string()))
     }
 
     async fn handled(&self, request: Request) -> Response {

@@ -35,7 +35,7 @@ pub enum BadPath {
     #[error("")]
     NotApi,
     /// It has doubled slashes: 307 to this path (the query is to be put after it).
-    #[error("")]
+    #[error("empty path segments are not supported")]
     Redirect(String),
     /// It has a segment `.` or `..`.
     #[error("relative paths not supported")]

@@ -71,7 +71,7 @@ impl Delivery<'_> {
             self.vault.policies.invalidate();
         }
         let Reply { outcome, warnings, status, lease_hint, accessor } = served?;
-        let flat = is_flat(self.mounted, self.below);
+        let flat = is_flat(self.mounted, self.below) && self.asked.path.starts_with("sys/");
         let mut delivered = Delivered { status, warnings, hint: lease_hint, flat, ..Delivered::default() };
         match outcome {
             Outcome::Nothing => {}
@@ -251,6 +251,7 @@ fn is_flat(mounted: &Mounted, below: &str) -> bool {
         "mounts", "policy", "remount",
     ];
     mounted.mount.kind == "system"
+        && !below.starts_with("remount/status/")
         && FLAT.iter().any(|head| below.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 

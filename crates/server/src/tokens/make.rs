@@ -182,7 +182,9 @@ fn kind_of(params: &TokenParams, mount: &Mount) -> TokenKind {
 }
 
 fn display_name(mount: &Mount, name: &str) -> String {
-    let short = mount.path.strip_prefix("auth/").unwrap_or(&mount.path).trim_end_matches('/').replace('/', "-");
+    let full = mount.full_path();
+    let path = if mount.namespace.is_root() { full.strip_prefix("auth/").unwrap_or(&full) } else { &full };
+    let short = path.trim_end_matches('/').replace('/', "-");
     if name.is_empty() { short } else { format!("{short}-{name}") }
 }
 

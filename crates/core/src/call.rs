@@ -133,6 +133,22 @@ pub enum Outcome {
     Wrapped(Box<WrapView>),
     /// 200 with a body that is no envelope.
     Raw(Raw),
+    /// The same, piece by piece, for what should not be held in memory. Only the server's own routes answer so.
+    Pieces(Pieces),
+}
+
+/// A body that comes piece by piece.
+pub struct Pieces {
+    /// Its `Content-Type`.
+    pub content_type: &'static str,
+    /// The next piece; `None` after the last. An error cuts the connection.
+    pub next: Box<dyn FnMut() -> BoxFuture<Option<std::io::Result<Bytes>>> + Send>,
+}
+
+impl std::fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pieces({})", self.content_type)
+    }
 }
 
 /// A body that is no envelope.

@@ -12,5 +12,7 @@ mod seal;
 pub mod server;
 mod sys;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 mod tokens;
 mod vault;

@@ -1,6 +1,8 @@
 //! One request's walk: bytes → typed request → who → permit → engine → lease → audit → reply.
 
 mod deliver;
+mod door;
+mod help;
 mod index;
 mod limits;
 mod reply;
@@ -23,9 +25,11 @@ use crate::http::target::{BadPath, api_path};
 use crate::http::{Handler, Request, Response};
 use crate::mounts::Mounted;
 use crate::server::Server;
+use crate::sys::around;
 use crate::tokens::{LiveToken, end_token};
 use crate::vault::Vault;
 pub use deliver::Delivered;
+pub use reply::status;
 pub use request::Asked;
 pub use who::rights_of;
 pub use wrap::{WrapAsk, is_wrapping, unwrap_response, wrap_response};
@@ -41,10 +45,17 @@ impl Handler for Api {
             if let Err(BadPath::Redirect(path)) = api_path(request.target.path()) {
                 return reply::redirect(&path, request.target.query(), request.method == http::Method::GET);
             }
-            match walk(&server, request).await {
+            if let Some(response) = door::closed(server.settings.access(request.peer.connection.listener), &request) {
+                return response;
+            }
+            let began = server.clock().steady();
+            let response = around(&server, request, async |request| match walk(&server, request).await {
                 Ok(response) => response,
                 Err(fault) => reply::refuse(&fault, &request_id),
-            }
+            });
+            let response = response.await;
+            server.metrics.request(server.clock().steady().saturating_sub(began));
+            response
         })
     }
 }
@@ -208,7 +219,7 @@ impl Walk {
             _ => self.permitted(Some(mounted), found.as_ref(), full, &fields).await?,
         };
         if operation == Operation::Help {
-            return deliver::help(mounted, below);
+            return help::help(mounted, below);
         }
         let spot = found.ok_or_else(|| Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))?;
         if self.asked.is_head {

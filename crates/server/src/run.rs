@@ -65,6 +65,7 @@ pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
         None => announce(&server, &listeners).await,
     }
     let stats = Arc::new(Stats::default());
+    server.metrics.watch_edge(&stats);
     let certificates: Vec<_> = listeners.iter().filter_map(Bound::tls).collect();
     tokio::spawn(on_hangup(certificates, logs, server.audit.clone()));
     let drained = http::serve(listeners, Arc::new(Api(server.clone())), stats, GRACE, told_to_stop()).await;

@@ -1,7 +1,10 @@
 //! The life of the seal: initializing, unsealing, sealing; and the paths that are served while there is no vault.
 
+pub mod ceremonies;
 mod gate;
+pub mod generate_root;
 mod init;
+pub mod rekey;
 mod status;
 mod unseal;
 
@@ -11,9 +14,10 @@ use dewdrop_store::BarrierError;
 use serde::{Deserialize, Serialize};
 
 pub use gate::{Gate, gate};
-pub use init::{InitAsk, Initialized, initialize};
-pub use status::{VERSION, health, seal_status};
-pub use unseal::{Ceremonies, Unsealing, auto_unseal, open_vault, unseal_with};
+pub use init::{InitAsk, initialize};
+pub(crate) use gate::keys_json;
+pub use status::VERSION;
+pub use unseal::{Ceremonies, Given, Shares, auto_unseal, open_vault, unseal_with};
 
 const CONFIG: &[u8] = b"seal/config";
 
@@ -41,6 +45,12 @@ impl SealConfig {
         Ok(get_json(below, CONFIG).await?.map(|(config, _)| config))
     }
 
+    /// How many shares there are, and how many are needed.
+    #[must_use]
+    pub fn split(&self) -> InitAsk {
+        InitAsk { shares: self.shares, threshold: self.threshold }
+    }
+
     /// Whether people hold the unseal keys.
     #[must_use]
     pub fn is_shamir(&self) -> bool {
@@ -59,3 +69,6 @@ pub fn barrier_fault(error: BarrierError) -> Fault {
         BarrierError::Store(error) => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

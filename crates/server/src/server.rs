@@ -11,7 +11,9 @@ use dewdrop_store::{Barrier, Seal, SnapshotStore};
 use tokio::sync::Mutex;
 
 use crate::audit::Audit;
+use crate::config::{Access, Metrics};
 use crate::seal::Ceremonies;
+use crate::sys::{Cors, ServerMetrics};
 use crate::vault::Vault;
 
 /// What the configuration says of the server as a whole.
@@ -27,6 +29,18 @@ pub struct Settings {
     pub dev: bool,
     /// Locks after failed logins, by auth method; `all` for those that are not named.
     pub lockouts: BTreeMap<String, UserLockout>,
+    /// What may be asked of each listener.
+    pub listeners: Vec<Access>,
+    /// How `sys/metrics` shows its numbers.
+    pub metrics: Metrics,
+}
+
+impl Settings {
+    /// What may be asked of a listener.
+    #[must_use]
+    pub fn access(&self, listener: usize) -> Access {
+        self.listeners.get(listener).copied().unwrap_or_default()
+    }
 }
 
 /// The running program.
@@ -44,6 +58,10 @@ pub struct Server {
     pub audit: Arc<Audit>,
     /// What the configuration says.
     pub settings: Settings,
+    /// Whose scripts may read answers in a browser.
+    pub cors: ArcSwapOption<Cors>,
+    /// The numbers of `sys/metrics`.
+    pub metrics: ServerMetrics,
     vault: ArcSwapOption<Vault>,
     gate: crate::seal::Gate,
 }
@@ -73,6 +91,8 @@ impl Server {
             auto_seals: parts.auto_seals,
             ceremonies: Mutex::default(),
             audit: parts.audit,
+            cors: ArcSwapOption::empty(),
+            metrics: ServerMetrics::new(me, &parts.settings.metrics),
             settings: parts.settings,
             vault: ArcSwapOption::empty(),
             gate: crate::seal::Gate::new(me.clone()),
@@ -127,5 +147,14 @@ impl Server {
         self.vault.store(None);
         self.audit.lock();
         self.barrier.seal();
+        // One that holds the lock now fails at the sealed barrier, and is forgotten when the server is unsealed.
+        if let Ok(mut ceremonies) = self.ceremonies.try_lock() {
+            ceremonies.forget_open();
+        }
+    }
+
+    /// Stops serving without sealing: what is stored is about to be replaced.
+    pub fn take_vault(&self) -> Option<Arc<Vault>> {
+        self.vault.swap(None)
     }
 }

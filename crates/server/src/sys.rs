@@ -2,15 +2,23 @@
 
 mod audit;
 mod capabilities;
+mod config;
+mod cors;
+mod info;
+mod internal;
 mod leases;
 mod locked_users;
+mod metrics;
 mod mounts;
 mod mount_view;
 mod namespaces;
 pub mod passwords;
 mod policies;
 mod quotas;
+mod rotation;
 mod seal;
+mod snapshot;
+mod tools;
 mod wrapping;
 
 use std::sync::{Arc, Weak};
@@ -27,6 +35,9 @@ use serde::Deserialize;
 
 use crate::server::Server;
 use crate::vault::{Vault, upgrade};
+pub use cors::{Cors, around};
+pub(crate) use internal::{Document, Place};
+pub use metrics::ServerMetrics;
 
 /// The engine of `sys/` in one namespace.
 pub struct Sys {
@@ -73,6 +84,16 @@ impl ListFields {
     }
 }
 
+/// What is put in force from the store whenever the vault opens.
+///
+/// # Errors
+/// The store's.
+pub async fn on_open(server: &Server, vault: &Vault) -> Result<(), Fault> {
+    seal::load_rotation(server, vault).await?;
+    cors::load(server, vault).await?;
+    info::note_version(vault).await
+}
+
 /// The namespace of a call: where the mount is, fresh from the tree.
 fn namespace_of(call: &Call) -> &Arc<Namespace> {
     &call.mount.namespace
@@ -92,7 +113,18 @@ impl Engine for Sys {
             .and(wrapping::routes())
             .and(capabilities::routes())
             .and(seal::routes())
+            .and(rotation::routes())
+            .and(tools::routes())
+            .and(internal::routes())
+            .and(info::routes())
+            .and(cors::routes())
+            .and(config::routes())
+            .and(metrics::routes())
+            .and(snapshot::routes())
             .and(audit::routes())
             .and(namespaces::root_only_routes())
     }
 }
+
+#[cfg(test)]
+mod tests;

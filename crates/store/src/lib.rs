@@ -27,7 +27,7 @@ pub use memory::Memory;
 pub use redb::{OpenError, Redb, RedbOptions};
 pub use seal::{KeySeal, Seal, SealError, WrappedKey, WrappedKeys, parse_static_key};
 pub use slice::Slice;
-pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotStore, verify_snapshot};
+pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotStore, snapshot_value, verify_snapshot};
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,24 @@ pub async fn verify_snapshot(from: &mut (dyn AsyncRead + Send + Unpin)) -> Resul
     reader.finish().await
 }
 
+/// Reads a snapshot to its end and checks it, without any store; gives what it holds under one key, too.
+///
+/// # Errors
+/// As [`verify_snapshot`].
+pub async fn snapshot_value(
+    from: &mut (dyn AsyncRead + Send + Unpin),
+    key: &[u8],
+) -> Result<(SnapshotInfo, Option<Vec<u8>>), SnapshotError> {
+    let mut reader = Reader::start(from).await?;
+    let mut found = None;
+    while let Some((at, value)) = reader.row().await? {
+        if at == key {
+            found = Some(value);
+        }
+    }
+    Ok((reader.finish().await?, found))
+}
+
 /// Keeps a snapshot in a file without a name, and checks it. What lies there is what the snapshot holds: encrypted values.
 pub(crate) async fn spool(
     from: &mut (dyn AsyncRead + Send + Unpin),

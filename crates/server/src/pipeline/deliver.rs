@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dewdrop_core::call::{Call, Caller, Login, Outcome, Raw, Reply};
+use dewdrop_core::call::{Call, Caller, Login, Outcome, Pieces, Raw, Reply};
 use dewdrop_core::route::Spot;
 use dewdrop_core::token::{AuthView, WrapView};
 use dewdrop_core::{Fault, Moment};
+use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::reply::{self, Envelope};
 use super::wrap::{WrapAsk, wrap_response};
@@ -37,6 +38,13 @@ pub struct Delivery<'a> {
     pub lists: Option<(&'a ListRule, &'a str)>,
 }
 
+/// A body that is no envelope.
+enum Bare {
+    Whole(Raw),
+    /// Taken by the answer.
+    Pieces(Mutex<Option<Pieces>>),
+}
+
 /// An answer, ready to be sent and to be written down.
 #[derive(Default)]
 pub struct Delivered {
@@ -50,7 +58,7 @@ pub struct Delivered {
     /// What was wrapped: the caller does not see it, the audit log does.
     within: Option<Box<Delivered>>,
     warnings: Vec<String>,
-    raw: Option<Raw>,
+    bare: Option<Bare>,
     /// A whole envelope that was wrapped.
     unwrapped: Option<String>,
     /// The fields of `data` stand beside it as well: old clients read them there.
@@ -76,7 +84,8 @@ impl Delivery<'_> {
         match outcome {
             Outcome::Nothing => {}
             Outcome::Data(data) => delivered.data = Some(self.filtered(data)?),
-            Outcome::Raw(raw) => delivered.raw = Some(raw),
+            Outcome::Raw(raw) => delivered.bare = Some(Bare::Whole(raw)),
+            Outcome::Pieces(pieces) => delivered.bare = Some(Bare::Pieces(Mutex::new(Some(pieces)))),
             Outcome::Login(login) => self.login(&mut delivered, *login).await?,
             Outcome::Token(auth) => delivered.auth = Some(*auth),
             Outcome::Wrapped(view) => delivered.wrapped = Some(*view),
@@ -166,6 +175,12 @@ impl Delivery<'_> {
 }
 
 impl Delivered {
+    /// A body that is no envelope.
+    #[must_use]
+    pub fn raw(raw: Raw) -> Self {
+        Self { bare: Some(Bare::Whole(raw)), ..Self::default() }
+    }
+
     /// Nothing but a refusal, for the audit log.
     #[must_use]
     pub fn failed(fault: Fault) -> Self {
@@ -175,11 +190,14 @@ impl Delivered {
     /// The HTTP answer.
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response {
-        if let Some(raw) = &self.raw {
+        if let Some(Bare::Whole(raw)) = &self.bare {
             let mut response = reply::json(self.status.unwrap_or(200), Vec::new());
             response.headers.insert("content-type", http::HeaderValue::from_static(raw.content_type));
             response.body = Body::full(raw.body.clone());
             return response;
+        }
+        if let Some(Bare::Pieces(pieces)) = &self.bare {
+            return pieces.lock().take().map_or_else(|| reply::json(500, Vec::new()), |pieces| reply::pieces(self.status.unwrap_or(200), pieces));
         }
         if let Some(envelope) = &self.unwrapped {
             return reply::json(200, envelope.clone().into_bytes());
@@ -214,7 +232,7 @@ impl Delivered {
     }
 
     fn can_be_wrapped(&self) -> bool {
-        self.raw.is_none() && (self.data.is_some() || self.auth.is_some() || self.unwrapped.is_some())
+        self.bare.is_none() && (self.data.is_some() || self.auth.is_some() || self.unwrapped.is_some())
     }
 
     fn envelope<'a>(&'a self, request_id: &'a str) -> Envelope<'a> {
@@ -253,34 +271,4 @@ fn is_flat(mounted: &Mounted, below: &str) -> bool {
     mounted.mount.kind == "system"
         && !below.starts_with("remount/status/")
         && FLAT.iter().any(|head| below.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
-/// The path help: what the engine is for, and the paths that match or lie below.
-///
-/// # Errors
-/// 404 when no path matches.
-pub fn help(mounted: &Mounted, below: &str) -> Result<Delivered, Fault> {
-    let docs = mounted.room.docs();
-    let matching: Vec<_> = if below.is_empty() {
-        docs.iter().collect()
-    } else {
-        docs.iter().filter(|doc| dewdrop_core::route::Pattern::new(doc.pattern).catch(below).is_some()).collect()
-    };
-    let Some(first) = matching.first() else {
-        return Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"));
-    };
-    let mut text = String::new();
-    if below.is_empty() {
-        text.push_str("## DESCRIPTION\n\n");
-        text.push_str(mounted.room.about());
-        text.push_str("\n\n## PATHS\n\n");
-        for doc in &matching {
-            text.push_str(&format!("    {}\n        {}\n\n", doc.pattern, doc.about));
-        }
-    } else {
-        text = format!("Request:        {below}\nMatching Route: {}\n\n{}\n", first.pattern, first.about);
-    }
-    let body = json!({ "help": text, "see_also": null, "openapi": null });
-    let raw = Raw { content_type: "application/json", body: body.to_string().into() };
-    Ok(Delivered { raw: Some(raw), ..Delivered::default() })
 }

@@ -1,6 +1,6 @@
 //! From what was done to HTTP: the one table of status codes, and the envelope.
 
-use dewdrop_core::call::{Outcome, Reply};
+use dewdrop_core::call::{Outcome, Pieces, Reply};
 use dewdrop_core::token::{AuthView, WrapView};
 use dewdrop_core::{Fault, Kind};
 use http::StatusCode;
@@ -89,6 +89,18 @@ pub fn plain(reply: Reply, request_id: &str) -> Response {
         }
         _ => json(reply.status.unwrap_or(204), Vec::new()),
     }
+}
+
+/// A body that comes piece by piece.
+#[must_use]
+pub fn pieces(status: u16, pieces: Pieces) -> Response {
+    let mut response = json(status, Vec::new());
+    response.headers.insert("content-type", http::HeaderValue::from_static(pieces.content_type));
+    response.body = Body::pieces(futures_util::stream::unfold(pieces, |mut pieces| async {
+        let next = (pieces.next)().await?;
+        Some((next, pieces))
+    }));
+    response
 }
 
 /// 307 to a clean path: what OpenBao does with doubled slashes.

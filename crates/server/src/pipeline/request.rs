@@ -48,6 +48,8 @@ pub struct Asked {
     pub headers: HeaderMap,
     /// `HEAD`: no path of the vault answers it.
     pub is_head: bool,
+    /// Index of the listener that it came in by.
+    pub listener: usize,
     /// Where the request comes from.
     pub address: Option<IpAddr>,
     /// The client's certificate chain.
@@ -74,7 +76,7 @@ pub fn parse(request: Request, now: Moment) -> Result<Asked, Fault> {
     let kind = header(&headers, "content-type").unwrap_or_default();
     let is_form = kind.starts_with(FORM) && !looks_like_json(&request.body);
     let (fields, raw) = match operation {
-        Operation::Update | Operation::Patch if kind.starts_with(OCTETS) => (query, Some(request.body)),
+        Operation::Update | Operation::Patch if kind.starts_with(OCTETS) || takes_raw(&path) => (query, Some(request.body)),
         Operation::Update if is_form => (form_fields(&request.body)?, None),
         Operation::Update | Operation::Patch => (body_fields(&request.body)?, None),
         _ => (query, None),
@@ -91,6 +93,7 @@ pub fn parse(request: Request, now: Moment) -> Result<Asked, Fault> {
         wrap_ttl,
         headers,
         is_head: request.method == Method::HEAD,
+        listener: request.peer.connection.listener,
         address: request.peer.address,
         certificates: request.peer.connection.certificates.clone(),
     })
@@ -146,6 +149,12 @@ fn check_content_type(operation: Operation, headers: &HeaderMap) -> Result<(), F
     }
     let kind = if given.is_empty() { Kind::BadRequest } else { Kind::MediaType };
     Err(Fault::new(kind, format!("PATCH requires Content-Type of application/merge-patch+json, provided {given:?}")))
+}
+
+/// Paths whose body is a file, whatever content type the client gives it.
+fn takes_raw(path: &str) -> bool {
+    let below = path.strip_prefix("sys/storage/").map(|below| below.strip_prefix("raft/").unwrap_or(below));
+    matches!(below, Some("snapshot" | "snapshot-force"))
 }
 
 fn looks_like_json(body: &[u8]) -> bool {

@@ -23,6 +23,8 @@ pub async fn server(config: &Config, dev: bool) -> Result<Arc<Server>> {
         storage_type,
         api_addr: config.addresses.api.as_ref().map(ToString::to_string).unwrap_or_default(),
         dev,
+        listeners: config.listeners.iter().map(|listener| listener.access).collect(),
+        metrics: config.metrics.clone(),
         lockouts: crate::vault::lockouts::configured(&config.lockouts),
     };
     let audit = Audit::open(&config.audit, &clock).context("open the audit log")?;

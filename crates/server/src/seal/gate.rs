@@ -6,19 +6,21 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dewdrop_core::call::{Call, Outcome, Raw, Reply};
+use dewdrop_core::call::{Call, Caller, Outcome, Raw, Reply};
 use dewdrop_core::engine::Engine;
 use dewdrop_core::mount::{Limits, Mount, MountClass, Namespace, Tune};
 use dewdrop_core::policy::Permit;
-use dewdrop_core::route::{NoFields, Room, RouteDoc, Routes};
+use dewdrop_core::route::{AnyFields, NoFields, Room, RouteDoc, Routes, Spot};
 use dewdrop_core::wire::{Flag, Int, Strings, Text};
-use dewdrop_core::{Fault, Secret};
+use dewdrop_core::{Fault, Kind, Operation, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::ceremonies::{self, closed, is_ceremony};
 use super::status::{HealthCodes, health, seal_status};
 use super::{InitAsk, SealConfig, initialize, unseal_with};
+use crate::audit::{Act, End};
 use crate::pipeline::Asked;
 use crate::server::Server;
 
@@ -29,7 +31,7 @@ pub struct Gate {
 }
 
 /// The engine behind the gate.
-struct Porter(Weak<Server>);
+pub struct Porter(Weak<Server>);
 
 impl Gate {
     /// The gate of a server.
@@ -62,16 +64,28 @@ impl Gate {
 
 /// Serves a request that is the gate's business; `None` for all others.
 pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, Fault>> {
-    let below = asked.path.strip_prefix("sys/").filter(|_| asked.namespace.is_empty())?;
+    let below = asked.path.strip_prefix("sys/").filter(|_| asked.namespace.is_empty() && asked.operation != Operation::Help)?;
     let gate = server.gate();
-    let spot = gate.room.find(below, asked.operation).filter(|spot| spot.knows_operation)?;
+    let access = server.settings.access(asked.listener);
+    if below == "metrics" && access.metrics_without_token && asked.operation == Operation::Read {
+        let fields = serde_json::from_value(Value::Object(asked.fields.clone()));
+        let fields = fields.map_err(|e| Fault::bad_request(format!("Field validation failed: {e}")));
+        return Some(fields.and_then(|fields| server.metrics.show(&fields, asked.now)));
+    }
+    let spot = gate.room.find(below, asked.operation)?;
+    if let Some(fault) = closed(below, &access) {
+        return Some(server.vault().and(Err(fault)));
+    }
+    if !spot.knows_operation {
+        return Some(Err(Fault::new(Kind::Unsupported, "")));
+    }
     let call = Call {
         permit: Permit::public("nobody has a token while there is no vault"),
         operation: asked.operation,
         path: below.to_owned(),
         captures: spot.captures.clone(),
         fields: asked.fields.clone(),
-        caller: Arc::default(),
+        caller: Arc::new(Caller { address: asked.address, ..Caller::default() }),
         mount: gate.mount.clone(),
         now: asked.now,
         wrap_ttl: None,
@@ -79,7 +93,38 @@ pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, F
         request_id: asked.request_id.clone(),
         raw: None,
     };
+    if is_ceremony(below) && asked.operation.changes_state() && !server.is_sealed() {
+        return Some(audited(server, asked, &spot, call).await);
+    }
     Some(gate.room.serve(&spot, call).await)
+}
+
+/// Whoever makes new keys or a root token is on the audit log, token or not.
+async fn audited(server: &Server, asked: &Asked, spot: &Spot, call: Call) -> Result<Reply, Fault> {
+    let gate = server.gate();
+    let caller = call.caller.clone();
+    let act = Act {
+        request_id: &asked.request_id,
+        time: asked.now,
+        namespace: &gate.mount.namespace,
+        mount: Some(&gate.mount),
+        operation: asked.operation,
+        path: &asked.path,
+        fields: &asked.fields,
+        caller: &caller,
+        wrap_ttl: None,
+        headers: &asked.headers,
+    };
+    let open = server.audit.asked(&act).await?;
+    let served = gate.room.serve(spot, call).await;
+    let status = match &served {
+        Ok(reply) if matches!(reply.outcome, Outcome::Nothing) => 204,
+        Ok(_) => 200,
+        Err(fault) => crate::pipeline::status(fault.kind),
+    };
+    let end = End { time: server.clock().now(), status, fault: served.as_ref().err(), ..End::default() };
+    server.audit.answered(open, &end).await?;
+    served
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -158,11 +203,17 @@ impl Engine for Porter {
             .at("leader", "Which server of the cluster is active: here, each is.", |r| {
                 r.public(WHY).read("The active server", Self::leader)
             })
+            .at("storage/raft/join", "There is no raft here: servers share an etcd.", |r| r.public(WHY).write("Refused", Self::join))
+            .and(ceremonies::routes())
     }
 }
 
 impl Porter {
-    fn server(&self) -> Result<Arc<Server>, Fault> {
+    /// The server.
+    ///
+    /// # Errors
+    /// 503: it is going down.
+    pub fn server(&self) -> Result<Arc<Server>, Fault> {
         self.0.upgrade().ok_or_else(|| Fault::unavailable("the server is going down"))
     }
 
@@ -179,16 +230,11 @@ impl Porter {
         }
         let ask = init_ask(&server, &fields)?;
         let made = initialize(&server, ask, None).await?;
-        let hexed: Vec<String> = made.shares.iter().map(|share| hex::encode(share.expose())).collect();
-        let based: Vec<String> = made.shares.iter().map(|share| STANDARD.encode(share.expose())).collect();
-        let none: Vec<String> = Vec::new();
-        let mut body = json!({ "keys": none, "keys_base64": none, "root_token": made.root_token.expose() });
-        if let Some(body) = body.as_object_mut() {
-            let (keys, keys_base64) = if made.are_recovery_keys { ("recovery_keys", "recovery_keys_base64") } else { ("keys", "keys_base64") };
-            body.insert(keys.into(), hexed.into());
-            body.insert(keys_base64.into(), based.into());
-        }
-        Ok(plain(&body))
+        let mut body = keys_json(&[], "keys");
+        let name = if made.are_recovery_keys { "recovery_keys" } else { "keys" };
+        body.extend(keys_json(&made.shares, name));
+        body.insert("root_token".into(), made.root_token.expose().as_str().into());
+        Ok(plain(&body.into()))
     }
 
     async fn seal_status(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
@@ -215,7 +261,7 @@ impl Porter {
     async fn health(self: Arc<Self>, _: Call, fields: HealthFields) -> Result<Reply, Fault> {
         let code = |given: Option<Int>, usual: u16| -> Result<u16, Fault> {
             let Some(Int(code)) = given else { return Ok(usual) };
-            let fits = u16::try_from(code).ok().filter(|code| (100..=599).contains(code));
+            let fits = u16::try_from(code).ok().filter(|code| (200..=599).contains(code));
             fits.ok_or_else(|| Fault::bad_request(format!("{code} is no HTTP status")))
         };
         let codes = HealthCodes {
@@ -227,32 +273,61 @@ impl Porter {
         Ok(Reply { status: Some(status), ..plain(&body) })
     }
 
+    /// Over etcd every server is active; else there is but one.
     async fn leader(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         let server = self.server()?;
-        server.vault()?;
+        let is_cluster = server.settings.storage_type == "etcd";
+        let is_self = is_cluster && !server.is_sealed();
+        let address = if is_self { server.settings.api_addr.as_str() } else { "" };
         Ok(plain(&json!({
-            "ha_enabled": false,
-            "is_self": false,
+            "ha_enabled": is_cluster,
+            "is_self": is_self,
             "active_time": "0001-01-01T00:00:00Z",
-            "leader_address": "",
+            "leader_address": address,
             "leader_cluster_address": "",
             "performance_standby": false,
             "performance_standby_last_remote_wal": 0,
         })))
     }
+
+    async fn join(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {
+        Err(Fault::bad_request("raft backend not in use; servers form a cluster by sharing an etcd (storage \"etcd\")"))
+    }
+}
+
+/// Shares in the two forms that clients read: `NAME` in hex and `NAME_base64`.
+pub(crate) fn keys_json(shares: &[Secret<Vec<u8>>], name: &str) -> Map<String, Value> {
+    let hexed: Vec<String> = shares.iter().map(|share| hex::encode(share.expose())).collect();
+    let based: Vec<String> = shares.iter().map(|share| STANDARD.encode(share.expose())).collect();
+    Map::from_iter([(name.to_owned(), hexed.into()), (format!("{name}_base64"), based.into())])
 }
 
 fn init_ask(server: &Server, fields: &InitFields) -> Result<InitAsk, Fault> {
-    let (shares, threshold) = if server.auto_seals.is_empty() {
-        (fields.secret_shares, fields.secret_threshold)
-    } else {
-        (fields.recovery_shares, fields.recovery_threshold)
+    let by_people = (fields.secret_shares, fields.secret_threshold);
+    let recovery = (fields.recovery_shares, fields.recovery_threshold);
+    let (kind, right, wrong, names) = match server.auto_seals.first() {
+        None => ("shamir", by_people, recovery, ["recovery_shares", "recovery_threshold"]),
+        Some(seal) => (seal.kind(), recovery, by_people, ["secret_shares", "secret_threshold"]),
     };
-    let number = |given: Option<Int>| {
-        let given = given.map_or(0, |int| int.0);
-        u8::try_from(given).map_err(|_| Fault::bad_request(format!("{given} shares cannot be: there can be 1 to 255")))
+    let given = [wrong.0, wrong.1].map(|number| number.is_some_and(|n| n.0 != 0));
+    let named: Vec<&str> = names.into_iter().zip(given).filter(|(_, given)| *given).map(|(name, _)| name).collect();
+    if !named.is_empty() {
+        return Err(Fault::bad_request(format!("parameters {} not applicable to seal type {kind}", named.join(","))));
+    }
+    shares_of(right.0, right.1)
+}
+
+/// Numbers of shares as they are sent.
+///
+/// # Errors
+/// 400: numbers that cannot be.
+pub(super) fn shares_of(shares: Option<Int>, threshold: Option<Int>) -> Result<InitAsk, Fault> {
+    let number = |given: Option<Int>| given.map_or(0, |int| int.0.max(0));
+    let Ok(shares) = u8::try_from(number(shares)) else {
+        return Err(Fault::bad_request("invalid seal configuration: shares must be less than 256"));
     };
-    let ask = InitAsk { shares: number(shares)?, threshold: number(threshold)? };
+    // What is larger than any number of shares is larger than this one too.
+    let ask = InitAsk { shares, threshold: u8::try_from(number(threshold)).unwrap_or(u8::MAX) };
     super::init::check(ask).map(|()| ask)
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use dewdrop_core::{Fault, Secret, shamir};
 use dewdrop_store::{KEY_BYTES, KeySeal, LockedKey, Seal, WrappedKeys};
 
-use super::{SealConfig, barrier_fault};
+use super::generate_root::RootGeneration;
+use super::rekey::Rekey;
+use super::{InitAsk, SealConfig, barrier_fault};
 use crate::ids;
 use crate::server::Server;
 use crate::vault::{Opening, Vault};
@@ -15,21 +17,78 @@ use crate::vault::{Opening, Vault};
 pub struct Ceremonies {
     /// Unsealing.
     pub unsealing: Unsealing,
+    /// Making new shares.
+    pub rekey: Option<Rekey>,
+    /// Making a root token.
+    pub root: Option<RootGeneration>,
 }
 
-/// Shares that were given so far.
+impl Ceremonies {
+    /// Forgets what only an open server does.
+    pub fn forget_open(&mut self) {
+        self.rekey = None;
+        self.root = None;
+    }
+}
+
+/// Shares of one key that were given so far.
+#[derive(Default)]
+pub struct Shares(Vec<Secret<Vec<u8>>>);
+
+/// What became of a share.
+pub enum Given {
+    /// It had been given before.
+    Again,
+    /// It was taken; more are needed.
+    Taken,
+    /// It was the last that was needed: the key. The shares are forgotten.
+    Key(LockedKey),
+}
+
+impl Shares {
+    /// How many were given.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes one share of a key that was split into `shares`, of which `threshold` are needed. A single share is the key
+    /// itself.
+    ///
+    /// # Errors
+    /// 400: no share of such a key (what was given before stays), or shares that cannot be put together (all are forgotten).
+    pub fn give(&mut self, share: Secret<Vec<u8>>, split: InitAsk) -> Result<Given, Fault> {
+        let length = share.expose().len();
+        let right = if split.shares == 1 { KEY_BYTES } else { KEY_BYTES + 1 };
+        if length != right {
+            return Err(Fault::bad_request(format!("'key' must be a valid share of {right} bytes in hex or base64, not {length}")));
+        }
+        if self.0.contains(&share) {
+            return Ok(Given::Again);
+        }
+        self.0.push(share);
+        if self.0.len() < usize::from(split.threshold) {
+            return Ok(Given::Taken);
+        }
+        let given = std::mem::take(&mut self.0);
+        let [single] = given.as_slice() else { return combine(&given).map(Given::Key) };
+        LockedKey::copy_of(single.expose()).map(Given::Key).map_err(|e| Fault::internal(e.to_string()))
+    }
+}
+
+/// Shares for unsealing.
 #[derive(Default)]
 pub struct Unsealing {
     /// Names this round of giving.
     pub nonce: String,
-    shares: Vec<Secret<Vec<u8>>>,
+    shares: Shares,
 }
 
 impl Unsealing {
     /// How many were given.
     #[must_use]
     pub fn progress(&self) -> usize {
-        self.shares.len()
+        self.shares.count()
     }
 
     /// Forgets what was given.
@@ -42,30 +101,23 @@ impl Unsealing {
     /// # Errors
     /// 400: no share of this kind.
     pub fn give(&mut self, share: Secret<Vec<u8>>, config: &SealConfig) -> Result<Option<LockedKey>, Fault> {
-        let length = share.expose().len();
-        let right = if config.shares == 1 { KEY_BYTES } else { KEY_BYTES + 1 };
-        if length != right {
-            return Err(Fault::bad_request(format!("'key' must be a valid share of {right} bytes in hex or base64, not {length}")));
-        }
-        if self.shares.is_empty() {
+        let given = self.shares.give(share, config.split());
+        if self.shares.count() == 0 {
+            self.nonce.clear();
+        } else if self.nonce.is_empty() {
             self.nonce = ids::uuid()?;
         }
-        if !self.shares.contains(&share) {
-            self.shares.push(share);
-        }
-        if self.shares.len() < usize::from(config.threshold) {
-            return Ok(None);
-        }
-        let given = std::mem::take(&mut self.shares);
-        self.nonce.clear();
-        let [single] = given.as_slice() else { return combine(&given).map(Some) };
-        LockedKey::copy_of(single.expose()).map(Some).map_err(|e| Fault::internal(e.to_string()))
+        Ok(match given? {
+            Given::Key(key) => Some(key),
+            Given::Again | Given::Taken => None,
+        })
     }
 }
 
 fn combine(shares: &[Secret<Vec<u8>>]) -> Result<LockedKey, Fault> {
     let parts: Vec<&[u8]> = shares.iter().map(|share| share.expose().as_slice()).collect();
-    let key = shamir::combine(&parts).map_err(|e| Fault::bad_request(format!("unseal failed: {e}")))?;
+    let key = shamir::combine(&parts);
+    let key = key.map_err(|e| Fault::bad_request(format!("invalid key: failed to compute combined key: {e}")))?;
     LockedKey::copy_of(key.expose()).map_err(|e| Fault::internal(e.to_string()))
 }
 
@@ -88,6 +140,7 @@ pub async fn unseal_with(server: &Arc<Server>, share: Secret<Vec<u8>>) -> Result
         return Ok(true);
     }
     let Some(key) = ceremonies.unsealing.give(share, &config)? else { return Ok(false) };
+    ceremonies.forget_open();
     let root = root_key(server, key).await?;
     server.barrier.unseal(&root).await.map_err(barrier_fault)?;
     open_vault(server).await?;
@@ -129,7 +182,12 @@ pub async fn open_vault(server: &Arc<Server>) -> Result<Arc<Vault>, Fault> {
         server: Arc::downgrade(server),
         dev: server.settings.dev,
     };
-    match opening.open().await {
+    let opened = async {
+        let vault = opening.open().await?;
+        crate::sys::on_open(server, &vault).await?;
+        Ok(vault)
+    };
+    match opened.await {
         Ok(vault) => {
             server.set_vault(vault.clone());
             Ok(vault)

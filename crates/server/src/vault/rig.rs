@@ -153,6 +153,8 @@ fn server(store: &Arc<Memory>, clock: &Arc<FakeClock>) -> Arc<Server> {
         api_addr: String::new(),
         dev: true,
         lockouts: BTreeMap::new(),
+        listeners: Vec::new(),
+        metrics: crate::config::Metrics::default(),
     };
     let parts = Parts {
         clock: clock.clone(),

@@ -1,6 +1,7 @@
 //! Opening and changing the keys: initialize, unseal, rotate, change the root key, follow what other servers do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dewdrop_core::secret::same_bytes;
 use dewdrop_core::store::{Batch, Revision, StoreError};
@@ -49,6 +50,37 @@ impl Barrier {
         let state = self.knowing(Arc::new(root.duplicate()?), keyring).await?;
         self.state.store(Some(Arc::new(state)));
         Ok(())
+    }
+
+    /// Shuts the barrier (whoever uses it meanwhile hears that it is sealed) while `work` replaces what lies below, then opens it
+    /// with the root key that it had. Gives what `work` gave, and whether it is open again: what lies there now may belong to
+    /// another root key, and the barrier is sealed then. When `work` fails nothing was replaced, and all is as before.
+    ///
+    /// # Errors
+    /// Sealed before; what `work` answers; the store's own (sealed then).
+    pub async fn while_shut<T, E: From<StoreError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<(T, bool), E> {
+        let _one = self.changing.lock().await;
+        let before = self.unsealed()?;
+        self.seal();
+        // A write that has its values encrypted already must not land on what comes.
+        while Arc::strong_count(&before) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let done = match work.await {
+            Ok(done) => done,
+            Err(error) => {
+                self.state.store(Some(before));
+                return Err(error);
+            }
+        };
+        let record = self.of.get(KEYRING).await?.map(|entry| entry.value).unwrap_or_default();
+        let Ok(keyring) = opened(&before.root, &record) else { return Ok((done, false)) };
+        match self.knowing(before.root.clone(), keyring).await {
+            Ok(state) => self.state.store(Some(Arc::new(state))),
+            Err(BarrierError::Store(error)) => return Err(error.into()),
+            Err(_) => return Ok((done, false)),
+        }
+        Ok((done, true))
     }
 
     /// Whether this is the root key in use.

@@ -265,3 +265,67 @@ async fn a_seal_during_a_rotation_stays() {
     barrier.rotate().await.unwrap();
     assert!(barrier.is_sealed(), "the rotation opened it again");
 }
+
+#[tokio::test]
+async fn shut_for_a_replacement_it_opens_again_with_its_root_key_only() {
+    let Opened { barrier, below, clock, .. } = opened(Rotation::default()).await;
+    put(&barrier, "k", "v").await;
+    let keep: Vec<_> = scan_all(&*below, b"", 100).await.unwrap();
+    barrier.rotate().await.unwrap();
+    put(&barrier, "k", "under a newer key").await;
+
+    let failed = barrier.while_shut(async {
+        assert!(matches!(barrier.get(b"k").await, Err(StoreError::Sealed)));
+        Err::<(), _>(StoreError::Unavailable("the disk".into()))
+    });
+    assert!(failed.await.is_err());
+    assert_eq!(read(&barrier, "k").await, "under a newer key", "all is as before");
+
+    let replace = async {
+        let rows = keep.iter().fold(Batch::new(), |batch, row| batch.put(row.key.clone(), row.entry.value.clone()));
+        below.commit(rows).await
+    };
+    assert!(barrier.while_shut(replace).await.unwrap().1);
+    assert_eq!((read(&barrier, "k").await, barrier.key_status().unwrap().term), ("v".into(), 1));
+    put(&barrier, "k", "later").await;
+    assert_eq!(read(&barrier, "k").await, "later");
+
+    let foreign = opened(Rotation::default()).await;
+    put(&foreign.barrier, "k", "theirs").await;
+    let theirs: Vec<_> = scan_all(&*foreign.below, b"", 100).await.unwrap();
+    let replace = async {
+        let rows = theirs.iter().fold(Batch::new(), |batch, row| batch.put(row.key.clone(), row.entry.value.clone()));
+        below.commit(rows).await
+    };
+    assert!(!barrier.while_shut(replace).await.unwrap().1, "another root key");
+    assert!(barrier.is_sealed());
+    let again = Barrier::new(below, clock, Rotation::default());
+    again.unseal(&foreign.root).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replacement_waits_for_writes_that_are_under_way() {
+    let Opened { barrier, .. } = opened(Rotation::default()).await;
+    let barrier = Arc::new(barrier);
+    let writers: Vec<_> = (0..8)
+        .map(|number| {
+            let barrier = barrier.clone();
+            tokio::spawn(async move {
+                while barrier.commit(Batch::new().put(format!("k{number}"), "v")).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let revisions = async {
+        let before = barrier.of.revision().await?;
+        tokio::task::yield_now().await;
+        Ok::<_, StoreError>((before, barrier.of.revision().await?))
+    };
+    let ((before, after), open) = barrier.while_shut(revisions).await.unwrap();
+    assert!(open && before == after, "nobody writes meanwhile");
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}

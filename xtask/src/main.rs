@@ -31,7 +31,11 @@ const CHORES: &[Chore] = &[
     },
     Chore { name: "compat", about: "plays the same conversations against OpenBao and against us", run: compat::run },
     Chore { name: "bench", about: "OpenBao and us side by side; writes docs/performance.md", run: bench::run },
-    Chore { name: "crash", about: "kill -9 at random moments under load: nothing lost, nothing orphaned", run: crash::run },
+    Chore {
+        name: "crash",
+        about: "kill -9 at random moments under load: nothing lost, nothing orphaned",
+        run: crash::run,
+    },
     Chore { name: "rooms", about: "checks who may use whom, and how large things may grow", run: rooms::run },
     Chore { name: "tools", about: "installs what the other chores need, or says what is missing", run: tools::run },
 ];

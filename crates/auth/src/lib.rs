@@ -35,7 +35,12 @@ pub fn login_name(method: &str, path: &str, fields: &Map<String, Value>) -> Opti
 ///
 /// # Errors
 /// The store's.
-pub async fn login_role(method: &str, store: SharedStore, path: &str, fields: &Map<String, Value>) -> Result<Option<String>, Fault> {
+pub async fn login_role(
+    method: &str,
+    store: SharedStore,
+    path: &str,
+    fields: &Map<String, Value>,
+) -> Result<Option<String>, Fault> {
     let field = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     match (method, path) {
         ("approle", "login") => match field("role_id") {

@@ -86,7 +86,8 @@ pub struct Lease {
 pub fn life(ask: &LifeAsk) -> Life {
     let mut warnings = Vec::new();
     let ceiling = if ask.role_max.is_zero() { ask.mount_max } else { ask.role_max.min(ask.mount_max) };
-    let mut ttl = [ask.increment, ask.role_ttl, ask.mount_default].into_iter().find(|t| !t.is_zero()).unwrap_or_default();
+    let mut ttl =
+        [ask.increment, ask.role_ttl, ask.mount_default].into_iter().find(|t| !t.is_zero()).unwrap_or_default();
     let left = ask.issued.plus(ceiling).since(ask.now);
     if ttl > left {
         // Only who asked for more is told; a default that is cut surprises nobody.
@@ -149,7 +150,13 @@ mod tests {
 
     #[test]
     fn a_life_is_cut_at_the_lowest_ceiling() {
-        let ask = LifeAsk { increment: 10 * HOUR, role_max: 2 * HOUR, mount_default: HOUR, mount_max: 5 * HOUR, ..LifeAsk::default() };
+        let ask = LifeAsk {
+            increment: 10 * HOUR,
+            role_max: 2 * HOUR,
+            mount_default: HOUR,
+            mount_max: 5 * HOUR,
+            ..LifeAsk::default()
+        };
         let life = life(&ask);
         assert_eq!(life.ttl, 2 * HOUR);
         assert_eq!(life.warnings.len(), 1);
@@ -158,7 +165,13 @@ mod tests {
     #[test]
     fn renewals_never_pass_the_first_ceiling() {
         let issued = Moment(0);
-        let ask = LifeAsk { issued, now: issued.plus(4 * HOUR), mount_default: 2 * HOUR, mount_max: 5 * HOUR, ..LifeAsk::default() };
+        let ask = LifeAsk {
+            issued,
+            now: issued.plus(4 * HOUR),
+            mount_default: 2 * HOUR,
+            mount_max: 5 * HOUR,
+            ..LifeAsk::default()
+        };
         assert_eq!(life(&ask).ttl, HOUR);
     }
 

@@ -81,12 +81,7 @@ impl<E: Send + Sync + 'static> Routes<E> {
     /// Adds a path. `pattern` is made of literal segments, `{name}` for one segment, and, as the last one, `{name*}`
     /// for the rest (at least one character). The empty pattern is the mount itself.
     #[must_use]
-    pub fn at(
-        mut self,
-        pattern: &'static str,
-        about: &'static str,
-        verbs: impl FnOnce(Route<E>) -> Route<E>,
-    ) -> Self {
+    pub fn at(mut self, pattern: &'static str, about: &'static str, verbs: impl FnOnce(Route<E>) -> Route<E>) -> Self {
         let route = Route {
             pattern: Pattern::new(pattern),
             about,

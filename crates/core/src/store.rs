@@ -211,8 +211,14 @@ pub async fn get_json<T: DeserializeOwned>(store: &dyn Store, key: &[u8]) -> Res
 /// # Errors
 /// [`StoreError::Damaged`], naming the key and never the content.
 pub fn decode<T: DeserializeOwned>(key: &[u8], entry: &Entry) -> Result<T, StoreError> {
-    serde_json::from_slice(&entry.value)
-        .map_err(|e| StoreError::Damaged(format!("record {} at line {} column {}", String::from_utf8_lossy(key), e.line(), e.column())))
+    serde_json::from_slice(&entry.value).map_err(|e| {
+        StoreError::Damaged(format!(
+            "record {} at line {} column {}",
+            String::from_utf8_lossy(key),
+            e.line(),
+            e.column()
+        ))
+    })
 }
 
 /// Writes one JSON record.

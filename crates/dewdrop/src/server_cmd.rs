@@ -57,7 +57,9 @@ fn parse(args: &[String]) -> Result<Flags> {
             "dev-tls" => (flags.dev, flags.tls) = (switch(inline.as_ref()), switch(inline.as_ref())),
             "dev-tls-cert-dir" => flags.cert_dir = Some(value()?.into()),
             "dev-no-store-token" => {}
-            "log-level" => flags.log_level = Some(value()?.parse().map_err(|why| anyhow::anyhow!("-log-level: {why}"))?),
+            "log-level" => {
+                flags.log_level = Some(value()?.parse().map_err(|why| anyhow::anyhow!("-log-level: {why}"))?)
+            }
             other => bail!("-{other} is not known; `dewdrop server -help` shows what is"),
         }
     }

@@ -34,12 +34,31 @@ fn server(listener: &str) -> Kept {
 /// Everything that an operator can see of the state.
 fn state(server: &Kept) -> Vec<Value> {
     let paths = [
-        "sys/mounts", "sys/auth", "sys/policies/acl?list=true", "sys/policies/acl/p", "sys/namespaces?list=true",
-        "kv/?list=true", "kv/app", "kv2/data/app", "kv2/metadata/?list=true", "kv2/metadata/app", "kv2/config",
-        "auth/userpass/users?list=true", "auth/userpass/users/ada", "auth/approle/role?list=true", "auth/approle/role/app",
-        "auth/approle/role/app/secret-id?list=true", "auth/token/accessors?list=true", "auth/token/roles?list=true",
-        "database/config?list=true", "database/roles?list=true", "identity/entity/id?list=true", "identity/group/id?list=true",
-        "sys/policies/password?list=true", "sys/quotas/rate-limit?list=true", "sys/leases/lookup/?list=true",
+        "sys/mounts",
+        "sys/auth",
+        "sys/policies/acl?list=true",
+        "sys/policies/acl/p",
+        "sys/namespaces?list=true",
+        "kv/?list=true",
+        "kv/app",
+        "kv2/data/app",
+        "kv2/metadata/?list=true",
+        "kv2/metadata/app",
+        "kv2/config",
+        "auth/userpass/users?list=true",
+        "auth/userpass/users/ada",
+        "auth/approle/role?list=true",
+        "auth/approle/role/app",
+        "auth/approle/role/app/secret-id?list=true",
+        "auth/token/accessors?list=true",
+        "auth/token/roles?list=true",
+        "database/config?list=true",
+        "database/roles?list=true",
+        "identity/entity/id?list=true",
+        "identity/group/id?list=true",
+        "sys/policies/password?list=true",
+        "sys/quotas/rate-limit?list=true",
+        "sys/leases/lookup/?list=true",
     ];
     let data = |path: &&str| server.call("GET", path, &Value::Null).value()["data"].clone();
     paths.iter().map(data).collect()
@@ -52,7 +71,9 @@ struct Refusals(Vec<String>);
 impl Refusals {
     fn check(&mut self, what: &str, answer: &Answer) {
         let text: String = answer.text().chars().take(300).collect();
-        let said = answer.value()["errors"].as_array().is_some_and(|all| all.iter().any(|e| e.as_str().is_some_and(|t| t.len() > 5)));
+        let said = answer.value()["errors"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|e| e.as_str().is_some_and(|t| t.len() > 5)));
         match answer.status {
             400..500 if said => {}
             400..500 => self.0.push(format!("{what}: {} without a sentence: {text}", answer.status)),
@@ -151,7 +172,10 @@ fn fields() {
         ("sys/policies/acl/new", json!({ "policy": "path {" })),
         ("sys/policies/acl/new", json!({ "policy": "path \"x\" { capabilities = [\"fly\"] }" })),
         ("sys/policies/acl/new", json!({ "policy": format!("path \"x\" {}", "{".repeat(50_000)) })),
-        ("sys/policies/acl/new", json!({ "policy": "path \"a/{{identity.entity.{{identity.entity.id}}}}\" { capabilities = [\"read\"] }" })),
+        (
+            "sys/policies/acl/new",
+            json!({ "policy": "path \"a/{{identity.entity.{{identity.entity.id}}}}\" { capabilities = [\"read\"] }" }),
+        ),
         ("sys/policies/acl/new", json!({ "policy": "path \"a/{{identity.entity.id\" { capabilities = [\"read\"] }" })),
         ("sys/policies/acl/new", json!({ "policy": 7 })),
         ("sys/policies/password/new", json!({ "policy": "length = 1000000000" })),
@@ -175,7 +199,10 @@ fn fields() {
         ("database/config/x", json!({ "plugin_name": "postgresql-database-plugin", "connection_url": "\u{7}" })),
         ("database/roles/x", json!({ "db_name": "none", "creation_statements": many })),
         ("database/roles/x", json!({ "db_name": "none", "default_ttl": "1y" })),
-        ("database/static-roles/x", json!({ "db_name": "none", "username": "a\"; DROP TABLE users; --", "rotation_period": "1h" })),
+        (
+            "database/static-roles/x",
+            json!({ "db_name": "none", "username": "a\"; DROP TABLE users; --", "rotation_period": "1h" }),
+        ),
         ("identity/entity", json!({ "metadata": "text" })),
         ("identity/group", json!({ "member_entity_ids": ["none"] })),
         ("sys/quotas/rate-limit/x", json!({ "rate": -1 })),
@@ -186,7 +213,8 @@ fn fields() {
     }
     refusals.check("GET database/creds/none", &server.call("GET", "database/creds/none", &Value::Null));
     refusals.check("100,000 strings", &server.call("POST", "kv/many", &json!({ "a": many })));
-    refusals.check("2,000,000 empty lists", &server.call("POST", "kv/many", &json!({ "a": vec![json!([]); 2_000_000] })));
+    refusals
+        .check("2,000,000 empty lists", &server.call("POST", "kv/many", &json!({ "a": vec![json!([]); 2_000_000] })));
     refusals.assert_all();
     assert_unharmed(&mut server, &before);
 }
@@ -198,9 +226,29 @@ fn paths_and_headers() {
     let mut refusals = Refusals::default();
     let http = server.http();
     for path in [
-        "../sys/mounts", "kv/../sys/mounts", "kv/./app", "kv/%2e%2e/app", "kv/%2E%2E/sys/mounts", "kv/..%2fapp", "kv/app%00", "kv/%00",
-        "kv/%", "kv/%zz", "kv/%4", "kv/%ff%fe", "kv/%c0%ae%c0%ae/app", "kv/a%0d%0aSet-Cookie:%20x", "kv/a%2f%2fb", "%2fkv/app",
-        "kv/app?list=maybe", "kv/app?a=%zz", "kv/app?list=%ff", "kv/%e2%80%8bapp", "KV/app", "Sys/mounts", "kv//",
+        "../sys/mounts",
+        "kv/../sys/mounts",
+        "kv/./app",
+        "kv/%2e%2e/app",
+        "kv/%2E%2E/sys/mounts",
+        "kv/..%2fapp",
+        "kv/app%00",
+        "kv/%00",
+        "kv/%",
+        "kv/%zz",
+        "kv/%4",
+        "kv/%ff%fe",
+        "kv/%c0%ae%c0%ae/app",
+        "kv/a%0d%0aSet-Cookie:%20x",
+        "kv/a%2f%2fb",
+        "%2fkv/app",
+        "kv/app?list=maybe",
+        "kv/app?a=%zz",
+        "kv/app?list=%ff",
+        "kv/%e2%80%8bapp",
+        "KV/app",
+        "Sys/mounts",
+        "kv//",
     ] {
         let answer = http.send("GET", path, &server.root, b"");
         if path.ends_with("//") {
@@ -215,14 +263,21 @@ fn paths_and_headers() {
     refusals.check("2,000 query fields", &http.send("GET", &format!("kv/app?{pairs}"), token, b""));
     refusals.check("a token of 10 KB", &http.send("GET", "kv/app", &"t".repeat(10_000), b""));
     refusals.check("a token that is none", &http.send("GET", "kv/app", "s.\u{e9}\u{1f512}", b""));
-    let with = |headers: &[(&str, &str)]| http.with("GET", "kv/app", &[&[("X-Vault-Token", token.as_str())], headers].concat(), b"");
+    let with = |headers: &[(&str, &str)]| {
+        http.with("GET", "kv/app", &[&[("X-Vault-Token", token.as_str())], headers].concat(), b"")
+    };
     for ttl in ["1y", "-5", "soon", "99999999999999999999h"] {
         refusals.check(&format!("wrapped for {ttl}"), &with(&[("X-Vault-Wrap-TTL", ttl)]));
     }
     for namespace in ["none", "../root", "a//b", "%00"] {
         refusals.check(&format!("the namespace {namespace}"), &with(&[("X-Vault-Namespace", namespace)]));
     }
-    let typed = http.with("PATCH", "kv2/data/app", &[("X-Vault-Token", token), ("Content-Type", "text/plain")], b"{\"data\":{}}");
+    let typed = http.with(
+        "PATCH",
+        "kv2/data/app",
+        &[("X-Vault-Token", token), ("Content-Type", "text/plain")],
+        b"{\"data\":{}}",
+    );
     assert_eq!(typed.status, 415, "{}", typed.text());
     for method in ["TRACE", "CONNECT", "OPTIONS", "BREW"] {
         let answer = http.send(method, "kv/app", token, b"");
@@ -235,7 +290,8 @@ fn paths_and_headers() {
 /// What is no HTTP: the connection may end without an answer, and must end.
 #[test]
 fn wire() {
-    let mut server = server("http_read_header_timeout = \"1s\"\nhttp_read_timeout = \"1s\"\nhttp_idle_timeout = \"1s\"");
+    let mut server =
+        server("http_read_header_timeout = \"1s\"\nhttp_read_timeout = \"1s\"\nhttp_idle_timeout = \"1s\"");
     let before = state(&server);
     let http = server.http();
     let head = "GET /v1/kv/app HTTP/1.1\r\nHost: x\r\n";
@@ -261,7 +317,12 @@ fn wire() {
     ];
     for (what, bytes) in &requests {
         let answer = http.raw(bytes);
-        assert!(answer.status == 0 || (400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
+        assert!(
+            answer.status == 0 || (400..500).contains(&answer.status),
+            "{what}: {} {}",
+            answer.status,
+            answer.text()
+        );
     }
     trickled(http.open());
     assert_unharmed(&mut server, &before);

@@ -4,9 +4,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
-mod common;
 #[path = "canary/acts.rs"]
 mod acts;
+mod common;
 #[path = "canary/search.rs"]
 mod search;
 
@@ -74,7 +74,8 @@ fn the_search_finds_every_form() {
     let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
     let list = secret.bytes().map(|b| b.to_string()).collect::<Vec<_>>().join(", ");
     let url: String = secret.bytes().map(|b| format!("%{b:02X}")).collect();
-    let mut forms = vec![secret.to_owned(), json!(secret).to_string(), format!("{secret:?}"), hex.to_uppercase(), hex, list, url];
+    let mut forms =
+        vec![secret.to_owned(), json!(secret).to_string(), format!("{secret:?}"), hex.to_uppercase(), hex, list, url];
     for lead in ["", "a", "ab"] {
         use base64::Engine as _;
         let text = format!("{lead}{secret}zz");
@@ -137,7 +138,9 @@ fn a_broken_configuration_is_told_without_its_secrets() {
     search.add("a secret of the configuration", secret);
     for text in [
         format!("seal \"static\" {{\n  current_key_id = \"a\"\n  current_key = \"{secret}\"\n}}\n"),
-        format!("storage \"etcd\" {{\n  address = \"http://127.0.0.1:1\"\n  username = \"u\"\n  password = \"{secret}\"\n  wrong = 1\n}}\n"),
+        format!(
+            "storage \"etcd\" {{\n  address = \"http://127.0.0.1:1\"\n  username = \"u\"\n  password = \"{secret}\"\n  wrong = 1\n}}\n"
+        ),
         format!("seal \"static\" {{\n  current_key = \"{secret}\n}}\n"),
     ] {
         let folder = tempfile::tempdir().unwrap();

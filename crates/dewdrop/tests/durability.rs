@@ -21,7 +21,9 @@ use serde_json::json;
 fn what_was_acknowledged_survives_kill_9() {
     let mut server = Kept::start();
     server.call("POST", "sys/mounts/kv", &json!({ "type": "kv", "options": { "version": "2" } })).ok();
-    server.call("POST", "sys/policies/acl/kept", &json!({ "policy": "path \"kv/*\" { capabilities = [\"read\"] }" })).ok();
+    server
+        .call("POST", "sys/policies/acl/kept", &json!({ "policy": "path \"kv/*\" { capabilities = [\"read\"] }" }))
+        .ok();
     for round in 0..3 {
         let acknowledged = written_until_killed(&mut server, round);
         assert!(acknowledged.len() > 10, "only {} writes were acknowledged", acknowledged.len());
@@ -49,7 +51,8 @@ fn written_until_killed(server: &mut Kept, round: u32) -> Vec<(String, String)> 
                         return;
                     }
                     let body = json!({ "data": { "value": value } });
-                    let sent = std::panic::catch_unwind(|| http.json("POST", &format!("kv/data/{path}"), root, &body).status);
+                    let sent =
+                        std::panic::catch_unwind(|| http.json("POST", &format!("kv/data/{path}"), root, &body).status);
                     match sent {
                         Ok(200) => acknowledged.lock().unwrap().push((path, value)),
                         _ => return,
@@ -95,7 +98,10 @@ fn a_lease_that_fell_due_while_the_server_was_down_is_taken_back() {
     assert!(postgres.has_user(&short) && postgres.has_user(&user));
     // PostgreSQL's own clock says when the lease is due.
     eventually("the lease is due", || {
-        postgres.psql("postgres", "", &format!("select rolvaliduntil < now() from pg_roles where rolname='{short}'")).unwrap() == "t"
+        postgres
+            .psql("postgres", "", &format!("select rolvaliduntil < now() from pg_roles where rolname='{short}'"))
+            .unwrap()
+            == "t"
     });
     server.start_again();
     eventually("the user of the due lease is gone", || !postgres.has_user(&short));

@@ -46,13 +46,27 @@ fn server() -> Server {
 
 /// All routes, as the server itself tells them, with the mount before each.
 fn routes(http: Http) -> Vec<String> {
-    let mounts = ["sys/", "auth/token/", "auth/approle/", "auth/userpass/", "kv/", "kv2/", "cubbyhole/", "database/", "identity/"];
+    let mounts = [
+        "sys/",
+        "auth/token/",
+        "auth/approle/",
+        "auth/userpass/",
+        "kv/",
+        "kv2/",
+        "cubbyhole/",
+        "database/",
+        "identity/",
+    ];
     let mut routes = Vec::new();
     for mount in mounts {
         let help = http.send("GET", &format!("{mount}?help=1"), "root", b"").ok().at("/help");
         let (_, paths) = help.split_once("## PATHS").unwrap();
-        let named: Vec<&str> =
-            paths.lines().filter(|l| l.starts_with("    ") && !l.starts_with("     ")).map(str::trim).filter(|l| !l.is_empty()).collect();
+        let named: Vec<&str> = paths
+            .lines()
+            .filter(|l| l.starts_with("    ") && !l.starts_with("     "))
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect();
         assert!(!named.is_empty(), "{mount} tells of no path");
         routes.extend(named.iter().map(|pattern| format!("{mount}{pattern}")));
     }
@@ -89,7 +103,10 @@ fn strangers(http: Http) -> Vec<(&'static str, String)> {
     let everything = json!({ "policy": "path \"*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\", \"list\", \"patch\", \"sudo\"] }" });
     let in_team = [("X-Vault-Token", "root"), ("X-Vault-Namespace", "team")];
     http.with("POST", "sys/policies/acl/everything", &in_team, everything.to_string().as_bytes()).ok();
-    let team = http.with("POST", "auth/token/create", &in_team, b"{\"policies\":[\"everything\"]}").ok().at("/auth/client_token");
+    let team = http
+        .with("POST", "auth/token/create", &in_team, b"{\"policies\":[\"everything\"]}")
+        .ok()
+        .at("/auth/client_token");
     vec![
         ("nobody", String::new()),
         ("a token that was never made", "s.AAAAAAAAAAAAAAAAAAAAAAAA".into()),
@@ -98,18 +115,39 @@ fn strangers(http: Http) -> Vec<(&'static str, String)> {
         ("an expired token", expired),
         ("a token of another namespace", team),
         ("a token without a right", token(&nothing)),
-        ("a batch token without a right", token(&json!({ "type": "batch", "policies": ["nothing"], "no_default_policy": true }))),
+        (
+            "a batch token without a right",
+            token(&json!({ "type": "batch", "policies": ["nothing"], "no_default_policy": true })),
+        ),
     ]
 }
 
 /// What an operator sees of the state.
 fn state(http: Http) -> Vec<Value> {
     let paths = [
-        "sys/mounts", "sys/auth", "sys/policies/acl?list=true", "sys/policies/password?list=true", "sys/namespaces?list=true",
-        "kv/?list=true", "kv/app", "kv2/data/app", "kv2/metadata/?list=true", "kv2/metadata/app", "kv2/config",
-        "auth/userpass/users?list=true", "auth/userpass/users/ada", "auth/approle/role?list=true", "auth/approle/role/app",
-        "auth/token/accessors?list=true", "auth/token/roles?list=true", "database/config?list=true", "database/roles?list=true",
-        "identity/entity/id?list=true", "identity/group/id?list=true", "sys/leases/lookup/?list=true", "sys/key-status",
+        "sys/mounts",
+        "sys/auth",
+        "sys/policies/acl?list=true",
+        "sys/policies/password?list=true",
+        "sys/namespaces?list=true",
+        "kv/?list=true",
+        "kv/app",
+        "kv2/data/app",
+        "kv2/metadata/?list=true",
+        "kv2/metadata/app",
+        "kv2/config",
+        "auth/userpass/users?list=true",
+        "auth/userpass/users/ada",
+        "auth/approle/role?list=true",
+        "auth/approle/role/app",
+        "auth/token/accessors?list=true",
+        "auth/token/roles?list=true",
+        "database/config?list=true",
+        "database/roles?list=true",
+        "identity/entity/id?list=true",
+        "identity/group/id?list=true",
+        "sys/leases/lookup/?list=true",
+        "sys/key-status",
     ];
     paths.iter().map(|path| http.send("GET", path, "root", b"").value()["data"].clone()).collect()
 }
@@ -140,7 +178,12 @@ fn every_route_refuses_a_stranger() {
     assert!(wrong.is_empty(), "{} of {} routes:\n{}", wrong.len(), routes.len(), wrong.join("\n"));
     assert_eq!(state(http), before, "a stranger has changed the state");
     // What is there and what is not look alike.
-    for (there, absent) in [("kv/app", "kv/none"), ("kv/app", "nomount/none"), ("sys/mounts", "sys/none"), ("team/sys/mounts", "none/sys/mounts")] {
+    for (there, absent) in [
+        ("kv/app", "kv/none"),
+        ("kv/app", "nomount/none"),
+        ("sys/mounts", "sys/none"),
+        ("team/sys/mounts", "none/sys/mounts"),
+    ] {
         for (who, token) in &strangers[..2] {
             let (there, absent) = (http.send("GET", there, token, b""), http.send("GET", absent, token, b""));
             assert_eq!((there.status, there.text()), (absent.status, absent.text()), "{who} can tell them apart");
@@ -191,7 +234,13 @@ fn every_refusal_is_explained_and_the_smallest_rule_helps() {
 fn explained(http: Http, verb: &str, path: &str) -> Result<(), String> {
     let made = new_token(http, &json!({ "policies": ["probe"], "no_default_policy": true, "no_parent": true }));
     let (token, accessor) = (made.at("/auth/client_token"), made.at("/auth/accessor"));
-    http.json("POST", "sys/policies/acl/probe", "root", &json!({ "policy": "path \"nowhere\" { capabilities = [\"read\"] }" })).ok();
+    http.json(
+        "POST",
+        "sys/policies/acl/probe",
+        "root",
+        &json!({ "policy": "path \"nowhere\" { capabilities = [\"read\"] }" }),
+    )
+    .ok();
     let refused = http.send(verb, path, &token, b"");
     if refused.status != 403 {
         return Err(format!("not refused: {} {}", refused.status, refused.text()));

@@ -56,7 +56,13 @@ impl Leases {
     ///
     /// # Errors
     /// The store's.
-    pub async fn list(&self, namespace: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Lease>, Fault> {
+    pub async fn list(
+        &self,
+        namespace: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Lease>, Fault> {
         let after = after.map(|id| index::lease(namespace, id));
         let rows = self.store.scan(&index::lease(namespace, prefix), after.as_deref(), limit).await?;
         Ok(rows.iter().map(|row| decode(&row.key, &row.entry)).collect::<Result<_, _>>()?)
@@ -186,7 +192,9 @@ fn insert(batch: Batch, lease: &Lease) -> Result<Batch, Fault> {
         .put(index::due_lease(due_at(lease), &lease.namespace, &lease.id), "")
         .put(index::on_mount(&lease.mount, &lease.namespace, &lease.id), "");
     Ok(match &lease.owner {
-        Owner::Token(accessor) if !accessor.is_empty() => batch.put(index::owned(accessor, &lease.namespace, &lease.id), ""),
+        Owner::Token(accessor) if !accessor.is_empty() => {
+            batch.put(index::owned(accessor, &lease.namespace, &lease.id), "")
+        }
         _ => batch,
     })
 }

@@ -173,11 +173,13 @@ impl Walk {
     /// Serves with an audit line before (when state may change) and after.
     async fn audited(&mut self, caller: Arc<Caller>, headers: &HeaderMap) -> Response {
         let full = format!("{}{}", self.namespace.path, self.path);
-        let found = self.vault.mounts.find(&full).filter(|(mounted, _)| mounted.mount.namespace.id == self.namespace.id);
+        let found =
+            self.vault.mounts.find(&full).filter(|(mounted, _)| mounted.mount.namespace.id == self.namespace.id);
         let Some((mounted, rest)) = found else {
             // Who may do nothing at the path must not learn whether there is a mount.
             let fields = std::mem::take(&mut self.asked.fields);
-            let fault = self.permitted(None, None, &full, &fields).await.map_or_else(|fault| fault, |_| no_route(&self.path));
+            let fault =
+                self.permitted(None, None, &full, &fields).await.map_or_else(|fault| fault, |_| no_route(&self.path));
             self.asked.fields = fields;
             return self.refused(&caller, headers, fault).await;
         };
@@ -212,7 +214,8 @@ impl Walk {
     ) -> Result<Delivered, Fault> {
         self.namespace_open()?;
         let operation = self.asked.operation;
-        let below = if matches!(operation, Operation::List | Operation::Scan) { below.trim_end_matches('/') } else { below };
+        let below =
+            if matches!(operation, Operation::List | Operation::Scan) { below.trim_end_matches('/') } else { below };
         let found = mounted.room.find(below, operation);
         let permit = match &found {
             Some(spot) if spot.public_because.is_some() => Permit::public(spot.public_because.unwrap_or_default()),
@@ -225,7 +228,11 @@ impl Walk {
         if self.asked.is_head {
             // No right of a policy covers it, so only root is told that no path answers it.
             let is_root = caller.token.as_ref().is_some_and(|token| token.is_root());
-            return Err(if is_root { Fault::new(Kind::Unsupported, "") } else { Fault::denied("HEAD is no operation of a policy") });
+            return Err(if is_root {
+                Fault::new(Kind::Unsupported, "")
+            } else {
+                Fault::denied("HEAD is no operation of a policy")
+            });
         }
         if !spot.knows_operation && matches!(operation, Operation::List | Operation::Scan) && !spot.is_open_ended {
             return Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"));
@@ -249,7 +256,14 @@ impl Walk {
             request_id: self.asked.request_id.clone(),
             raw: self.asked.raw.clone(),
         };
-        let delivery = deliver::Delivery { vault: &self.vault, mounted, below, caller, asked: &self.asked, lists: lists.as_ref().map(|rule| (rule, full)) };
+        let delivery = deliver::Delivery {
+            vault: &self.vault,
+            mounted,
+            below,
+            caller,
+            asked: &self.asked,
+            lists: lists.as_ref().map(|rule| (rule, full)),
+        };
         delivery.run(&spot, call).await
     }
 
@@ -270,7 +284,14 @@ impl Walk {
             // The engine sees the token as it is after this use.
             self.token = self.vault.tokens.by_accessor(&live.record.accessor).await?;
         }
-        let ask = who::PermitAsk { vault: &self.vault, live: &live, namespace: &self.namespace, asked: &self.asked, full, fields };
+        let ask = who::PermitAsk {
+            vault: &self.vault,
+            live: &live,
+            namespace: &self.namespace,
+            asked: &self.asked,
+            full,
+            fields,
+        };
         who::permit(&ask, mounted, spot).await
     }
 
@@ -350,7 +371,8 @@ impl Walk {
 fn passed_headers(mounted: &Mounted, headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     let wanted = mounted.mount.tune.passthrough_request_headers.iter().map(|name| name.to_lowercase());
     let found = wanted.filter_map(|name| {
-        let values: Vec<String> = headers.get_all(&name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect();
+        let values: Vec<String> =
+            headers.get_all(&name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect();
         (!values.is_empty()).then_some((name, values))
     });
     found.collect()

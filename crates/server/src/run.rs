@@ -105,7 +105,9 @@ async fn keep_unsealing(server: Arc<Server>) {
         tokio::time::sleep(Duration::from_secs(5)).await;
         match auto_unseal(&server).await {
             Ok(_) => return,
-            Err(fault) => tracing::warn!(told = %fault.told, known = %fault.known, "the automatic seal still does not open"),
+            Err(fault) => {
+                tracing::warn!(told = %fault.told, known = %fault.known, "the automatic seal still does not open")
+            }
         }
     }
 }
@@ -128,7 +130,8 @@ async fn on_hangup(certificates: Vec<Arc<http::TlsStore>>, logs: LogHandle, audi
 }
 
 async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -9,13 +9,13 @@ mod status;
 mod unseal;
 
 use dewdrop_core::Fault;
-use dewdrop_core::store::{get_json, Store};
+use dewdrop_core::store::{Store, get_json};
 use dewdrop_store::BarrierError;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use gate::keys_json;
 pub use gate::{Gate, gate};
 pub use init::{InitAsk, initialize};
-pub(crate) use gate::keys_json;
 pub use status::VERSION;
 pub use unseal::{Ceremonies, Given, Shares, auto_unseal, open_vault, unseal_with};
 

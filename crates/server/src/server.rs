@@ -85,7 +85,11 @@ impl Server {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            barrier: Arc::new(Barrier::new(parts.store.clone(), parts.clock.clone(), dewdrop_store::Rotation::default())),
+            barrier: Arc::new(Barrier::new(
+                parts.store.clone(),
+                parts.clock.clone(),
+                dewdrop_store::Rotation::default(),
+            )),
             clock: parts.clock,
             store: parts.store,
             auto_seals: parts.auto_seals,

@@ -9,8 +9,8 @@ mod internal;
 mod leases;
 mod locked_users;
 mod metrics;
-mod mounts;
 mod mount_view;
+mod mounts;
 mod namespaces;
 pub mod passwords;
 mod policies;
@@ -72,7 +72,11 @@ impl Sys {
 
     /// Paths that are served in the root namespace only.
     fn only_in_root(&self) -> Result<(), Fault> {
-        if self.namespace.is_root() { Ok(()) } else { Err(Fault::bad_request("operation only available in root namespace")) }
+        if self.namespace.is_root() {
+            Ok(())
+        } else {
+            Err(Fault::bad_request("operation only available in root namespace"))
+        }
     }
 }
 

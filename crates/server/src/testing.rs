@@ -56,7 +56,11 @@ impl TestServer {
     pub async fn init(&mut self, body: Value) {
         let (status, made) = self.ask("PUT", "sys/init", None, body).await;
         assert_eq!(status, 200, "{made}");
-        let keys = if made["keys"].as_array().is_some_and(|keys| !keys.is_empty()) { &made["keys"] } else { &made["recovery_keys"] };
+        let keys = if made["keys"].as_array().is_some_and(|keys| !keys.is_empty()) {
+            &made["keys"]
+        } else {
+            &made["recovery_keys"]
+        };
         self.keys = texts(keys);
         self.root = text(&made["root_token"]);
     }
@@ -83,7 +87,14 @@ impl TestServer {
     }
 
     /// Asks at a listener.
-    pub async fn ask_at(&self, listener: usize, method: &str, path: &str, token: Option<&str>, body: Value) -> (u16, Value) {
+    pub async fn ask_at(
+        &self,
+        listener: usize,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Value,
+    ) -> (u16, Value) {
         let bytes = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         let headers: Vec<_> = token.map(|token| ("x-vault-token", token)).into_iter().collect();
         let response = self.send(listener, method, path, &headers, bytes).await;
@@ -93,8 +104,16 @@ impl TestServer {
     }
 
     /// Sends a request as it is.
-    pub async fn send(&self, listener: usize, method: &str, path: &str, headers: &[(&'static str, &str)], body: Bytes) -> Response {
-        let pairs = headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
+    pub async fn send(
+        &self,
+        listener: usize,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Response {
+        let pairs =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
         let request = Request {
             id: "00000000-0000-0000-0000-000000000001".into(),
             method: Method::from_bytes(method.as_bytes()).unwrap(),
@@ -102,7 +121,10 @@ impl TestServer {
             version: Version::HTTP_11,
             headers: pairs.collect::<HeaderMap>(),
             body,
-            peer: Peer { address: Some([127, 0, 0, 1].into()), connection: Arc::new(Connection { listener, ..Connection::default() }) },
+            peer: Peer {
+                address: Some([127, 0, 0, 1].into()),
+                connection: Arc::new(Connection { listener, ..Connection::default() }),
+            },
         };
         Api(self.server.clone()).handle(request).await
     }

@@ -134,9 +134,8 @@ impl Tokens {
     /// 400 when the text is taken; the store's.
     pub async fn write_new(&self, record: TokenRecord) -> Result<Arc<LiveToken>, Fault> {
         let before = self.forgotten.load(Ordering::SeqCst);
-        let mut batch = Batch::new()
-            .expect(index::token(&record.accessor), 0)
-            .put_json(index::token(&record.accessor), &record)?;
+        let mut batch =
+            Batch::new().expect(index::token(&record.accessor), 0).put_json(index::token(&record.accessor), &record)?;
         if let Some(expires) = record.expires {
             batch = batch.put(index::due_token(expires, &record.accessor), "").put(lease_pointer(&record), "");
         }
@@ -276,4 +275,3 @@ pub fn token_lease_id(record: &TokenRecord) -> String {
 pub fn is_login(record: &TokenRecord) -> bool {
     record.kind == TokenKind::Service && !record.path.starts_with("auth/token/")
 }
-

@@ -175,7 +175,11 @@ impl Harness {
             Outcome::Data(data) => Got::Data(data.into()),
             Outcome::Login(login) => Got::Login(login),
             Outcome::Raw(raw) => Got::Raw(raw.body.to_vec()),
-            Outcome::Token(_) | Outcome::Lease(..) | Outcome::Unwrapped(_) | Outcome::Wrapped(_) | Outcome::Pieces(_) => panic!("only the server answers so"),
+            Outcome::Token(_)
+            | Outcome::Lease(..)
+            | Outcome::Unwrapped(_)
+            | Outcome::Wrapped(_)
+            | Outcome::Pieces(_) => panic!("only the server answers so"),
             Outcome::Mint(mint) => Got::Minted {
                 data: mint.create.await?.into(),
                 internal: mint.internal,

@@ -1,6 +1,11 @@
 //! What tests share: a harness that drives one engine without a server, contract suites for the joints, fakes for the
 //! faults that real parts cannot be made to show. A development dependency only.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: a broken expectation is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a broken expectation is a failed test"
+)]
 
 pub mod harness;
 pub mod map_store;

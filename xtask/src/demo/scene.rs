@@ -133,7 +133,20 @@ impl Scene {
         let path =
             [self.psql_dir.clone().into_os_string(), std::env::var_os("PATH").unwrap_or_default()].join(":".as_ref());
         let mut command = Command::new(&self.dewdrop);
-        command.args(["run", "--session-ttl", "5s", "--creds", "database/creds/app", "--env", "--", "sh", "-c", WORK, "sh", name]);
+        command.args([
+            "run",
+            "--session-ttl",
+            "5s",
+            "--creds",
+            "database/creds/app",
+            "--env",
+            "--",
+            "sh",
+            "-c",
+            WORK,
+            "sh",
+            name,
+        ]);
         // Nothing of the user's own environment may be taken for a credential.
         command.env_clear().env("PATH", path).env("HOME", self.dir.path());
         command.env("DEWDROP_ADDR", &self.address).env("DEWDROP_TOKEN", &self.token);

@@ -96,9 +96,10 @@ fn labelled(node: Node) -> Result<Vec<(String, Node)>, PolicyError> {
             .into_iter()
             .map(|item| (item.keys.into_iter().next().unwrap_or_default(), Node { line: item.line, ..item.value }))
             .collect()),
-        Value::List(nodes) if nodes.is_empty() => {
-            Err(PolicyError::at(node.line, "the list at \"path\" is empty: leave \"path\" out of a policy without rules"))
-        }
+        Value::List(nodes) if nodes.is_empty() => Err(PolicyError::at(
+            node.line,
+            "the list at \"path\" is empty: leave \"path\" out of a policy without rules",
+        )),
         Value::List(nodes) => {
             let parts: Result<Vec<_>, _> = nodes.into_iter().map(labelled_object).collect();
             Ok(parts?.into_iter().flatten().collect())

@@ -208,7 +208,8 @@ fn field_warnings(
 ) -> Vec<String> {
     let Some(known) = known else { return Vec::new() };
     let mut warnings = Vec::new();
-    let named: Vec<String> = captures.keys().filter(|name| fields.remove(**name).is_some()).map(ToString::to_string).collect();
+    let named: Vec<String> =
+        captures.keys().filter(|name| fields.remove(**name).is_some()).map(ToString::to_string).collect();
     let ignored: Vec<String> = fields.keys().filter(|name| !known.contains(*name)).cloned().collect();
     if !ignored.is_empty() {
         warnings.push(format!("Endpoint ignored these unrecognized parameters: [{}]", ignored.join(" ")));

@@ -63,7 +63,7 @@ fn call(fields: serde_json::Value, spot: &Spot) -> Call {
         wrap_ttl: None,
         headers: BTreeMap::new(),
         request_id: "r".into(),
-            raw: None,
+        raw: None,
     }
 }
 

@@ -23,7 +23,8 @@ pub fn parse_ttl(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }
-    let bad = || format!("{text:?} is not a duration: use seconds (3600) or a number with ns, us, ms, s, m, h or d (1h30m)");
+    let bad =
+        || format!("{text:?} is not a duration: use seconds (3600) or a number with ns, us, ms, s, m, h or d (1h30m)");
     if text.starts_with('-') {
         return Err(format!("{text:?} is negative: a duration must be zero or more"));
     }
@@ -56,7 +57,10 @@ fn part(number: &str, unit: &str) -> Option<Duration> {
     };
     if let Ok(whole) = number.parse::<u64>() {
         let total = u128::from(whole) * u128::from(nanos);
-        return Some(Duration::new(u64::try_from(total / 1_000_000_000).ok()?, u32::try_from(total % 1_000_000_000).ok()?));
+        return Some(Duration::new(
+            u64::try_from(total / 1_000_000_000).ok()?,
+            u32::try_from(total % 1_000_000_000).ok()?,
+        ));
     }
     let number: f64 = number.parse().ok()?;
     Duration::try_from_secs_f64(number * Duration::from_nanos(nanos).as_secs_f64()).ok()
@@ -118,7 +122,8 @@ impl Visitor<'_> for TtlVisitor {
         if seconds.fract() != 0.0 {
             return Err(E::custom(format!("{seconds} is not a duration: a number must be whole seconds")));
         }
-        let duration = Duration::try_from_secs_f64(seconds).map_err(|_| E::custom(format!("{seconds} is not a duration")))?;
+        let duration =
+            Duration::try_from_secs_f64(seconds).map_err(|_| E::custom(format!("{seconds} is not a duration")))?;
         check(duration, &seconds.to_string()).map_err(E::custom)
     }
 
@@ -169,7 +174,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["-1", "-5m", "1y", "h", "1h-5m", "abc", "1..5h", "99999999999999999999", "9999999h", "1 h", " 1h", "😀"] {
+        for text in
+            ["-1", "-5m", "1y", "h", "1h-5m", "abc", "1..5h", "99999999999999999999", "9999999h", "1 h", " 1h", "😀"]
+        {
             assert_eq!(seconds(text), None, "{text}");
         }
         assert!(serde_json::from_str::<Ttl>("-3").is_err());

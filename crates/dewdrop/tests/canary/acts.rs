@@ -39,10 +39,16 @@ pub fn plain_secrets(server: &Kept, search: &mut Search) {
     server.call("GET", "kv2/data/app?version=2", &Value::Null).ok();
     server.call("POST", "cubbyhole/app", &json!({ "value": hole })).ok();
     let answers = [
-        ("a stale cas", server.call("POST", "kv2/data/app", &json!({ "data": { "p": two }, "options": { "cas": 77 } }))),
+        (
+            "a stale cas",
+            server.call("POST", "kv2/data/app", &json!({ "data": { "p": two }, "options": { "cas": 77 } })),
+        ),
         ("data of the wrong type", server.call("POST", "kv2/data/app", &json!({ "data": two }))),
         ("options of the wrong type", server.call("POST", "kv2/data/app", &json!({ "data": {}, "options": two }))),
-        ("a cas of the wrong type", server.call("POST", "kv2/data/app", &json!({ "data": {}, "options": { "cas": two } }))),
+        (
+            "a cas of the wrong type",
+            server.call("POST", "kv2/data/app", &json!({ "data": {}, "options": { "cas": two } })),
+        ),
         ("a patch of nothing", server.call("PATCH", "kv2/data/none", &json!({ "data": { "p": two } }))),
         ("a write on the mount", server.call("POST", "kv1/", &json!({ "p": one }))),
     ];
@@ -74,7 +80,8 @@ pub fn logins(server: &Kept, search: &mut Search) {
     server.call("POST", "auth/approle/role/app/custom-secret-id", &json!({ "secret_id": own })).ok();
     for secret_id in [made.at("/data/secret_id"), own] {
         search.add("a secret id", &secret_id);
-        let token = http.json("POST", "auth/approle/login", "", &json!({ "role_id": role_id, "secret_id": secret_id })).ok();
+        let token =
+            http.json("POST", "auth/approle/login", "", &json!({ "role_id": role_id, "secret_id": secret_id })).ok();
         search.add("a login's token", &token.at("/auth/client_token"));
         server.call("POST", "auth/approle/role/app/secret-id/lookup", &json!({ "secret_id": secret_id })).ok();
         let wrong = http.json("POST", "auth/approle/login", "", &json!({ "role_id": "none", "secret_id": secret_id }));
@@ -103,7 +110,8 @@ pub fn tokens(server: &Kept, search: &mut Search) {
         server.call("POST", "sys/policies/explain", &json!({ "token": token, "path": "kv1/app" })).ok();
         let _ = server.call("POST", "auth/token/revoke", &json!({ "token": token }));
     }
-    let wrapped = http.with("GET", "kv2/data/app", &[("X-Vault-Token", &server.root), ("X-Vault-Wrap-TTL", "60s")], b"").ok();
+    let wrapped =
+        http.with("GET", "kv2/data/app", &[("X-Vault-Token", &server.root), ("X-Vault-Wrap-TTL", "60s")], b"").ok();
     let token = wrapped.at("/wrap_info/token");
     search.add("a wrapping token", &token);
     http.json("POST", "sys/wrapping/lookup", "", &json!({ "token": token })).ok();
@@ -113,7 +121,8 @@ pub fn tokens(server: &Kept, search: &mut Search) {
     search.refused("a used wrapping token", &server.call("POST", "sys/wrapping/unwrap", &json!({ "token": again })));
     let value = search.canary("a value that was only wrapped");
     let headers = [("X-Vault-Token", server.root.as_str()), ("X-Vault-Wrap-TTL", "60s")];
-    let wrapped = http.with("POST", "sys/wrapping/wrap", &headers, json!({ "value": value }).to_string().as_bytes()).ok();
+    let wrapped =
+        http.with("POST", "sys/wrapping/wrap", &headers, json!({ "value": value }).to_string().as_bytes()).ok();
     search.add("a wrapping token", &wrapped.at("/wrap_info/token"));
 }
 
@@ -122,7 +131,8 @@ pub fn databases(server: &Kept, search: &mut Search, port: u16) {
     server.call("POST", "sys/mounts/database", &json!({ "type": "database" })).ok();
     let password = search.plain_canary("a database's root password");
     let odd = search.canary("a database's odd root password");
-    let url = |port: u16| format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable");
+    let url =
+        |port: u16| format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable");
     let config = |url: &str, password: &str| {
         json!({
             "plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "username": "postgres",
@@ -142,7 +152,11 @@ pub fn databases(server: &Kept, search: &mut Search, port: u16) {
     refused("a URL that is none", &server.call("POST", "database/config/broken", &config(&broken, "")));
     let unknown = format!("host=127.0.0.1 port={port} user=nobody password={password} dbname=none sslmode=disable");
     refused("a database that is not there", &server.call("POST", "database/config/unknown", &config(&unknown, "")));
-    let typed = server.call("POST", "database/config/typed", &json!({ "plugin_name": { "a": password }, "verify_connection": password }));
+    let typed = server.call(
+        "POST",
+        "database/config/typed",
+        &json!({ "plugin_name": { "a": password }, "verify_connection": password }),
+    );
     refused("fields of the wrong type", &typed);
 
     server.call("POST", "database/config/pg", &config(&url(port), &password)).ok();
@@ -178,25 +192,42 @@ pub fn failures(server: &Kept, search: &mut Search) {
         ("a bare word", format!("{{\"a\": {plain}}}")),
         ("deep JSON", format!("{{\"a\": {quoted}, \"b\": {}", "[".repeat(5000))),
     ];
-    for path in ["kv2/data/app", "kv1/app", "auth/userpass/login/ada", "sys/policies/acl/p", "auth/token/create", "sys/mounts/x"] {
+    for path in [
+        "kv2/data/app",
+        "kv1/app",
+        "auth/userpass/login/ada",
+        "sys/policies/acl/p",
+        "auth/token/create",
+        "sys/mounts/x",
+    ] {
         for (what, body) in &bodies {
             search.refused(&format!("{what} to {path}"), &http.send("POST", path, &root, body.as_bytes()));
         }
     }
     let huge = format!("{{\"a\": {quoted}, \"b\": \"{}\", \"c\": {quoted}}}", "x".repeat(33 << 20));
     search.refused("33 MiB", &http.send("POST", "kv1/app", &root, huge.as_bytes()));
-    for path in ["auth/token/create", "sys/policies/acl/p", "sys/mounts/new", "auth/approle/role/app", "sys/leases/renew"] {
+    for path in
+        ["auth/token/create", "sys/policies/acl/p", "sys/mounts/new", "auth/approle/role/app", "sys/leases/renew"]
+    {
         let fields = json!({ "ttl": secret, "policies": { "a": secret }, "policy": [{ "a": secret }], "type": secret, "token_ttl": secret,
             "increment": secret, "period": secret, "num_uses": secret, "lease_id": secret });
         search.refused(&format!("wrong types to {path}"), &server.call("POST", path, &fields));
     }
     search.refused("a token that is none", &http.send("GET", "kv1/app", &plain, b""));
-    search.refused("a bearer that is none", &http.with("GET", "kv1/app", &[("Authorization", &format!("Bearer {plain}"))], b""));
+    search.refused(
+        "a bearer that is none",
+        &http.with("GET", "kv1/app", &[("Authorization", &format!("Bearer {plain}"))], b""),
+    );
     search.refused("a path that is not there", &http.json("POST", "none/such", &root, &json!({ "password": secret })));
-    search.refused("a verb that is not there", &http.json("PATCH", "sys/health", &root, &json!({ "password": secret })));
-    search.refused("a wrapping time that is none", &http.with("GET", "kv1/app", &[("X-Vault-Token", &root), ("X-Vault-Wrap-TTL", &plain)], b""));
+    search
+        .refused("a verb that is not there", &http.json("PATCH", "sys/health", &root, &json!({ "password": secret })));
+    search.refused(
+        "a wrapping time that is none",
+        &http.with("GET", "kv1/app", &[("X-Vault-Token", &root), ("X-Vault-Wrap-TTL", &plain)], b""),
+    );
     search.refused("an unknown token", &server.call("POST", "auth/token/lookup", &json!({ "token": plain })));
-    search.refused("an unknown wrapping token", &server.call("POST", "sys/wrapping/unwrap", &json!({ "token": plain })));
+    search
+        .refused("an unknown wrapping token", &server.call("POST", "sys/wrapping/unwrap", &json!({ "token": plain })));
     for path in ["sys/rekey/update", "sys/generate-root/update", "sys/generate-root-token/update"] {
         search.refused(path, &http.json("PUT", path, "", &json!({ "key": plain, "nonce": plain })));
     }
@@ -205,10 +236,27 @@ pub fn failures(server: &Kept, search: &mut Search) {
 /// What anybody else is told afterwards: metrics, lists, lookups.
 pub fn what_others_are_told(server: &Kept) -> Vec<(String, Vec<u8>)> {
     let paths = [
-        "sys/metrics?format=prometheus", "sys/metrics", "sys/health", "sys/seal-status", "sys/mounts", "sys/auth", "sys/internal/ui/mounts",
-        "database/config/pg", "database/roles/app", "auth/userpass/users/ada", "auth/approle/role/app", "auth/token/accessors?list=true",
-        "sys/leases/lookup/?list=true", "sys/internal/specs/openapi", "sys/host-info", "sys/in-flight-req", "sys/config/state/sanitized",
-        "sys/internal/counters/tokens", "kv2/metadata/app", "auth/approle/role/app/secret-id?list=true", "sys/audit",
+        "sys/metrics?format=prometheus",
+        "sys/metrics",
+        "sys/health",
+        "sys/seal-status",
+        "sys/mounts",
+        "sys/auth",
+        "sys/internal/ui/mounts",
+        "database/config/pg",
+        "database/roles/app",
+        "auth/userpass/users/ada",
+        "auth/approle/role/app",
+        "auth/token/accessors?list=true",
+        "sys/leases/lookup/?list=true",
+        "sys/internal/specs/openapi",
+        "sys/host-info",
+        "sys/in-flight-req",
+        "sys/config/state/sanitized",
+        "sys/internal/counters/tokens",
+        "kv2/metadata/app",
+        "auth/approle/role/app/secret-id?list=true",
+        "sys/audit",
     ];
     let mut told: Vec<_> =
         paths.iter().map(|path| ((*path).to_owned(), server.call("GET", path, &Value::Null).whole)).collect();

@@ -100,7 +100,8 @@ impl Search {
             if !self.filter[spot(head)] {
                 continue;
             }
-            let found = self.forms.get(head).and_then(|forms| forms.iter().find(|(form, _)| bytes[at..].starts_with(form)));
+            let found =
+                self.forms.get(head).and_then(|forms| forms.iter().find(|(form, _)| bytes[at..].starts_with(form)));
             if let Some((_, what)) = found {
                 return Some((what, at));
             }

@@ -79,7 +79,11 @@ impl Answer {
     pub fn text(&self) -> String {
         let body = &self.whole[self.head..];
         let head = String::from_utf8_lossy(&self.whole[..self.head]).to_ascii_lowercase();
-        if head.contains("transfer-encoding: chunked") { dechunked(body) } else { String::from_utf8_lossy(body).into_owned() }
+        if head.contains("transfer-encoding: chunked") {
+            dechunked(body)
+        } else {
+            String::from_utf8_lossy(body).into_owned()
+        }
     }
 
     /// The body as JSON; null when it is none.

@@ -165,11 +165,15 @@ impl Exchange {
 
     /// A small body may stand for much memory once it is parsed.
     fn not_too_complex(&self, parts: &Parts, body: &Bytes) -> Result<(), Refused> {
-        let octets = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+        let octets = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
         if octets || !body.trim_ascii_start().starts_with(b"{") {
             return Ok(());
         }
-        super::json::check(body, self.shared.settings.limits.json).map_err(|why| refusal(StatusCode::BAD_REQUEST, &why.to_string()))
+        super::json::check(body, self.shared.settings.limits.json)
+            .map_err(|why| refusal(StatusCode::BAD_REQUEST, &why.to_string()))
     }
 
     async fn handled(&self, request: Request) -> Response {

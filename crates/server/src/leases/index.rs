@@ -144,10 +144,7 @@ mod tests {
         let early = due_lease(Moment(255), "root", "database/creds/app/x");
         let late = due_token(Moment(256), "acc");
         assert!(early < late);
-        assert_eq!(
-            parse_due(&early),
-            Some((Moment(255), Due::Lease("root".into(), "database/creds/app/x".into())))
-        );
+        assert_eq!(parse_due(&early), Some((Moment(255), Due::Lease("root".into(), "database/creds/app/x".into()))));
         assert_eq!(parse_due(&late), Some((Moment(256), Due::Token("acc".into()))));
         assert_eq!(parse_due(&due_gone("a")), Some((Moment(0), Due::Gone("a".into()))));
         assert_eq!(parse_due(b"due/zz/t/x"), None);

@@ -83,8 +83,12 @@ async fn sweep(vault: &Arc<Vault>) -> Result<bool, Fault> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let rows = vault.store.scan(index::DUE, after.as_deref(), PAGE).await?;
-        let due: Vec<Due> =
-            rows.iter().filter_map(|row| index::parse_due(&row.key)).filter(|(at, _)| *at <= now).map(|(_, due)| due).collect();
+        let due: Vec<Due> = rows
+            .iter()
+            .filter_map(|row| index::parse_due(&row.key))
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, due)| due)
+            .collect();
         let all_due = due.len() == rows.len();
         let found_new = take_in(vault, due, now).await?;
         start(vault, now);
@@ -131,7 +135,9 @@ async fn take_in(vault: &Arc<Vault>, due: Vec<Due>, now: Moment) -> Result<bool,
 async fn drop_stray(vault: &Vault, lease: &LeaseRef, now: Moment) -> Result<(), Fault> {
     tracing::warn!(lease = lease.1, at = now.0, "a row of the time index without lease is removed");
     let rows = vault.store.scan(index::DUE, None, PAGE).await?;
-    let named = rows.iter().filter(|row| matches!(index::parse_due(&row.key), Some((_, Due::Lease(ns, id))) if (&ns, &id) == (&lease.0, &lease.1)));
+    let named = rows.iter().filter(
+        |row| matches!(index::parse_due(&row.key), Some((_, Due::Lease(ns, id))) if (&ns, &id) == (&lease.0, &lease.1)),
+    );
     let batch = named.fold(dewdrop_core::store::Batch::new(), |batch, row| batch.delete(row.key.clone()));
     vault.store.commit(batch).await?;
     Ok(())
@@ -197,7 +203,9 @@ pub async fn revoke_and_wait(vault: &Vault, namespace: &str, id: &str) -> Result
     while !vault.leases.queues.lock().take(lease.clone()) {
         turns += 1;
         if turns > PATIENCE {
-            return Err(Fault::unavailable("the lease waits in its target's queue and is tried again; sys/leases/waiting says why"));
+            return Err(Fault::unavailable(
+                "the lease waits in its target's queue and is tried again; sys/leases/waiting says why",
+            ));
         }
         tokio::time::sleep(TURN).await;
     }
@@ -257,7 +265,8 @@ fn write_down(vault: &Vault, lease: &Lease) {
 }
 
 async fn call_engine(vault: &Vault, lease: &Lease) -> Result<(), Fault> {
-    let mounted = vault.mounts.by_uuid(&lease.mount).ok_or_else(|| Fault::internal("the mount of the lease is gone"))?;
+    let mounted =
+        vault.mounts.by_uuid(&lease.mount).ok_or_else(|| Fault::internal("the mount of the lease is gone"))?;
     let credential = Credential {
         lease_id: lease.id.clone(),
         internal: lease.internal.clone(),
@@ -274,4 +283,3 @@ fn jitter() -> u8 {
         Err(_) => 0,
     }
 }
-

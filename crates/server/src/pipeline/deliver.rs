@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::reply::{self, Envelope};
-use super::wrap::{WrapAsk, wrap_response};
 use super::Asked;
+use super::reply::{self, Envelope};
 use super::who::ListRule;
+use super::wrap::{WrapAsk, wrap_response};
 use crate::audit::End;
 use crate::http::{Body, Response};
 use crate::leases::{MintAsk, mint};
@@ -138,12 +138,8 @@ impl Delivery<'_> {
     /// Detached: the caller may hang up, the credential is made to its end all the same.
     async fn mint(&self, delivered: &mut Delivered, asked: dewdrop_core::call::Mint) -> Result<(), Fault> {
         let token = self.caller.token.clone().ok_or_else(|| Fault::denied("a credential needs a token"))?;
-        let ask = MintAsk {
-            mount: self.mounted.mount.clone(),
-            path: self.below.to_owned(),
-            token,
-            now: self.asked.now,
-        };
+        let ask =
+            MintAsk { mount: self.mounted.mount.clone(), path: self.below.to_owned(), token, now: self.asked.now };
         let minted = tokio::spawn(mint(self.vault.clone(), ask, asked))
             .await
             .map_err(|_| Fault::internal("the task that made a credential broke"))??;
@@ -166,7 +162,12 @@ impl Delivery<'_> {
             path: &path,
             ttl,
             response,
-            wrapped_accessor: delivered.auth.as_ref().map(|auth| auth.accessor.clone()).or(accessor).unwrap_or_default(),
+            wrapped_accessor: delivered
+                .auth
+                .as_ref()
+                .map(|auth| auth.accessor.clone())
+                .or(accessor)
+                .unwrap_or_default(),
             now: self.asked.now,
         };
         let wrapped = wrap_response(self.vault, ask).await?;
@@ -197,7 +198,10 @@ impl Delivered {
             return response;
         }
         if let Some(Bare::Pieces(pieces)) = &self.bare {
-            return pieces.lock().take().map_or_else(|| reply::json(500, Vec::new()), |pieces| reply::pieces(self.status.unwrap_or(200), pieces));
+            return pieces.lock().take().map_or_else(
+                || reply::json(500, Vec::new()),
+                |pieces| reply::pieces(self.status.unwrap_or(200), pieces),
+            );
         }
         if let Some(envelope) = &self.unwrapped {
             return reply::json(200, envelope.clone().into_bytes());
@@ -265,8 +269,19 @@ struct Flat<'a> {
 /// The oldest paths below `sys/` answer so.
 fn is_flat(mounted: &Mounted, below: &str) -> bool {
     const FLAT: [&str; 13] = [
-        "audit", "audit-hash", "config/auditing", "auth", "capabilities", "capabilities-accessor", "capabilities-self", "config/cors", "ha-status", "key-status",
-        "mounts", "policy", "remount",
+        "audit",
+        "audit-hash",
+        "config/auditing",
+        "auth",
+        "capabilities",
+        "capabilities-accessor",
+        "capabilities-self",
+        "config/cors",
+        "ha-status",
+        "key-status",
+        "mounts",
+        "policy",
+        "remount",
     ];
     mounted.mount.kind == "system"
         && !below.starts_with("remount/status/")

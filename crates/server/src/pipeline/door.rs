@@ -15,9 +15,13 @@ pub fn closed(access: Access, request: &Request) -> Option<Response> {
     if access.no_metrics && is_metrics {
         return Some(Response::errors(StatusCode::FORBIDDEN, &["metrics endpoint is disabled for this listener"]));
     }
-    let has_header = request.headers.get("x-vault-request").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    let has_header =
+        request.headers.get("x-vault-request").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
     if access.require_request_header && !has_header {
-        return Some(Response::errors(StatusCode::PRECONDITION_FAILED, &["missing 'X-Vault-Request' header: this listener wants it to be true"]));
+        return Some(Response::errors(
+            StatusCode::PRECONDITION_FAILED,
+            &["missing 'X-Vault-Request' header: this listener wants it to be true"],
+        ));
     }
     None
 }
@@ -32,7 +36,9 @@ mod tests {
 
     fn status(access: Access, path: &'static str, header: Option<&'static str>) -> Option<u16> {
         let mut headers = HeaderMap::new();
-        headers.extend(header.map(|value| (http::HeaderName::from_static("x-vault-request"), HeaderValue::from_static(value))));
+        headers.extend(
+            header.map(|value| (http::HeaderName::from_static("x-vault-request"), HeaderValue::from_static(value))),
+        );
         let request = Request {
             id: "1".into(),
             method: Method::GET,

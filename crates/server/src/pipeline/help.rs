@@ -26,7 +26,8 @@ pub fn help(mounted: &Mounted, below: &str) -> Result<Delivered, Fault> {
     };
     let mount = &mounted.mount;
     let mut document = Document::new();
-    document.add(&Place { mount: "", kind: &mount.kind, is_auth: mount.path.starts_with("auth/"), generic: false }, &docs);
+    document
+        .add(&Place { mount: "", kind: &mount.kind, is_auth: mount.path.starts_with("auth/"), generic: false }, &docs);
     let body = json!({ "help": text, "see_also": null, "openapi": document.finish() });
     Ok(Delivered::raw(Raw { content_type: "application/json", body: body.to_string().into() }))
 }
@@ -60,7 +61,9 @@ fn of_path(below: &str, doc: &RouteDoc) -> String {
 /// Name, type and description of each field, of the path's own first.
 fn parameters(doc: &RouteDoc) -> Vec<(String, String, String)> {
     let named = doc.pattern.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let mut all: Vec<_> = named.map(|name| (name.trim_end_matches('*').to_owned(), "string".to_owned(), "In the path.".to_owned())).collect();
+    let mut all: Vec<_> = named
+        .map(|name| (name.trim_end_matches('*').to_owned(), "string".to_owned(), "In the path.".to_owned()))
+        .collect();
     for (_, _, schema) in &doc.acts {
         for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             if all.iter().any(|(known, ..)| known == name) {
@@ -68,7 +71,9 @@ fn parameters(doc: &RouteDoc) -> Vec<(String, String, String)> {
             }
             let kind = match field.get("type") {
                 Some(Value::String(kind)) => kind.clone(),
-                Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("any").to_owned(),
+                Some(Value::Array(kinds)) => {
+                    kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("any").to_owned()
+                }
                 _ => "any".to_owned(),
             };
             let about = field.get("description").and_then(Value::as_str).unwrap_or_default();

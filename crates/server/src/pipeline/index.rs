@@ -34,7 +34,10 @@ pub async fn await_state(vault: &Vault, headers: &HeaderMap) -> Result<(), Fault
     let start = vault.clock.steady();
     while vault.store.revision().await? < wanted {
         if vault.clock.steady().saturating_sub(start) >= PATIENCE {
-            return Err(Fault::new(Kind::Precondition, "required index state not present: try again, or another server"));
+            return Err(Fault::new(
+                Kind::Precondition,
+                "required index state not present: try again, or another server",
+            ));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -53,7 +56,8 @@ pub async fn tell(vault: &Vault, response: &mut Response) {
 
 fn read(value: &HeaderValue) -> Result<Index, Fault> {
     let json = BASE64_STANDARD.decode(value.as_bytes()).ok();
-    json.and_then(|json| serde_json::from_slice(&json).ok()).ok_or_else(|| Fault::bad_request("failed to decode \"X-Vault-Index\""))
+    json.and_then(|json| serde_json::from_slice(&json).ok())
+        .ok_or_else(|| Fault::bad_request("failed to decode \"X-Vault-Index\""))
 }
 
 #[cfg(test)]

@@ -68,7 +68,8 @@ impl Entry {
 fn exceeded(asked: &Asked, verdict: &Verdict) -> Fault {
     let lists = matches!(asked.operation, Operation::List | Operation::Scan) && !asked.path.ends_with('/');
     let slash = if lists { "/" } else { "" };
-    let mut fault = Fault::new(Kind::TooMany, format!("request path \"{}{slash}\": rate limit quota exceeded", asked.path));
+    let mut fault =
+        Fault::new(Kind::TooMany, format!("request path \"{}{slash}\": rate limit quota exceeded", asked.path));
     fault.retry_after = Some(verdict.retry);
     fault
 }

@@ -52,7 +52,9 @@ pub fn status(kind: Kind) -> u16 {
 #[must_use]
 pub fn refuse(fault: &Fault, request_id: &str) -> Response {
     let body = match &fault.data {
-        Some(data) if !fault.told.is_empty() => serde_json::to_vec(&serde_json::json!({ "errors": [fault.told], "data": data })),
+        Some(data) if !fault.told.is_empty() => {
+            serde_json::to_vec(&serde_json::json!({ "errors": [fault.told], "data": data }))
+        }
         // A deleted version answers 404 with what is left of it.
         Some(data) => {
             let envelope = Envelope { data: data.as_object(), ..Envelope::empty(request_id) };
@@ -149,4 +151,3 @@ impl<'a> Envelope<'a> {
         }
     }
 }
-

@@ -21,8 +21,16 @@ const OCTETS: &str = "application/octet-stream";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Paths that the API serves before all others: `OPTIONS` is 405 there and 400 elsewhere.
-const AT_THE_DOOR: [&str; 8] =
-    ["sys/health", "sys/init", "sys/leader", "sys/metrics", "sys/seal", "sys/seal-status", "sys/step-down", "sys/unseal"];
+const AT_THE_DOOR: [&str; 8] = [
+    "sys/health",
+    "sys/init",
+    "sys/leader",
+    "sys/metrics",
+    "sys/seal",
+    "sys/seal-status",
+    "sys/step-down",
+    "sys/unseal",
+];
 
 /// What is asked.
 pub struct Asked {
@@ -76,7 +84,9 @@ pub fn parse(request: Request, now: Moment) -> Result<Asked, Fault> {
     let kind = header(&headers, "content-type").unwrap_or_default();
     let is_form = kind.starts_with(FORM) && !looks_like_json(&request.body);
     let (fields, raw) = match operation {
-        Operation::Update | Operation::Patch if kind.starts_with(OCTETS) || takes_raw(&path) => (query, Some(request.body)),
+        Operation::Update | Operation::Patch if kind.starts_with(OCTETS) || takes_raw(&path) => {
+            (query, Some(request.body))
+        }
         Operation::Update if is_form => (form_fields(&request.body)?, None),
         Operation::Update | Operation::Patch => (body_fields(&request.body)?, None),
         _ => (query, None),
@@ -207,7 +217,9 @@ fn check_depth(body: &[u8]) -> Result<(), Fault> {
             _ => {}
         }
         if depth > DEEPEST {
-            return Err(Fault::bad_request(format!("failed to parse JSON input: it is nested deeper than {DEEPEST} levels")));
+            return Err(Fault::bad_request(format!(
+                "failed to parse JSON input: it is nested deeper than {DEEPEST} levels"
+            )));
         }
     }
     Ok(())
@@ -236,7 +248,8 @@ fn namespace(headers: &HeaderMap) -> Result<String, Fault> {
 
 fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
     let Some(text) = header(headers, "x-vault-wrap-ttl").filter(|text| !text.is_empty()) else { return Ok(None) };
-    let ttl = parse_ttl(text).map_err(|why| Fault::bad_request(format!("error parsing X-Vault-Wrap-TTL header: {why}")))?;
+    let ttl =
+        parse_ttl(text).map_err(|why| Fault::bad_request(format!("error parsing X-Vault-Wrap-TTL header: {why}")))?;
     Ok(Some(ttl).filter(|ttl| !ttl.is_zero()))
 }
 

@@ -94,7 +94,8 @@ async fn a_login_may_bind_its_token_to_the_address() {
     let login = || rig.ask("POST", "auth/userpass/login/bob", json!({ "password": "p" })).with("");
     let made = login().from("10.0.0.5").send().await;
     let token = made.json["auth"]["client_token"].as_str().unwrap();
-    let look = |address: &'static str| rig.ask("GET", "auth/token/lookup-self", Value::Null).with(token).from(address).send();
+    let look =
+        |address: &'static str| rig.ask("GET", "auth/token/lookup-self", Value::Null).with(token).from(address).send();
     let own = look("10.0.0.5").await;
     assert_eq!((own.status, &own.json["data"]["bound_cidrs"]), (200, &json!(["10.0.0.5"])));
     assert_eq!(look("10.0.0.6").await.status, 403);
@@ -105,7 +106,8 @@ async fn a_login_may_bind_its_token_to_the_address() {
 async fn a_login_never_gives_root() {
     let rig = Rig::new().await;
     rig.must("POST", "sys/auth/userpass", json!({ "type": "userpass" })).await;
-    let written = rig.ask("POST", "auth/userpass/users/bob", json!({ "password": "p", "token_policies": ["root"] })).send().await;
+    let written =
+        rig.ask("POST", "auth/userpass/users/bob", json!({ "password": "p", "token_policies": ["root"] })).send().await;
     assert!(matches!(written.status, 204 | 400), "{written:?}");
     let login = rig.ask("POST", "auth/userpass/login/bob", json!({ "password": "p" })).with("").send().await;
     assert_eq!(login.status, 400);

@@ -53,7 +53,8 @@ pub async fn rights_of(vault: &Vault, record: &TokenRecord) -> Result<Compiled, 
     if record.is_root() {
         return Ok(Compiled { set: Arc::new(PolicySet::root()), generation });
     }
-    let home = vault.namespaces.by_id(&record.namespace).ok_or_else(|| Fault::denied("the token's namespace is gone"))?;
+    let home =
+        vault.namespaces.by_id(&record.namespace).ok_or_else(|| Fault::denied("the token's namespace is gone"))?;
     let mut names: Vec<(String, String)> = record.policies.iter().map(|name| (home.id.clone(), name.clone())).collect();
     let view = match record.entity_id.as_str() {
         "" => None,
@@ -97,9 +98,13 @@ async fn is_above(vault: &Vault, home: &Namespace, entity: &str) -> Result<bool,
 /// 403; the operator's log says which rule decided.
 pub async fn permit(ask: &PermitAsk<'_>, mounted: Option<&Mounted>, spot: Option<&Spot>) -> Result<Permit, Fault> {
     let record = &ask.live.record;
-    let home = ask.vault.namespaces.by_id(&record.namespace).ok_or_else(|| Fault::denied("the token's namespace is gone"))?;
+    let home =
+        ask.vault.namespaces.by_id(&record.namespace).ok_or_else(|| Fault::denied("the token's namespace is gone"))?;
     if !ask.namespace.path.starts_with(&home.path) {
-        return Err(Fault::denied(format!("the token belongs to the namespace {:?}, which does not contain this one", home.path)));
+        return Err(Fault::denied(format!(
+            "the token belongs to the namespace {:?}, which does not contain this one",
+            home.path
+        )));
     }
     let rights = rights(ask.vault, ask.live).await?;
     let operation = ask.asked.operation;
@@ -151,7 +156,9 @@ impl ListRule {
     /// What a permit says of the list that it allows; its limit takes the place of the request's.
     #[must_use]
     pub fn of(permit: &Permit, live: Option<&LiveToken>, fields: &mut Map<String, Value>) -> Option<Self> {
-        if let Some(limit) = permit.list_limit().filter(|limit| fields.get("limit").and_then(list_limit) != Some(*limit)) {
+        if let Some(limit) =
+            permit.list_limit().filter(|limit| fields.get("limit").and_then(list_limit) != Some(*limit))
+        {
             fields.insert("limit".into(), limit.into());
         }
         let filter = permit.key_filter()?.clone();

@@ -83,7 +83,8 @@ pub async fn unwrap_response(vault: &Vault, namespace: &Namespace, token: &Arc<T
     if !is_wrapping(token) {
         return Err(not_wrapping());
     }
-    let data = cubbyhole(vault, namespace, token, Operation::Read, "response", Map::new()).await?.ok_or_else(not_wrapping)?;
+    let data =
+        cubbyhole(vault, namespace, token, Operation::Read, "response", Map::new()).await?.ok_or_else(not_wrapping)?;
     data.get("response").and_then(Value::as_str).map(str::to_owned).ok_or_else(not_wrapping)
 }
 

@@ -70,8 +70,14 @@ async fn reopen(server: &Arc<Server>, dev: &Dev) -> Result<Keys> {
     let folder = dev.options.data_dir.as_ref().ok_or_else(|| anyhow!("the storage is initialized already"))?;
     let file = folder.join(KEPT);
     let text = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-    let kept: serde_json::Value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
-    let field = |name: &str| kept.get(name).and_then(|v| v.as_str()).map(str::to_owned).ok_or_else(|| anyhow!("{} lacks {name}", file.display()));
+    let kept: serde_json::Value =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let field = |name: &str| {
+        kept.get(name)
+            .and_then(|v| v.as_str())
+            .map(str::to_owned)
+            .ok_or_else(|| anyhow!("{} lacks {name}", file.display()))
+    };
     let share = STANDARD.decode(field("unseal_key")?)?;
     unseal_with(server, Secret::new(share.clone())).await.map_err(words)?;
     Ok((Secret::new(share), Secret::new(field("root_token")?)))

@@ -17,7 +17,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 pub fn dev_certificate(folder: Option<&Path>, address: SocketAddr) -> Result<(PathBuf, PathBuf)> {
     let folder = match folder {
         Some(folder) => folder.to_owned(),
-        None => std::env::temp_dir().join(format!("dewdrop-tls-{}", crate::ids::uuid().map_err(|e| anyhow::anyhow!("{e}"))?)),
+        None => std::env::temp_dir()
+            .join(format!("dewdrop-tls-{}", crate::ids::uuid().map_err(|e| anyhow::anyhow!("{e}"))?)),
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
     let mut authority = CertificateParams::new(Vec::new())?;

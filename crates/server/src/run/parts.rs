@@ -100,6 +100,9 @@ fn seals(seals: &[Seal]) -> Result<Vec<Arc<dyn KeyWrap>>> {
 }
 
 fn static_key(key: &StaticKey) -> Result<(String, LockedKey)> {
-    let bytes = key.source.load(&|name| std::env::var(name).ok()).with_context(|| format!("the static seal key {:?}", key.id))?;
+    let bytes = key
+        .source
+        .load(&|name| std::env::var(name).ok())
+        .with_context(|| format!("the static seal key {:?}", key.id))?;
     Ok((key.id.clone(), LockedKey::copy_of(bytes.expose())?))
 }

@@ -110,13 +110,16 @@ fn rekeying(route: Route<Porter>, target: Target) -> Route<Porter> {
 }
 
 fn updating(route: Route<Porter>, target: Target) -> Route<Porter> {
-    route.public(WHY).write("Takes one of the old keys", move |p: Arc<Porter>, _: Call, fields: ShareFields| async move {
-        let updated = rekey::update(&p.server()?, target, Face::Rekey, &fields.nonce.0, fields.share()?).await?;
-        Ok(plain(&match updated {
-            Updated::Progress(status) => shown(&status),
-            Updated::Done { nonce, shares, verify_nonce } => done(&nonce, &shares, &verify_nonce),
-        }))
-    })
+    route.public(WHY).write(
+        "Takes one of the old keys",
+        move |p: Arc<Porter>, _: Call, fields: ShareFields| async move {
+            let updated = rekey::update(&p.server()?, target, Face::Rekey, &fields.nonce.0, fields.share()?).await?;
+            Ok(plain(&match updated {
+                Updated::Progress(status) => shown(&status),
+                Updated::Done { nonce, shares, verify_nonce } => done(&nonce, &shares, &verify_nonce),
+            }))
+        },
+    )
 }
 
 fn verifying(route: Route<Porter>, target: Target) -> Route<Porter> {
@@ -168,10 +171,13 @@ impl RekeyFields {
             return Err(Fault::not_built("PGP-encrypted shares are not built; leave pgp_keys out"));
         }
         if self.backup.0 {
-            return Err(Fault::bad_request("cannot request a backup of the new keys without providing PGP keys for encryption"));
+            return Err(Fault::bad_request(
+                "cannot request a backup of the new keys without providing PGP keys for encryption",
+            ));
         }
-        let split = shares_of(self.secret_shares, self.secret_threshold)
-            .map_err(|fault| Fault::bad_request(fault.told.replace("seal configuration", &format!("{word} seal configuration"))))?;
+        let split = shares_of(self.secret_shares, self.secret_threshold).map_err(|fault| {
+            Fault::bad_request(fault.told.replace("seal configuration", &format!("{word} seal configuration")))
+        })?;
         Ok((split, self.require_verification.0))
     }
 }
@@ -195,7 +201,11 @@ impl RootFields {
     /// # Errors
     /// 501 for PGP.
     pub fn checked(&self) -> Result<&str, Fault> {
-        if self.pgp_key.0.is_empty() { Ok(&self.otp.0) } else { Err(Fault::not_built("PGP-encrypted root tokens are not built; use an otp")) }
+        if self.pgp_key.0.is_empty() {
+            Ok(&self.otp.0)
+        } else {
+            Err(Fault::not_built("PGP-encrypted root tokens are not built; use an otp"))
+        }
     }
 }
 

@@ -64,7 +64,8 @@ impl Gate {
 
 /// Serves a request that is the gate's business; `None` for all others.
 pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, Fault>> {
-    let below = asked.path.strip_prefix("sys/").filter(|_| asked.namespace.is_empty() && asked.operation != Operation::Help)?;
+    let below =
+        asked.path.strip_prefix("sys/").filter(|_| asked.namespace.is_empty() && asked.operation != Operation::Help)?;
     let gate = server.gate();
     let access = server.settings.access(asked.listener);
     if below == "metrics" && access.metrics_without_token && asked.operation == Operation::Read {
@@ -195,7 +196,9 @@ impl Engine for Porter {
             .at("init", "Whether the server is initialized; and initializing it, once.", |r| {
                 r.public(WHY).read("Whether it is initialized", Self::init_status).write("Initializes it", Self::init)
             })
-            .at("seal-status", "The state of the seal.", |r| r.public(WHY).read("The state of the seal", Self::seal_status))
+            .at("seal-status", "The state of the seal.", |r| {
+                r.public(WHY).read("The state of the seal", Self::seal_status)
+            })
             .at("unseal", "Takes one unseal key.", |r| r.public(WHY).write("Takes one unseal key", Self::unseal))
             .at("health", "The state of the server, told by the status code as well.", |r| {
                 r.public(WHY).read("The state of the server", Self::health)
@@ -203,7 +206,9 @@ impl Engine for Porter {
             .at("leader", "Which server of the cluster is active: here, each is.", |r| {
                 r.public(WHY).read("The active server", Self::leader)
             })
-            .at("storage/raft/join", "There is no raft here: servers share an etcd.", |r| r.public(WHY).write("Refused", Self::join))
+            .at("storage/raft/join", "There is no raft here: servers share an etcd.", |r| {
+                r.public(WHY).write("Refused", Self::join)
+            })
             .and(ceremonies::routes())
     }
 }

@@ -69,8 +69,12 @@ pub fn check(ask: InitAsk) -> Result<(), Fault> {
     let wrong = match (ask.shares, ask.threshold) {
         (0, _) => "invalid seal configuration: shares must be at least one",
         (_, 0) => "invalid seal configuration: threshold must be at least one",
-        (shares, 1) if shares > 1 => "invalid seal configuration: threshold must be greater than one for multiple shares",
-        (shares, threshold) if threshold > shares => "invalid seal configuration: threshold cannot be larger than shares",
+        (shares, 1) if shares > 1 => {
+            "invalid seal configuration: threshold must be greater than one for multiple shares"
+        }
+        (shares, threshold) if threshold > shares => {
+            "invalid seal configuration: threshold cannot be larger than shares"
+        }
         _ => return Ok(()),
     };
     Err(Fault::bad_request(wrong))

@@ -138,9 +138,17 @@ pub async fn status(server: &Server, target: Target) -> Result<RekeyStatus, Faul
 ///
 /// # Errors
 /// 400: one is under way, or numbers that cannot be. 503: sealed.
-pub async fn start(server: &Server, target: Target, face: Face, split: InitAsk, verify: bool) -> Result<RekeyStatus, Fault> {
+pub async fn start(
+    server: &Server,
+    target: Target,
+    face: Face,
+    split: InitAsk,
+    verify: bool,
+) -> Result<RekeyStatus, Fault> {
     let config = checked(server, target).await?;
-    check(split).map_err(|fault| Fault::bad_request(fault.told.replace("seal configuration", &format!("{} seal configuration", face.word()))))?;
+    check(split).map_err(|fault| {
+        Fault::bad_request(fault.told.replace("seal configuration", &format!("{} seal configuration", face.word())))
+    })?;
     let mut ceremonies = server.ceremonies.lock().await;
     if ceremonies.rekey.is_some() {
         return Err(Fault::bad_request(format!("{} already in progress", face.word())));
@@ -166,7 +174,13 @@ pub async fn cancel(server: &Server, target: Target) -> Result<(), Fault> {
 ///
 /// # Errors
 /// 400: nothing under way, a wrong nonce, no share, or shares that do not open the root key (all are asked for anew).
-pub async fn update(server: &Arc<Server>, target: Target, face: Face, nonce: &str, share: Secret<Vec<u8>>) -> Result<Updated, Fault> {
+pub async fn update(
+    server: &Arc<Server>,
+    target: Target,
+    face: Face,
+    nonce: &str,
+    share: Secret<Vec<u8>>,
+) -> Result<Updated, Fault> {
     let config = checked(server, target).await?;
     let mut ceremonies = server.ceremonies.lock().await;
     let rekey = ceremonies.rekey.as_mut().ok_or_else(|| face.none())?;
@@ -207,18 +221,32 @@ pub async fn update(server: &Arc<Server>, target: Target, face: Face, nonce: &st
 ///
 /// # Errors
 /// 400: nothing to verify, a wrong nonce, or shares that are not the new ones (all are asked for anew, under a new nonce).
-pub async fn verify(server: &Arc<Server>, target: Target, face: Face, nonce: &str, share: Secret<Vec<u8>>) -> Result<Verified, Fault> {
+pub async fn verify(
+    server: &Arc<Server>,
+    target: Target,
+    face: Face,
+    nonce: &str,
+    share: Secret<Vec<u8>>,
+) -> Result<Verified, Fault> {
     let config = checked(server, target).await?;
     let mut ceremonies = server.ceremonies.lock().await;
-    let rekey = ceremonies.rekey.as_mut().ok_or_else(|| Fault::bad_request(format!("no {} in progress", face.word())))?;
+    let rekey =
+        ceremonies.rekey.as_mut().ok_or_else(|| Fault::bad_request(format!("no {} in progress", face.word())))?;
     let pending = rekey.pending.as_mut();
-    let pending = pending.ok_or_else(|| Fault::bad_request(format!("no {} verification in progress: give the old keys first", face.word())))?;
+    let pending = pending.ok_or_else(|| {
+        Fault::bad_request(format!("no {} verification in progress: give the old keys first", face.word()))
+    })?;
     if pending.nonce != nonce {
-        return Err(Fault::bad_request(format!("incorrect nonce supplied; nonce for this verify operation is {:?}", pending.nonce)));
+        return Err(Fault::bad_request(format!(
+            "incorrect nonce supplied; nonce for this verify operation is {:?}",
+            pending.nonce
+        )));
     }
     let failed = || Fault::bad_request(format!("{} verification failed; incorrect key shares supplied", face.word()));
     let key = match pending.shares.give(share, rekey.split) {
-        Ok(Given::Again) => return Err(Fault::bad_request("given key has already been provided during this verify operation")),
+        Ok(Given::Again) => {
+            return Err(Fault::bad_request("given key has already been provided during this verify operation"));
+        }
         Ok(Given::Taken) => return Ok(Verified::Progress(told(&ceremonies, &config))),
         Ok(Given::Key(key)) => Some(key),
         Err(fault) if pending.shares.count() > 0 => return Err(fault),
@@ -240,7 +268,9 @@ pub async fn verify(server: &Arc<Server>, target: Target, face: Face, nonce: &st
 /// # Errors
 /// 400: no rekeying is under way.
 pub async fn verify_status(server: &Server, target: Target, face: Face) -> Result<RekeyStatus, Fault> {
-    let status = status(server, target).await.map_err(|fault| if fault.kind == dewdrop_core::Kind::BadRequest { face.no_config() } else { fault })?;
+    let status = status(server, target)
+        .await
+        .map_err(|fault| if fault.kind == dewdrop_core::Kind::BadRequest { face.no_config() } else { fault })?;
     if status.nonce.is_empty() { Err(face.no_config()) } else { Ok(status) }
 }
 
@@ -264,15 +294,28 @@ pub async fn restart_verify(server: &Server, target: Target, face: Face) -> Resu
 /// # Errors
 /// 400 with `what` in front: it does not.
 pub(super) async fn prove(server: &Server, by_people: LockedKey, what: &'static str) -> Result<(), Fault> {
-    let wrong = |known: String| Fault::bad_request(format!("{what}: invalid key: the shares do not belong together or are not those of now")).knowing(known);
+    let wrong = |known: String| {
+        Fault::bad_request(format!("{what}: invalid key: the shares do not belong together or are not those of now"))
+            .knowing(known)
+    };
     let root = root_key(server, by_people).await.map_err(|fault| match fault.kind {
         dewdrop_core::Kind::BadRequest => wrong(fault.known.into_owned()),
         _ => fault,
     })?;
-    if server.barrier.is_root_key(&root)? { Ok(()) } else { Err(wrong("the root key that is stored is not the one in use".into())) }
+    if server.barrier.is_root_key(&root)? {
+        Ok(())
+    } else {
+        Err(wrong("the root key that is stored is not the one in use".into()))
+    }
 }
 
-async fn put_in_force(server: &Server, config: &SealConfig, split: InitAsk, root: &LockedKey, by_people: LockedKey) -> Result<(), Fault> {
+async fn put_in_force(
+    server: &Server,
+    config: &SealConfig,
+    split: InitAsk,
+    root: &LockedKey,
+    by_people: LockedKey,
+) -> Result<(), Fault> {
     let by_people = KeySeal::shamir(by_people);
     let mut seals: Vec<&dyn Seal> = vec![&by_people];
     seals.extend(server.auto_seals.iter().map(|seal| &**seal));
@@ -280,7 +323,11 @@ async fn put_in_force(server: &Server, config: &SealConfig, split: InitAsk, root
     let config = SealConfig { shares: split.shares, threshold: split.threshold, ..config.clone() };
     let batch = wrapped.batch()?.put_json(CONFIG, &config)?;
     server.barrier.change_root_key(root, batch).await.map_err(barrier_fault)?;
-    tracing::info!(shares = split.shares, threshold = split.threshold, "new keys are in force; the old shares open nothing any more");
+    tracing::info!(
+        shares = split.shares,
+        threshold = split.threshold,
+        "new keys are in force; the old shares open nothing any more"
+    );
     Ok(())
 }
 
@@ -288,9 +335,13 @@ async fn put_in_force(server: &Server, config: &SealConfig, split: InitAsk, root
 async fn checked(server: &Server, target: Target) -> Result<SealConfig, Fault> {
     server.vault()?;
     match (target, server.auto_seals.is_empty()) {
-        (Target::Recovery, true) => return Err(Fault::bad_request("recovery keys not supported: this server has no automatic seal")),
+        (Target::Recovery, true) => {
+            return Err(Fault::bad_request("recovery keys not supported: this server has no automatic seal"));
+        }
         (Target::Unseal, false) => {
-            return Err(Fault::bad_request("this server unseals by itself, so it has recovery keys: use sys/rotate/recovery or sys/rekey-recovery-key"));
+            return Err(Fault::bad_request(
+                "this server unseals by itself, so it has recovery keys: use sys/rotate/recovery or sys/rekey-recovery-key",
+            ));
         }
         _ => {}
     }

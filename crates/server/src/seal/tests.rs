@@ -28,14 +28,19 @@ async fn initializing_checks_what_it_is_asked() {
         (json!({ "secret_shares": 2, "secret_threshold": 3 }), "threshold cannot be larger than shares"),
         (json!({ "secret_shares": 2, "secret_threshold": 300 }), "threshold cannot be larger than shares"),
         (json!({ "secret_shares": 256, "secret_threshold": 2 }), "shares must be less than 256"),
-        (json!({ "secret_shares": 1, "secret_threshold": 1, "recovery_shares": 1 }), "recovery_shares not applicable to seal type shamir"),
+        (
+            json!({ "secret_shares": 1, "secret_threshold": 1, "recovery_shares": 1 }),
+            "recovery_shares not applicable to seal type shamir",
+        ),
         (json!({ "secret_shares": "x", "secret_threshold": 1 }), "secret_shares"),
     ];
     for (body, why) in cases {
         let (status, answer) = server.ask("POST", "sys/init", None, body.clone()).await;
         assert!(status == 400 && answer.to_string().contains(why), "{body} {status} {answer}");
     }
-    let (status, _) = server.ask("POST", "sys/init", None, json!({ "secret_shares": 1, "secret_threshold": 1, "pgp_keys": ["x"] })).await;
+    let (status, _) = server
+        .ask("POST", "sys/init", None, json!({ "secret_shares": 1, "secret_threshold": 1, "pgp_keys": ["x"] }))
+        .await;
     assert_eq!(status, 501);
     assert_eq!(server.ask("DELETE", "sys/init", None, NULL).await.0, 405);
     assert_eq!(server.ask("GET", "sys/rekey/init", None, NULL).await.0, 503);

@@ -61,7 +61,9 @@ impl Shares {
         let length = share.expose().len();
         let right = if split.shares == 1 { KEY_BYTES } else { KEY_BYTES + 1 };
         if length != right {
-            return Err(Fault::bad_request(format!("'key' must be a valid share of {right} bytes in hex or base64, not {length}")));
+            return Err(Fault::bad_request(format!(
+                "'key' must be a valid share of {right} bytes in hex or base64, not {length}"
+            )));
         }
         if self.0.contains(&share) {
             return Ok(Given::Again);
@@ -134,7 +136,8 @@ pub async fn root_key(server: &Server, by_people: LockedKey) -> Result<LockedKey
 /// # Errors
 /// 400: not initialized, no share, or shares that do not belong together; the store's.
 pub async fn unseal_with(server: &Arc<Server>, share: Secret<Vec<u8>>) -> Result<bool, Fault> {
-    let config = SealConfig::load(&*server.store).await?.ok_or_else(|| Fault::bad_request("Vault is not initialized"))?;
+    let config =
+        SealConfig::load(&*server.store).await?.ok_or_else(|| Fault::bad_request("Vault is not initialized"))?;
     let mut ceremonies = server.ceremonies.lock().await;
     if !server.is_sealed() {
         return Ok(true);

@@ -27,7 +27,9 @@ struct HeaderFields {
 
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
-        .at("config/ui/headers", "Headers of the user interface.", |r| r.sudo().list("Lists headers", Sys::list_ui_headers))
+        .at("config/ui/headers", "Headers of the user interface.", |r| {
+            r.sudo().list("Lists headers", Sys::list_ui_headers)
+        })
         .at("config/ui/headers/{header}", "A header of the user interface.", |r| {
             r.sudo()
                 .read("Shows a header", Sys::read_ui_header)
@@ -43,7 +45,8 @@ impl Sys {
     async fn list_ui_headers(self: Arc<Self>, _: Call, fields: ListFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
         let rows = scan_all(&*self.vault()?.store, HEADERS.as_bytes(), 500).await?;
-        let names = rows.iter().filter_map(|row| Some(std::str::from_utf8(&row.key).ok()?.strip_prefix(HEADERS)?.to_owned()));
+        let names =
+            rows.iter().filter_map(|row| Some(std::str::from_utf8(&row.key).ok()?.strip_prefix(HEADERS)?.to_owned()));
         Reply::keys(fields.cut(names))
     }
 
@@ -84,15 +87,25 @@ impl Sys {
         self.only_in_root()?;
         let server = self.server()?;
         let settings = &server.settings;
-        let mut seals: Vec<Value> = server.auto_seals.iter().map(|seal| json!({ "type": seal.kind(), "name": seal.id(), "disabled": false })).collect();
+        let mut seals: Vec<Value> = server
+            .auto_seals
+            .iter()
+            .map(|seal| json!({ "type": seal.kind(), "name": seal.id(), "disabled": false }))
+            .collect();
         if seals.is_empty() {
             seals.push(json!({ "type": "shamir", "disabled": false }));
         }
-        let listeners: Vec<Value> = settings.listeners.iter().map(|access| json!({ "config": {
+        let listeners: Vec<Value> = settings
+            .listeners
+            .iter()
+            .map(|access| {
+                json!({ "config": {
             "disable_unauthed_rekey_endpoints": access.no_open_rekey,
             "disable_unauthed_generate_root_endpoints": access.no_open_generate_root,
             "unauthenticated_metrics_access": access.metrics_without_token,
-        } })).collect();
+        } })
+            })
+            .collect();
         Reply::of(&json!({
             "api_addr": settings.api_addr,
             "default_lease_ttl": settings.limits.default_lease_ttl.as_secs(),

@@ -4,11 +4,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::store::{Batch, get_json};
 use dewdrop_core::wire::{Flag, Strings};
-use dewdrop_core::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,10 @@ struct CorsFields {
 
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("").at("config/cors", "Whose scripts may read answers in a browser.", |r| {
-        r.sudo().read("Shows who may", Sys::read_cors).write("Says who may", Sys::write_cors).delete("Nobody may", Sys::delete_cors)
+        r.sudo()
+            .read("Shows who may", Sys::read_cors)
+            .write("Says who may", Sys::write_cors)
+            .delete("Nobody may", Sys::delete_cors)
     })
 }
 
@@ -80,7 +83,11 @@ pub(super) async fn load(server: &Server, vault: &Vault) -> Result<(), Fault> {
 }
 
 /// Serves a request under these rules: answers preflights, refuses other origins, adds the headers to what `serve` answers.
-pub async fn around<F: Future<Output = Response>>(server: &Server, request: Request, serve: impl FnOnce(Request) -> F) -> Response {
+pub async fn around<F: Future<Output = Response>>(
+    server: &Server,
+    request: Request,
+    serve: impl FnOnce(Request) -> F,
+) -> Response {
     let origin = request.headers.get(header::ORIGIN).cloned();
     let (Some(cors), Some(origin)) = (server.cors.load_full(), origin) else { return serve(request).await };
     if !cors.allows(&origin) {
@@ -107,7 +114,9 @@ impl Cors {
 
     fn knows_method(&self, headers: &HeaderMap) -> bool {
         let asked = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
-        asked.and_then(|method| method.to_str().ok()).is_some_and(|method| METHODS.split(',').any(|known| known == method))
+        asked
+            .and_then(|method| method.to_str().ok())
+            .is_some_and(|method| METHODS.split(',').any(|known| known == method))
     }
 
     fn dress(&self, headers: &mut HeaderMap, origin: HeaderValue, is_preflight: bool) {
@@ -150,7 +159,9 @@ impl Sys {
         if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
             return Err(Fault::bad_request("to allow all origins the '*' must be the only value for allowed_origins"));
         }
-        if let Some(bad) = fields.allowed_headers.0.iter().find(|name| http::HeaderName::try_from(name.as_str()).is_err()) {
+        if let Some(bad) =
+            fields.allowed_headers.0.iter().find(|name| http::HeaderName::try_from(name.as_str()).is_err())
+        {
             return Err(Fault::bad_request(format!("{bad:?} is no name of a header")));
         }
         let mut headers: Vec<String> = HEADERS.iter().map(ToString::to_string).collect();

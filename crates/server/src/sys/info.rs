@@ -29,9 +29,13 @@ struct VersionRecord {
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("host-info", "The machine.", |r| r.sudo().read("Shows the machine", Sys::host_info))
-        .at("version-history", "The versions that this store has seen.", |r| r.list("Lists versions", Sys::version_history))
+        .at("version-history", "The versions that this store has seen.", |r| {
+            r.list("Lists versions", Sys::version_history)
+        })
         .at("ha-status", "The servers of the cluster.", |r| r.read("Lists servers", Sys::ha_status))
-        .at("plugins/catalog", "The engines that can be mounted, all built in.", |r| r.read("Lists plugins", Sys::plugins))
+        .at("plugins/catalog", "The engines that can be mounted, all built in.", |r| {
+            r.read("Lists plugins", Sys::plugins)
+        })
         .at("plugins/catalog/{type}", "The plugins of a type: auth, secret or database.", |r| {
             r.sudo().list("Lists plugins of a type", Sys::plugins_of)
         })
@@ -76,7 +80,8 @@ impl Sys {
         self.only_in_root()?;
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let memory = memory(&read("/proc/meminfo"));
-        let uptime = read("/proc/uptime").split('.').next().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let uptime =
+            read("/proc/uptime").split('.').next().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
         Reply::of(&json!({
             "timestamp": call.now.rfc3339(),
             "cpu": cpus(&read("/proc/cpuinfo")),
@@ -97,11 +102,19 @@ impl Sys {
         let mut all = versions(&*self.vault()?).await?;
         all.sort_by_key(|(_, record)| record.installed);
         let keys: Vec<&String> = all.iter().map(|(version, _)| version).collect();
-        let info: Map<String, Value> = all.iter().map(|(version, record)| (version.clone(), json!({
-            "commit_date": "",
-            "previous_version": record.previous,
-            "timestamp_installed": record.installed.rfc3339(),
-        }))).collect();
+        let info: Map<String, Value> = all
+            .iter()
+            .map(|(version, record)| {
+                (
+                    version.clone(),
+                    json!({
+                        "commit_date": "",
+                        "previous_version": record.previous,
+                        "timestamp_installed": record.installed.rfc3339(),
+                    }),
+                )
+            })
+            .collect();
         Reply::of(&json!({ "keys": keys, "key_info": info }))
     }
 
@@ -173,26 +186,28 @@ fn hostname() -> String {
 /// One for each processor of `/proc/cpuinfo`.
 fn cpus(text: &str) -> Vec<Value> {
     let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
-    blocks.map(|block| {
-        let field = |name: &str| {
-            let line = block.lines().find(|line| line.split(':').next().is_some_and(|head| head.trim() == name));
-            line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
-        };
-        json!({
-            "cpu": field("processor").parse::<u64>().unwrap_or_default(),
-            "vendorId": field("vendor_id"),
-            "modelName": field("model name"),
-            "mhz": field("cpu MHz").parse::<f64>().unwrap_or_default(),
+    blocks
+        .map(|block| {
+            let field = |name: &str| {
+                let line = block.lines().find(|line| line.split(':').next().is_some_and(|head| head.trim() == name));
+                line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
+            };
+            json!({
+                "cpu": field("processor").parse::<u64>().unwrap_or_default(),
+                "vendorId": field("vendor_id"),
+                "modelName": field("model name"),
+                "mhz": field("cpu MHz").parse::<f64>().unwrap_or_default(),
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// Bytes, from `/proc/meminfo`.
 fn memory(text: &str) -> Value {
     let bytes = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok()).unwrap_or_default() * 1024
+        line.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok()).unwrap_or_default()
+            * 1024
     };
     let (total, available) = (bytes("MemTotal"), bytes("MemAvailable"));
     json!({ "total": total, "available": available, "free": bytes("MemFree"), "used": total.saturating_sub(available) })

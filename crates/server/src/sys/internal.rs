@@ -38,7 +38,9 @@ pub(super) fn routes() -> Routes<Sys> {
                 .write("Shows the document", Sys::openapi)
         })
         .at("internal/counters/requests", "Gone from the API; sys/metrics counts requests.", |r| {
-            r.read("Says so", |_: Arc<Sys>, _: Call, _: NoFields| async { Err(Fault::missing("The functionality has been removed on this path")) })
+            r.read("Says so", |_: Arc<Sys>, _: Call, _: NoFields| async {
+                Err(Fault::missing("The functionality has been removed on this path"))
+            })
         })
         .at("internal/counters/tokens", "Counts tokens.", |r| r.read("Counts tokens", Sys::count_tokens))
         .at("internal/inspect/request", introspection, |r| r.sudo().read("Refused", Sys::no_introspection))
@@ -59,7 +61,12 @@ impl Sys {
                 if rights.sees_anything_under(&mount.full_path(), call.now) {
                     let is_auth = mount.class == dewdrop_core::mount::MountClass::Auth;
                     let is_fixed = matches!(mount.kind.as_str(), "system" | "identity" | "cubbyhole" | "token");
-                    let place = Place { mount: &mount.path, kind: &mount.kind, is_auth, generic: fields.generic_mount_paths.0 && !is_fixed };
+                    let place = Place {
+                        mount: &mount.path,
+                        kind: &mount.kind,
+                        is_auth,
+                        generic: fields.generic_mount_paths.0 && !is_fixed,
+                    };
                     document.add(&place, &mounted.room.docs());
                 }
             }
@@ -82,9 +89,10 @@ impl Sys {
         }
     }
 
-
     async fn no_introspection(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {
-        Err(Fault::bad_request("the Vault configuration must set \"introspection_endpoint\" to true to enable this endpoint"))
+        Err(Fault::bad_request(
+            "the Vault configuration must set \"introspection_endpoint\" to true to enable this endpoint",
+        ))
     }
 }
 

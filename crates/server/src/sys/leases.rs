@@ -50,11 +50,17 @@ struct CountFields {
 
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
-        .at("leases", "Leases whose revocation failed so far, with the reason.", |r| r.read("Lists what waits", Sys::list_waiting))
+        .at("leases", "Leases whose revocation failed so far, with the reason.", |r| {
+            r.read("Lists what waits", Sys::list_waiting)
+        })
         .at("leases/count", "How many leases there are.", |r| r.read("Counts", Sys::count_leases))
         .at("leases/tidy", "Removes what is left of ended leases.", |r| r.write("Tidies", Sys::tidy_leases))
-        .at("leases/lookup", "Shows a lease.", |r| r.write("Shows a lease", Sys::lookup_lease).list("Lists leases", Sys::list_leases))
-        .at("leases/lookup/{prefix*}", "Lists leases below a path.", |r| r.sudo().list("Lists leases", Sys::list_leases))
+        .at("leases/lookup", "Shows a lease.", |r| {
+            r.write("Shows a lease", Sys::lookup_lease).list("Lists leases", Sys::list_leases)
+        })
+        .at("leases/lookup/{prefix*}", "Lists leases below a path.", |r| {
+            r.sudo().list("Lists leases", Sys::list_leases)
+        })
         .at("leases/renew", "Renews a lease.", |r| r.write("Renews a lease", Sys::renew_lease))
         .at("leases/renew/{url_lease_id*}", "Renews a lease.", |r| r.write("Renews a lease", Sys::renew_lease))
         .at("renew", "Renews a lease.", |r| r.write("Renews a lease", Sys::renew_lease))
@@ -63,14 +69,20 @@ pub(super) fn routes() -> Routes<Sys> {
         .at("leases/revoke/{url_lease_id*}", "Revokes a lease.", |r| r.write("Revokes a lease", Sys::revoke_lease))
         .at("revoke", "Revokes a lease.", |r| r.write("Revokes a lease", Sys::revoke_lease))
         .at("revoke/{url_lease_id*}", "Revokes a lease.", |r| r.write("Revokes a lease", Sys::revoke_lease))
-        .at("leases/revoke-prefix", "Revokes all leases below a path.", |r| r.sudo().write("Revokes leases", Sys::revoke_prefix))
+        .at("leases/revoke-prefix", "Revokes all leases below a path.", |r| {
+            r.sudo().write("Revokes leases", Sys::revoke_prefix)
+        })
         .at("leases/revoke-prefix/{prefix*}", "Revokes all leases below a path.", |r| {
             r.sudo().write("Revokes leases", Sys::revoke_prefix)
         })
-        .at("revoke-prefix/{prefix*}", "Revokes all leases below a path.", |r| r.sudo().write("Revokes leases", Sys::revoke_prefix))
-        .at("leases/revoke-force/{prefix*}", "Forgets leases, whether or not their credentials can be taken back.", |r| {
-            r.sudo().write("Forgets leases", Sys::revoke_force)
+        .at("revoke-prefix/{prefix*}", "Revokes all leases below a path.", |r| {
+            r.sudo().write("Revokes leases", Sys::revoke_prefix)
         })
+        .at(
+            "leases/revoke-force/{prefix*}",
+            "Forgets leases, whether or not their credentials can be taken back.",
+            |r| r.sudo().write("Forgets leases", Sys::revoke_force),
+        )
         .at("revoke-force/{prefix*}", "Forgets leases, whether or not their credentials can be taken back.", |r| {
             r.sudo().write("Forgets leases", Sys::revoke_force)
         })
@@ -162,7 +174,9 @@ impl Sys {
         let only_failed = match fields.kind.0.as_str() {
             "irrevocable" => true,
             "" | "live" => false,
-            other => return Err(Fault::bad_request(format!("unknown type {other:?}: use \"irrevocable\" or \"live\""))),
+            other => {
+                return Err(Fault::bad_request(format!("unknown type {other:?}: use \"irrevocable\" or \"live\"")));
+            }
         };
         let vault = self.vault()?;
         let (mut counts, mut total) = (BTreeMap::<String, u64>::new(), 0u64);
@@ -205,7 +219,8 @@ impl Sys {
     }
 
     async fn tidy_leases(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
-        let mut reply = Reply::nothing().warn("There is nothing to tidy: ending a lease removes all its records at once.");
+        let mut reply =
+            Reply::nothing().warn("There is nothing to tidy: ending a lease removes all its records at once.");
         reply.status = Some(202);
         Ok(reply)
     }
@@ -276,7 +291,9 @@ async fn children_of(vault: &Vault, prefix: &[u8], names: &mut BTreeSet<String>)
         let rows = vault.store.scan(prefix, after.as_deref(), PAGE).await?;
         let mut jump = None;
         for row in &rows {
-            let Some(rest) = row.key.strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok()) else { continue };
+            let Some(rest) = row.key.strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok()) else {
+                continue;
+            };
             match rest.split_once('/') {
                 None => drop(names.insert(rest.to_owned())),
                 Some((folder, _)) => {
@@ -338,7 +355,9 @@ async fn revoke_tokens_below(vault: &Arc<Vault>, namespace: &str, prefix: &str) 
         let rows = vault.store.scan(&below, after.as_deref(), PAGE).await?;
         let accessors: Vec<String> = rows
             .iter()
-            .filter_map(|row| std::str::from_utf8(&row.key).ok()?.rsplit_once("/h").map(|(_, accessor)| accessor.to_owned()))
+            .filter_map(|row| {
+                std::str::from_utf8(&row.key).ok()?.rsplit_once("/h").map(|(_, accessor)| accessor.to_owned())
+            })
             .collect();
         for chunk in accessors.chunks(20) {
             if running.len() >= 8 {

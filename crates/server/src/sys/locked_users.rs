@@ -23,7 +23,9 @@ struct LockedFields {
 
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
-        .at("locked-users", "Who is locked out after failed logins.", |r| r.read("Shows who is locked out", Sys::read_locked_users))
+        .at("locked-users", "Who is locked out after failed logins.", |r| {
+            r.read("Shows who is locked out", Sys::read_locked_users)
+        })
         .at("locked-users/{mount_accessor}/unlock/{alias_identifier}", "A user of an auth mount.", |r| {
             r.write("Unlocks a user", Sys::unlock_user)
         })
@@ -65,7 +67,9 @@ fn of_namespace(vault: &Vault, namespace: &Namespace, call: &Call) -> (Value, us
         };
         if !names.is_empty() {
             total += names.len();
-            mounts.push(json!({ "mount_accessor": mounted.mount.accessor, "counts": names.len(), "alias_identifiers": names }));
+            mounts.push(
+                json!({ "mount_accessor": mounted.mount.accessor, "counts": names.len(), "alias_identifiers": names }),
+            );
         }
     }
     (view(namespace, total, mounts), total)

@@ -71,9 +71,14 @@ impl ServerMetrics {
         let raw = match fields.format.0.as_str() {
             "" => Raw { content_type: "application/json", body: format!("{}\n", self.registry.json(now)).into() },
             "prometheus" if !self.prometheus => {
-                return Err(Fault::bad_request("prometheus is not enabled: set telemetry { prometheus_retention_time = \"24h\" }"));
+                return Err(Fault::bad_request(
+                    "prometheus is not enabled: set telemetry { prometheus_retention_time = \"24h\" }",
+                ));
             }
-            "prometheus" => Raw { content_type: "text/plain; version=0.0.4; charset=utf-8", body: self.registry.prometheus().into() },
+            "prometheus" => Raw {
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                body: self.registry.prometheus().into(),
+            },
             other => return Err(Fault::bad_request(format!("metric response format {other:?} unknown"))),
         };
         Ok(Outcome::Raw(raw).into())

@@ -165,7 +165,8 @@ impl Sys {
         let whole = |ttl: Ttl| Duration::from_secs(ttl.0.as_secs());
         let interval = whole(fields.interval).max(SECOND);
         let limit = Limit::Rate { rate: fields.rate, interval, block: whole(fields.block_interval) };
-        self.write_rule(&call, limit, On { path: fields.path, role: fields.role, inheritable: fields.inheritable }).await
+        self.write_rule(&call, limit, On { path: fields.path, role: fields.role, inheritable: fields.inheritable })
+            .await
     }
 
     async fn write_lease_count(self: Arc<Self>, call: Call, fields: LeaseFields) -> Result<Reply, Fault> {

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::Sys;
 use crate::seal::ceremonies::{RekeyFields, RootFields, ShareFields};
 use crate::seal::generate_root::{self, RootStatus};
-use crate::seal::rekey::{self, Face, RekeyStatus, Target, Updated, Verified};
 use crate::seal::keys_json;
+use crate::seal::rekey::{self, Face, RekeyStatus, Target, Updated, Verified};
 
 #[derive(Deserialize, JsonSchema)]
 struct DecodeFields {
@@ -49,7 +49,8 @@ pub(super) fn routes() -> Routes<Sys> {
         })
         .at("generate-root-token/update", "Takes one key.", |r| r.write("Takes one key", Sys::update_root))
         .at("decode-token", "Takes the pad off a generated root token.", |r| {
-            r.public("reads nothing of the server: whoever has token and pad can do it himself").write("Decodes", Sys::decode_token)
+            r.public("reads nothing of the server: whoever has token and pad can do it himself")
+                .write("Decodes", Sys::decode_token)
         })
 }
 
@@ -126,7 +127,9 @@ impl Sys {
     /// OpenBao keeps the key of the unseal keys in memory and can do this alone; here it is forgotten once the server is open.
     async fn rotate_root(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
-        Err(Fault::bad_request("the root key is wrapped by a key that only the holders of the unseal keys have: use sys/rotate/root/init, or sys/rotate/recovery/init with an automatic seal"))
+        Err(Fault::bad_request(
+            "the root key is wrapped by a key that only the holders of the unseal keys have: use sys/rotate/root/init, or sys/rotate/recovery/init with an automatic seal",
+        ))
     }
 
     async fn root_status(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {

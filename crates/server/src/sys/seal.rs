@@ -109,7 +109,9 @@ impl Sys {
     async fn write_rotate_config(self: Arc<Self>, _: Call, fields: RotateConfigFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
         if fields.enabled.is_some_and(|flag| !flag.0) {
-            return Err(Fault::bad_request("automatic rotation cannot be switched off: a key that encrypts too often is no longer safe"));
+            return Err(Fault::bad_request(
+                "automatic rotation cannot be switched off: a key that encrypts too often is no longer safe",
+            ));
         }
         let server = self.server()?;
         let mut rotation: Rotation = server.barrier.rotation();
@@ -121,7 +123,9 @@ impl Sys {
         }
         if let Some(Int(operations)) = fields.max_operations {
             if !(LEAST_OPERATIONS..=MOST_OPERATIONS).contains(&operations) {
-                return Err(Fault::bad_request(format!("max_operations must be in the range [{LEAST_OPERATIONS},{MOST_OPERATIONS}]")));
+                return Err(Fault::bad_request(format!(
+                    "max_operations must be in the range [{LEAST_OPERATIONS},{MOST_OPERATIONS}]"
+                )));
             }
             rotation.encryptions = u64::try_from(operations).unwrap_or(rotation.encryptions);
         }

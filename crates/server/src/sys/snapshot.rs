@@ -33,12 +33,16 @@ pub(super) fn routes() -> Routes<Sys> {
             r.read("Takes a snapshot", |s: Arc<Sys>, _: Call, _: NoFields| s.snapshot(false))
                 .write("Restores a snapshot", |s: Arc<Sys>, c, _: AnyFields| s.restore(c, false))
         })
-        .at("storage/snapshot-force", force, |r| r.write("Restores a snapshot", |s: Arc<Sys>, c, _: AnyFields| s.restore(c, true)))
+        .at("storage/snapshot-force", force, |r| {
+            r.write("Restores a snapshot", |s: Arc<Sys>, c, _: AnyFields| s.restore(c, true))
+        })
         .at("storage/raft/snapshot", about, |r| {
             r.read("Takes a snapshot", |s: Arc<Sys>, _: Call, _: NoFields| s.snapshot(true))
                 .write("Restores a snapshot", |s: Arc<Sys>, c, _: AnyFields| s.restore(c, false))
         })
-        .at("storage/raft/snapshot-force", force, |r| r.write("Restores a snapshot", |s: Arc<Sys>, c, _: AnyFields| s.restore(c, true)))
+        .at("storage/raft/snapshot-force", force, |r| {
+            r.write("Restores a snapshot", |s: Arc<Sys>, c, _: AnyFields| s.restore(c, true))
+        })
 }
 
 impl Sys {
@@ -143,7 +147,11 @@ async fn restore(server: &Arc<Server>, body: Bytes, force: bool) -> Result<(), F
         }
         Err(fault) => {
             // Either nothing was replaced, and the barrier is open as before; or it could not be opened again.
-            if server.barrier.is_sealed() { server.seal() } else { server.set_vault(vault) }
+            if server.barrier.is_sealed() {
+                server.seal()
+            } else {
+                server.set_vault(vault)
+            }
             return Err(fault);
         }
     }
@@ -162,7 +170,10 @@ fn reader(body: &Bytes) -> Box<dyn AsyncRead + Send + Unpin> {
 fn refused(error: SnapshotError) -> Fault {
     match error {
         SnapshotError::Damaged(why) => Fault::bad_request(format!("the snapshot is damaged: {why}")),
-        SnapshotError::Io(error) => Fault::bad_request("the snapshot cannot be read: it is no archive of this server, or damaged").knowing(error.to_string()),
+        SnapshotError::Io(error) => {
+            Fault::bad_request("the snapshot cannot be read: it is no archive of this server, or damaged")
+                .knowing(error.to_string())
+        }
         SnapshotError::Store(error) => error.into(),
     }
 }

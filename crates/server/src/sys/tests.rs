@@ -18,7 +18,15 @@ async fn random_bytes_and_hashes() {
         let (status, answer) = server.root("POST", &format!("sys/tools/{path}"), hex.clone()).await;
         assert_eq!((status, text(&answer["data"]["random_bytes"]).len()), (200, length), "{path}");
     }
-    for path in ["random/0", "random/-1", "random/foo", "random/foo/3", "random/131073", "random/99999999999999999999", "random/platform/x"] {
+    for path in [
+        "random/0",
+        "random/-1",
+        "random/foo",
+        "random/foo/3",
+        "random/131073",
+        "random/99999999999999999999",
+        "random/platform/x",
+    ] {
         assert_eq!(server.root("POST", &format!("sys/tools/{path}"), NULL).await.0, 400, "{path}");
     }
     assert_eq!(server.root("POST", "sys/tools/random", json!({ "format": "x" })).await.0, 400);
@@ -39,7 +47,9 @@ async fn random_bytes_and_hashes() {
     let expected = "m3HSJL1i83hdltRq0+o9czGb+8KJDKra4t/3JRlnPKcjI8PZm6XBHXx6zG4UuMXaDEZjR1wuXDre9G9zvN7AQw==";
     assert_eq!(sum("hash", body.clone()).await.1["data"]["sum"], expected);
     assert_eq!(text(&sum("hash/sha2-256", body).await.1["data"]["sum"]).len(), 44, "the path wins");
-    for (path, body) in [("hash/md5", json!({})), ("hash", json!({ "input": "a!" })), ("hash", json!({ "format": "x" }))] {
+    for (path, body) in
+        [("hash/md5", json!({})), ("hash", json!({ "input": "a!" })), ("hash", json!({ "format": "x" }))]
+    {
         assert_eq!(sum(path, body).await.0, 400, "{path}");
     }
 }
@@ -53,7 +63,11 @@ async fn other_origins_are_refused_once_some_are_named() {
         server.send(0, method, "sys/mounts", &headers, Bytes::new()).await
     };
     assert_eq!(ask("GET", "http://b", "GET").await.status, 200, "off");
-    for bad in [json!({}), json!({ "allowed_origins": "*,http://a" }), json!({ "allowed_origins": "http://a", "allowed_headers": "a b" })] {
+    for bad in [
+        json!({}),
+        json!({ "allowed_origins": "*,http://a" }),
+        json!({ "allowed_origins": "http://a", "allowed_headers": "a b" }),
+    ] {
         assert_eq!(server.root("POST", "sys/config/cors", bad).await.0, 400);
     }
     let body = json!({ "allowed_origins": ["http://a"], "allowed_headers": "X-Foo" });
@@ -106,9 +120,14 @@ async fn headers_of_the_user_interface() {
     assert_eq!(server.root("LIST", at, NULL).await.0, 404);
     assert_eq!(server.root("POST", &format!("{at}/X-Foo"), json!({ "values": ["a", "b"] })).await.0, 200);
     assert_eq!(server.root("GET", &format!("{at}/X-Foo"), NULL).await.1["data"], json!({ "value": "a" }));
-    assert_eq!(server.root("GET", &format!("{at}/X-Foo?multivalue=true"), NULL).await.1["data"], json!({ "values": ["a", "b"] }));
+    assert_eq!(
+        server.root("GET", &format!("{at}/X-Foo?multivalue=true"), NULL).await.1["data"],
+        json!({ "values": ["a", "b"] })
+    );
     assert_eq!(server.root("LIST", at, NULL).await.1["data"]["keys"], json!(["X-Foo"]));
-    for (name, body) in [("X-Vault-Foo", json!({ "values": "a" })), ("X-Foo", json!({})), ("X-Foo", json!({ "values": ["a\nb"] }))] {
+    for (name, body) in
+        [("X-Vault-Foo", json!({ "values": "a" })), ("X-Foo", json!({})), ("X-Foo", json!({ "values": ["a\nb"] }))]
+    {
         assert_eq!(server.root("POST", &format!("{at}/{name}"), body).await.0, 400, "{name}");
     }
     assert_eq!(server.root("DELETE", &format!("{at}/X-Foo"), NULL).await.0, 204);
@@ -119,9 +138,17 @@ async fn headers_of_the_user_interface() {
 async fn numbers_for_monitoring() {
     let server = TestServer::open(1, 1).await;
     let (_, numbers) = server.root("GET", "sys/metrics", NULL).await;
-    let named = |list: &str, name: &str| numbers[list].as_array().unwrap().iter().any(|row| row["Name"].as_str().unwrap().ends_with(name));
-    assert!(named("Gauges", "core.unsealed") && named("Gauges", "core.mount_table.num_entries") && named("Samples", "core.handle_request"), "{numbers}");
-    let response = server.send(0, "GET", "sys/metrics?format=prometheus", &[("x-vault-token", &server.root)], Bytes::new()).await;
+    let named = |list: &str, name: &str| {
+        numbers[list].as_array().unwrap().iter().any(|row| row["Name"].as_str().unwrap().ends_with(name))
+    };
+    assert!(
+        named("Gauges", "core.unsealed")
+            && named("Gauges", "core.mount_table.num_entries")
+            && named("Samples", "core.handle_request"),
+        "{numbers}"
+    );
+    let response =
+        server.send(0, "GET", "sys/metrics?format=prometheus", &[("x-vault-token", &server.root)], Bytes::new()).await;
     let text = String::from_utf8(all(response).await).unwrap();
     assert!(text.contains("core_handle_request_count"), "{text}");
     assert_eq!(server.root("GET", "sys/metrics?format=x", NULL).await.0, 400);
@@ -134,11 +161,18 @@ async fn help_says_what_a_path_takes() {
     let help = async |path: &str| server.root("GET", &format!("{path}?help=1"), NULL).await;
     let (_, of_path) = help("sys/tools/hash/sha2-256").await;
     let told = text(&of_path["help"]);
-    for part in ["Request:        tools/hash/sha2-256", "Matching Route: tools/hash/{urlalgorithm}", "urlalgorithm (string)", "format (string)"] {
+    for part in [
+        "Request:        tools/hash/sha2-256",
+        "Matching Route: tools/hash/{urlalgorithm}",
+        "urlalgorithm (string)",
+        "format (string)",
+    ] {
         assert!(told.contains(part), "{part} in {told}");
     }
     assert_eq!(of_path["openapi"]["paths"].as_object().unwrap().len(), 1);
     let (_, of_mount) = help("sys").await;
-    assert!(text(&of_mount["help"]).contains("## PATHS") && of_mount["openapi"]["paths"].as_object().unwrap().len() > 50);
+    assert!(
+        text(&of_mount["help"]).contains("## PATHS") && of_mount["openapi"]["paths"].as_object().unwrap().len() > 50
+    );
     assert_eq!(help("sys/nothing").await.0, 404);
 }

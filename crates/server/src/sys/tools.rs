@@ -69,11 +69,15 @@ impl Sys {
             (source, count) => (source.to_owned(), count),
         };
         if !is_source(&source) {
-            return Err(Fault::bad_request(format!("unsupported entropy source {source:?}; must be \"platform\" or \"seal\", or \"all\"")));
+            return Err(Fault::bad_request(format!(
+                "unsupported entropy source {source:?}; must be \"platform\" or \"seal\", or \"all\""
+            )));
         }
         let count = match count {
             "" => fields.bytes.map_or(32, |int| int.0),
-            text => text.parse().map_err(|_| Fault::bad_request(format!("error parsing url-set byte count: {text:?} is no number")))?,
+            text => text
+                .parse()
+                .map_err(|_| Fault::bad_request(format!("error parsing url-set byte count: {text:?} is no number")))?,
         };
         if count < 1 {
             return Err(Fault::bad_request("'bytes' cannot be less than 1"));
@@ -84,7 +88,11 @@ impl Sys {
         let mut bytes = zeroize::Zeroizing::new(vec![0; count]);
         ids::fill(&mut bytes)?;
         let reply = Reply::of(&json!({ "random_bytes": format.encode(&bytes) }))?;
-        Ok(if source == "seal" { reply.warn("no seal/entropy augmentation available, using platform entropy source") } else { reply })
+        Ok(if source == "seal" {
+            reply.warn("no seal/entropy augmentation available, using platform entropy source")
+        } else {
+            reply
+        })
     }
 
     async fn hash(self: Arc<Self>, call: Call, fields: HashFields) -> Result<Reply, Fault> {
@@ -101,7 +109,9 @@ impl Sys {
             "sha3-512" => &digest::SHA3_512,
             other => return Err(Fault::bad_request(format!("unsupported algorithm {other}"))),
         };
-        let input = STANDARD.decode(&fields.input.0).map_err(|e| Fault::bad_request(format!("unable to decode input as base64: {}", where_bad(&e))))?;
+        let input = STANDARD
+            .decode(&fields.input.0)
+            .map_err(|e| Fault::bad_request(format!("unable to decode input as base64: {}", where_bad(&e))))?;
         Reply::of(&json!({ "sum": format.encode(digest::digest(algorithm, &input).as_ref()) }))
     }
 }
@@ -109,7 +119,9 @@ impl Sys {
 /// Where base64 is broken, without what stands there: the input may be a secret.
 fn where_bad(error: &base64::DecodeError) -> String {
     match error {
-        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => format!("illegal base64 data at input byte {at}"),
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => {
+            format!("illegal base64 data at input byte {at}")
+        }
         _ => "its length or padding is wrong".into(),
     }
 }
@@ -119,7 +131,9 @@ fn format(given: Option<&Text>, usual: Format) -> Result<Format, Fault> {
         "" => Ok(usual),
         "hex" => Ok(Format::Hex),
         "base64" => Ok(Format::Base64),
-        other => Err(Fault::bad_request(format!("unsupported encoding format {other:?}; must be \"hex\" or \"base64\""))),
+        other => {
+            Err(Fault::bad_request(format!("unsupported encoding format {other:?}; must be \"hex\" or \"base64\"")))
+        }
     }
 }
 

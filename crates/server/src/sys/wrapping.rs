@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dewdrop_core::policy::Ask;
 use dewdrop_core::call::{Call, Outcome, Reply};
+use dewdrop_core::policy::Ask;
 use dewdrop_core::route::{AnyFields, Routes};
 use dewdrop_core::token::TokenRecord;
 use dewdrop_core::{Fault, Operation};
@@ -31,7 +31,9 @@ pub(super) fn routes() -> Routes<Sys> {
             r.public(WHY).write("Looks", Sys::lookup_wrapped).read("Looks", Sys::lookup_wrapped)
         })
         .at("wrapping/unwrap", "Opens what is wrapped, once.", |r| r.public(WHY).write("Opens", Sys::unwrap))
-        .at("wrapping/rewrap", "Moves what is wrapped into a new wrapping token.", |r| r.public(WHY).write("Moves", Sys::rewrap))
+        .at("wrapping/rewrap", "Moves what is wrapped into a new wrapping token.", |r| {
+            r.public(WHY).write("Moves", Sys::rewrap)
+        })
 }
 
 impl Sys {
@@ -68,7 +70,8 @@ impl Sys {
         let response = take(&vault, &call, &record).await?;
         let wrapped_accessor = inner_accessor(&response);
         let path = creation_path(&record);
-        let ask = WrapAsk { namespace: namespace_of(&call), path: &path, ttl, response, wrapped_accessor, now: call.now };
+        let ask =
+            WrapAsk { namespace: namespace_of(&call), path: &path, ttl, response, wrapped_accessor, now: call.now };
         let view = wrap_response(&vault, ask).await?;
         Ok(Outcome::Wrapped(Box::new(view)).into())
     }
@@ -98,7 +101,11 @@ const NOT_VALID: &str = "wrapping token is not valid or does not exist";
 
 /// A wrapping token opens itself; for whoever names one in the body, the policies of the calling token decide.
 async fn may_open(vault: &Vault, call: &Call, record: &TokenRecord) -> Result<(), Fault> {
-    let caller = call.caller.token.as_deref().ok_or_else(|| Fault::denied("a wrapping token in the body needs a token beside it"))?;
+    let caller = call
+        .caller
+        .token
+        .as_deref()
+        .ok_or_else(|| Fault::denied("a wrapping token in the body needs a token beside it"))?;
     if caller.accessor == record.accessor {
         return Ok(());
     }
@@ -131,4 +138,3 @@ fn with_request_id(envelope: &str, request_id: &str) -> String {
     fields.insert("request_id".into(), request_id.into());
     Value::Object(fields).to_string()
 }
-

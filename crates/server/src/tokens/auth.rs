@@ -67,7 +67,8 @@ impl TokenAuth {
 
     async fn tidy(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         // Ending a token removes all its records in one commit, so nothing can be left to tidy.
-        let mut reply = Reply::nothing().warn("There is nothing to tidy: ending a token removes all its records at once.");
+        let mut reply =
+            Reply::nothing().warn("There is nothing to tidy: ending a token removes all its records at once.");
         reply.status = Some(202);
         Ok(reply)
     }
@@ -78,21 +79,31 @@ impl Engine for TokenAuth {
     fn routes() -> Routes<Self> {
         Routes::new("The token auth method: every other method ends in a token of this one.")
             .at("create", "Makes a child of the calling token.", |r| r.write("Makes a token", Self::create))
-            .at("create-orphan", "Makes a token without parent.", |r| r.sudo().write("Makes an orphan", Self::create_orphan))
-            .at("session", "Opens a session: a child of the calling token with the same rights and a life of its own.", |r| {
-                r.write("Opens a session", Self::open_session)
+            .at("create-orphan", "Makes a token without parent.", |r| {
+                r.sudo().write("Makes an orphan", Self::create_orphan)
             })
-            .at("create/{role_name}", "Makes a token by a role.", |r| r.write("Makes a token by a role", Self::create_by_role))
+            .at(
+                "session",
+                "Opens a session: a child of the calling token with the same rights and a life of its own.",
+                |r| r.write("Opens a session", Self::open_session),
+            )
+            .at("create/{role_name}", "Makes a token by a role.", |r| {
+                r.write("Makes a token by a role", Self::create_by_role)
+            })
             .at("lookup", "Shows a token.", |r| {
                 r.write("Shows a token", Self::lookup).read("Shows a token", Self::lookup)
             })
             .at("lookup-self", "Shows the calling token.", |r| {
                 r.read("Shows the calling token", Self::lookup_self).write("Shows the calling token", Self::lookup_self)
             })
-            .at("lookup-accessor", "Shows a token by its accessor.", |r| r.write("Shows a token", Self::lookup_accessor))
+            .at("lookup-accessor", "Shows a token by its accessor.", |r| {
+                r.write("Shows a token", Self::lookup_accessor)
+            })
             .at("renew", "Renews a token.", |r| r.write("Renews a token", Self::renew))
             .at("renew-self", "Renews the calling token.", |r| r.write("Renews the calling token", Self::renew_self))
-            .at("renew-accessor", "Renews a token by its accessor.", |r| r.write("Renews a token", Self::renew_accessor))
+            .at("renew-accessor", "Renews a token by its accessor.", |r| {
+                r.write("Renews a token", Self::renew_accessor)
+            })
             .at("revoke", "Ends a token with all its children.", |r| r.write("Ends a token", Self::revoke))
             .at("revoke-self", "Ends the calling token with all its children.", |r| {
                 r.write("Ends the calling token", Self::revoke_self)
@@ -120,7 +131,11 @@ async fn find(vault: &Vault, namespace: &Namespace, text: &str) -> Result<Option
 }
 
 /// A token by its accessor, within a namespace or below it.
-async fn find_by_accessor(vault: &Vault, namespace: &Namespace, accessor: &str) -> Result<Option<Arc<LiveToken>>, Fault> {
+async fn find_by_accessor(
+    vault: &Vault,
+    namespace: &Namespace,
+    accessor: &str,
+) -> Result<Option<Arc<LiveToken>>, Fault> {
     let live = vault.tokens.by_accessor(accessor).await?;
     let now = vault.clock.now();
     Ok(live.filter(|live| !live.record.is_expired(now) && lies_below(vault, namespace, &live.record.namespace)))

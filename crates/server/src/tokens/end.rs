@@ -48,7 +48,8 @@ pub async fn end_tokens(vault: &Vault, accessors: &[String], orphan_children: bo
 
 /// Whether a token has neither leases nor children nor a cubbyhole, as most have.
 async fn hangs_nothing(vault: &Vault, accessor: &str) -> Result<bool, Fault> {
-    let nothing_below = async |prefix: Vec<u8>| -> Result<bool, Fault> { Ok(vault.store.scan(&prefix, None, 1).await?.is_empty()) };
+    let nothing_below =
+        async |prefix: Vec<u8>| -> Result<bool, Fault> { Ok(vault.store.scan(&prefix, None, 1).await?.is_empty()) };
     Ok(nothing_below(index::owned_by(accessor)).await?
         && nothing_below(index::children(accessor)).await?
         && cubbyholes_of(vault, accessor).await?.is_empty())
@@ -147,7 +148,10 @@ async fn orphan_children(vault: &Vault, accessor: &str) -> Result<(), Fault> {
 async fn children(vault: &Vault, accessor: &str) -> Result<Vec<String>, Fault> {
     let prefix = index::children(accessor);
     let rows = dewdrop_core::store::scan_all(&*vault.store, &prefix, 1000).await?;
-    Ok(rows.iter().filter_map(|row| String::from_utf8(row.key.strip_prefix(prefix.as_slice())?.to_vec()).ok()).collect())
+    Ok(rows
+        .iter()
+        .filter_map(|row| String::from_utf8(row.key.strip_prefix(prefix.as_slice())?.to_vec()).ok())
+        .collect())
 }
 
 async fn empty_cubbyhole(vault: &Vault, accessor: &str) -> Result<(), Fault> {

@@ -79,7 +79,14 @@ pub async fn make_counted(
 ///
 /// # Errors
 /// 400: the method asks for the policy `root`; 403: the entity is disabled; the store's.
-pub async fn from_login(vault: &Vault, mount: &Mount, path: &str, login: Login, caller: &Caller, now: Moment) -> Result<Made, Fault> {
+pub async fn from_login(
+    vault: &Vault,
+    mount: &Mount,
+    path: &str,
+    login: Login,
+    caller: &Caller,
+    now: Moment,
+) -> Result<Made, Fault> {
     if login.params.policies.iter().any(|policy| policy == "root") {
         return Err(Fault::bad_request("auth methods cannot create root tokens"));
     }
@@ -135,7 +142,11 @@ pub fn first_life(params: &TokenParams, asked: &LifeAsk) -> (Duration, Vec<Strin
     };
     let end = params.explicit_max_ttl;
     if !end.is_zero() && ttl > end {
-        warnings.push(format!("TTL of {:?} exceeded the effective max_ttl of {:?}; TTL value is capped accordingly", brief_ttl(ttl), brief_ttl(end)));
+        warnings.push(format!(
+            "TTL of {:?} exceeded the effective max_ttl of {:?}; TTL value is capped accordingly",
+            brief_ttl(ttl),
+            brief_ttl(end)
+        ));
         ttl = end;
     }
     (ttl, warnings)
@@ -144,7 +155,8 @@ pub fn first_life(params: &TokenParams, asked: &LifeAsk) -> (Duration, Vec<Strin
 /// The policies of a token: those of the parameters with `default`, lower-cased, sorted, once each.
 #[must_use]
 pub fn with_default(params: &TokenParams) -> Vec<String> {
-    let mut policies: Vec<String> = params.policies.iter().map(|p| p.trim().to_lowercase()).filter(|p| !p.is_empty()).collect();
+    let mut policies: Vec<String> =
+        params.policies.iter().map(|p| p.trim().to_lowercase()).filter(|p| !p.is_empty()).collect();
     if !params.no_default_policy && !policies.iter().any(|p| p == "root") {
         policies.push("default".into());
     }
@@ -192,7 +204,9 @@ fn bounds(params: &TokenParams, caller: &Caller) -> Result<Vec<IpNet>, Fault> {
     if !params.strictly_bind_ip {
         return Ok(params.bound_cidrs.clone());
     }
-    let address = caller.address.ok_or_else(|| Fault::bad_request("the token must be bound to an address, and yours is not known"))?;
+    let address = caller
+        .address
+        .ok_or_else(|| Fault::bad_request("the token must be bound to an address, and yours is not known"))?;
     Ok(vec![IpNet::from(address)])
 }
 

@@ -83,7 +83,11 @@ impl Lockouts {
     ///
     /// # Errors
     /// The store's.
-    pub async fn load(store: SharedStore, configured: BTreeMap<String, UserLockout>, now: Moment) -> Result<Self, Fault> {
+    pub async fn load(
+        store: SharedStore,
+        configured: BTreeMap<String, UserLockout>,
+        now: Moment,
+    ) -> Result<Self, Fault> {
         let mut locks = BTreeMap::new();
         for row in scan_all(&*store, PREFIX.as_bytes(), 1000).await? {
             let lock: Lock = decode(&row.key, &row.entry)?;
@@ -100,7 +104,13 @@ impl Lockouts {
     ///
     /// # Errors
     /// 403: it is.
-    pub fn attempt(&self, mount: &Mount, path: &str, fields: &Map<String, Value>, now: Moment) -> Result<Option<Attempt>, Fault> {
+    pub fn attempt(
+        &self,
+        mount: &Mount,
+        path: &str,
+        fields: &Map<String, Value>,
+        now: Moment,
+    ) -> Result<Option<Attempt>, Fault> {
         if mount.class != MountClass::Auth {
             return Ok(None);
         }
@@ -160,7 +170,10 @@ impl Lockouts {
     /// What holds for a mount: its own tuning, the configuration for its kind, that for all, the default.
     fn policy(&self, mount: &Mount) -> UserLockout {
         let own = mount.tune.user_lockout.as_ref();
-        own.or_else(|| self.configured.get(&mount.kind)).or_else(|| self.configured.get("all")).cloned().unwrap_or(DEFAULT)
+        own.or_else(|| self.configured.get(&mount.kind))
+            .or_else(|| self.configured.get("all"))
+            .cloned()
+            .unwrap_or(DEFAULT)
     }
 
     /// A lock is never longer than the policy of now says, whatever became of the clock.
@@ -193,7 +206,11 @@ impl Lockouts {
             make_room(&mut locks, now)
         };
         self.failures.remove(&user);
-        tracing::warn!(mount = user.mount, until = until.rfc3339(), "a user is locked out after too many failed logins");
+        tracing::warn!(
+            mount = user.mount,
+            until = until.rfc3339(),
+            "a user is locked out after too many failed logins"
+        );
         let mut batch = Batch::new().put_json(key(&user), &Lock { until })?;
         for old in forgotten.iter().take(100) {
             batch = batch.delete(key(old));

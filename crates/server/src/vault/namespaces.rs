@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use dewdrop_core::Fault;
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::store::{Batch, SharedStore, decode, scan_all};
-use dewdrop_core::Fault;
 
 const PREFIX: &[u8] = b"ns/";
 
@@ -81,7 +81,12 @@ impl Namespaces {
     /// All of them at or below a path, parents first.
     #[must_use]
     pub fn below(&self, path: &str) -> Vec<Arc<Namespace>> {
-        self.by_path.load().iter().filter(|(at, _)| at.starts_with(path)).map(|(_, namespace)| namespace.clone()).collect()
+        self.by_path
+            .load()
+            .iter()
+            .filter(|(at, _)| at.starts_with(path))
+            .map(|(_, namespace)| namespace.clone())
+            .collect()
     }
 
     /// Writes one, new or changed.

@@ -146,7 +146,10 @@ fn plain_mount(class: MountClass, path: &str, kind: &str, description: &str) -> 
         kind: kind.into(),
         description: description.into(),
         options: BTreeMap::new(),
-        tune: Tune { passthrough_request_headers: passed.iter().map(|&name| name.to_owned()).collect(), ..Tune::default() },
+        tune: Tune {
+            passthrough_request_headers: passed.iter().map(|&name| name.to_owned()).collect(),
+            ..Tune::default()
+        },
         local: kind == "cubbyhole",
         seal_wrap: kind == "system",
     }

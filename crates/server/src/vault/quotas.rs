@@ -121,7 +121,11 @@ impl Rule {
 impl RateLimit {
     fn new(rule: &Rule) -> Option<Self> {
         let Limit::Rate { rate, interval, block } = rule.limit else { return None };
-        Some(Self { rule: rule.clone(), pace: Pace { limit: whole(rate), interval, block }, clients: Bounded::default() })
+        Some(Self {
+            rule: rule.clone(),
+            pace: Pace { limit: whole(rate), interval, block },
+            clients: Bounded::default(),
+        })
     }
 
     /// Counts one request. `now` is steady time. Requests whose address is not known share one count.
@@ -139,7 +143,11 @@ impl RateLimit {
 }
 
 /// A part of a request counts as one.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be positive; beyond the range it saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be positive; beyond the range it saturates"
+)]
 fn whole(rate: f64) -> u64 {
     (rate.ceil() as u64).max(1)
 }
@@ -202,7 +210,11 @@ impl Quotas {
     /// One rule.
     #[must_use]
     pub fn rule(&self, vault: &Vault, kind: RuleKind, name: &str) -> Option<Rule> {
-        self.rules.load().iter().find(|rule| rule.kind() == kind && rule.name == name && rule.on.show(vault).is_some()).cloned()
+        self.rules
+            .load()
+            .iter()
+            .find(|rule| rule.kind() == kind && rule.name == name && rule.on.show(vault).is_some())
+            .cloned()
     }
 
     /// Writes a rule, new or in place of the one of that name. Rules whose mount or namespace is gone are removed with it.
@@ -219,7 +231,10 @@ impl Quotas {
                 continue;
             }
             if old.kind() == rule.kind() && old.on == rule.on {
-                return Err(Fault::bad_request(format!("quota rule with similar properties exists under the name {:?}", old.name)));
+                return Err(Fault::bad_request(format!(
+                    "quota rule with similar properties exists under the name {:?}",
+                    old.name
+                )));
             }
             rules.push(old.clone());
         }
@@ -263,7 +278,8 @@ impl Quotas {
     fn take(&self, mut rules: Vec<Rule>) {
         rules.sort_by(|a, b| (a.kind().name(), &a.name).cmp(&(b.kind().name(), &b.name)));
         let before = self.rules.load_full();
-        let of = |rules: &[Rule], kind| rules.iter().filter(|rule: &&Rule| rule.kind() == kind).cloned().collect::<Vec<_>>();
+        let of =
+            |rules: &[Rule], kind| rules.iter().filter(|rule: &&Rule| rule.kind() == kind).cloned().collect::<Vec<_>>();
         let old = self.rates.load_full();
         let rates: Vec<Arc<RateLimit>> = rules
             .iter()

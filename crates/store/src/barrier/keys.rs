@@ -58,7 +58,10 @@ impl Barrier {
     ///
     /// # Errors
     /// Sealed before; what `work` answers; the store's own (sealed then).
-    pub async fn while_shut<T, E: From<StoreError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<(T, bool), E> {
+    pub async fn while_shut<T, E: From<StoreError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, bool), E> {
         let _one = self.changing.lock().await;
         let before = self.unsealed()?;
         self.seal();

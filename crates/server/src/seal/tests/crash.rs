@@ -25,7 +25,8 @@ impl Store for Flaky {
         self.of.scan(prefix, after, limit).await
     }
     async fn commit(&self, batch: Batch) -> Result<Revision, StoreError> {
-        let brings_keys = format!("{:?}", batch.changes.iter().map(key_of).collect::<Vec<_>>()).contains(&format!("{:?}", WrappedKeys::AT));
+        let brings_keys = format!("{:?}", batch.changes.iter().map(key_of).collect::<Vec<_>>())
+            .contains(&format!("{:?}", WrappedKeys::AT));
         if brings_keys && self.broken.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("the power is gone".into()));
         }
@@ -65,7 +66,8 @@ async fn keys_and_keyring_and_numbers_change_together_or_not_at_all() {
     let mut server = TestServer::bare(store.clone(), Vec::new());
     server.init(json!({ "secret_shares": 1, "secret_threshold": 1 })).await;
     server.unseal(&server.keys).await;
-    let (_, begun) = server.root("POST", "sys/rotate/root/init", json!({ "secret_shares": 3, "secret_threshold": 2 })).await;
+    let (_, begun) =
+        server.root("POST", "sys/rotate/root/init", json!({ "secret_shares": 3, "secret_threshold": 2 })).await;
     let body = json!({ "nonce": begun["data"]["nonce"], "key": server.keys[0] });
     store.broken.store(true, Ordering::SeqCst);
     let (status, told) = server.root("POST", "sys/rotate/root/update", body.clone()).await;

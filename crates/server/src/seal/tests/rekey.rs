@@ -29,7 +29,13 @@ impl Door {
 #[tokio::test]
 async fn without_a_token_only_where_the_configuration_says_so() {
     let server = TestServer::open(1, 1).await;
-    for (method, path) in [("GET", "rekey/init"), ("POST", "rekey/init"), ("POST", "rekey/update"), ("GET", "rekey/verify"), ("GET", "generate-root/attempt")] {
+    for (method, path) in [
+        ("GET", "rekey/init"),
+        ("POST", "rekey/init"),
+        ("POST", "rekey/update"),
+        ("GET", "rekey/verify"),
+        ("GET", "generate-root/attempt"),
+    ] {
         let (status, told) = server.ask_at(0, method, &format!("sys/{path}"), None, NULL).await;
         assert_eq!((status, told), (405, json!({ "errors": ["unsupported operation"] })), "{path}");
     }
@@ -45,7 +51,10 @@ async fn new_shares_open_and_old_ones_do_not() {
         let server = TestServer::open(3, 2).await;
         let (_, begun) = door.ask(&server, "POST", "init", json!({ "secret_shares": 5, "secret_threshold": 3 })).await;
         let nonce = text(&begun["nonce"]);
-        assert_eq!((&begun["started"], &begun["n"], &begun["t"], &begun["required"]), (&json!(true), &json!(5), &json!(3), &json!(2)));
+        assert_eq!(
+            (&begun["started"], &begun["n"], &begun["t"], &begun["required"]),
+            (&json!(true), &json!(5), &json!(3), &json!(2))
+        );
         let (_, half) = door.give(&server, "update", &nonce, &server.keys[2]).await;
         assert_eq!(half["progress"], 1);
         let (status, done) = door.give(&server, "update", &nonce, &server.keys[0]).await;
@@ -54,7 +63,14 @@ async fn new_shares_open_and_old_ones_do_not() {
         assert_eq!((new.len(), texts(&done["keys_base64"]).len()), (5, 5));
         assert_eq!(door.ask(&server, "GET", "init", NULL).await.1["started"], false);
 
-        assert_eq!(server.root("POST", "sys/policies/acl/p", json!({ "policy": "path \"x\" { capabilities = [\"read\"] }" })).await.0, 204, "still serving");
+        assert_eq!(
+            server
+                .root("POST", "sys/policies/acl/p", json!({ "policy": "path \"x\" { capabilities = [\"read\"] }" }))
+                .await
+                .0,
+            204,
+            "still serving"
+        );
         server.server.seal();
         assert!(!server.unseal(&server.keys).await, "the old shares are of no use");
         server.ask("PUT", "sys/unseal", None, json!({ "reset": true })).await;
@@ -80,7 +96,10 @@ async fn until_the_end_the_old_shares_are_in_force() {
         server.ask("PUT", "sys/unseal", None, json!({ "reset": true })).await;
         assert!(server.unseal(&server.keys).await);
         assert_eq!(door.ask(&server, "GET", "init", NULL).await.1["started"], false, "sealing gave the rekeying up");
-        assert_eq!(door.give(&server, "verify", &text(&made["verification_nonce"]), &text(&made["keys"][0])).await.0, 400);
+        assert_eq!(
+            door.give(&server, "verify", &text(&made["verification_nonce"]), &text(&made["keys"][0])).await.0,
+            400
+        );
     }
 }
 
@@ -92,7 +111,11 @@ async fn shown_shares_are_put_in_force() {
         assert_eq!(door.ask(&server, "GET", "verify", NULL).await.0, 400);
         let (_, begun) = door.ask(&server, "POST", "init", body).await;
         let nonce = text(&begun["nonce"]);
-        assert_eq!(door.give(&server, "verify", &nonce, &server.keys[0]).await.0, 400, "there is nothing to verify yet");
+        assert_eq!(
+            door.give(&server, "verify", &nonce, &server.keys[0]).await.0,
+            400,
+            "there is nothing to verify yet"
+        );
         let (_, made) = door.give(&server, "update", &nonce, &server.keys[0]).await;
         let (keys, first) = (texts(&made["keys"]), text(&made["verification_nonce"]));
         assert_eq!(door.give(&server, "update", &nonce, &server.keys[0]).await.0, 400, "it waits for the verification");
@@ -135,7 +158,9 @@ async fn bad_input_is_refused_and_changes_nothing() {
         let (_, begun) = door.ask(&server, "POST", "init", body.clone()).await;
         let nonce = text(&begun["nonce"]);
         assert_eq!(door.ask(&server, "POST", "init", body).await.0, 400, "one at a time");
-        for (nonce, key) in [("", server.keys[0].as_str()), ("x", &server.keys[0]), (&nonce, ""), (&nonce, "zz"), (&nonce, "aa")] {
+        for (nonce, key) in
+            [("", server.keys[0].as_str()), ("x", &server.keys[0]), (&nonce, ""), (&nonce, "zz"), (&nonce, "aa")]
+        {
             assert_eq!(door.give(&server, "update", nonce, key).await.0, 400, "{nonce} {key}");
         }
         let foreign = "aa".repeat(33);

@@ -9,7 +9,9 @@ async fn enough_keys_make_a_root_token_under_the_pad() {
     let (nonce, otp) = (text(&begun["nonce"]), text(&begun["otp"]));
     assert_eq!((otp.len(), &begun["otp_length"], &begun["started"]), (26, &json!(26), &json!(true)));
     assert_eq!(server.ask_at(1, "GET", "sys/generate-root/attempt", None, NULL).await.1["otp"], "", "it is told once");
-    let give = async |key: &str| server.ask_at(1, "PUT", "sys/generate-root/update", None, json!({ "nonce": nonce, "key": key })).await;
+    let give = async |key: &str| {
+        server.ask_at(1, "PUT", "sys/generate-root/update", None, json!({ "nonce": nonce, "key": key })).await
+    };
     assert_eq!(give(&server.keys[0]).await.1["progress"], 1);
     let (_, done) = give(&server.keys[2]).await;
     assert_eq!(done["complete"], true, "{done}");
@@ -36,7 +38,8 @@ async fn the_caller_may_bring_the_pad() {
     let body = json!({ "nonce": begun["data"]["nonce"], "key": server.keys[0] });
     let (_, done) = server.root("POST", "sys/generate-root-token/update", body).await;
     let encoded = text(&done["data"]["encoded_token"]);
-    for bad in [json!({}), json!({ "encoded_token": encoded, "otp": "x" }), json!({ "encoded_token": "!", "otp": otp })] {
+    for bad in [json!({}), json!({ "encoded_token": encoded, "otp": "x" }), json!({ "encoded_token": "!", "otp": otp })]
+    {
         assert_eq!(server.ask("POST", "sys/decode-token", None, bad).await.0, 400);
     }
     let body = json!({ "encoded_token": encoded, "otp": otp });
@@ -48,12 +51,16 @@ async fn the_caller_may_bring_the_pad() {
 async fn wrong_nonces_and_shares_make_nothing() {
     let server = TestServer::open(3, 2).await;
     let update = "sys/generate-root/update";
-    let give = async |nonce: &str, key: &str| server.ask_at(1, "PUT", update, None, json!({ "nonce": nonce, "key": key })).await;
+    let give = async |nonce: &str, key: &str| {
+        server.ask_at(1, "PUT", update, None, json!({ "nonce": nonce, "key": key })).await
+    };
     assert_eq!(give("x", &server.keys[0]).await.0, 400, "nothing under way");
     let (_, begun) = server.ask_at(1, "PUT", "sys/generate-root/attempt", None, NULL).await;
     let nonce = text(&begun["nonce"]);
     assert_eq!(server.ask_at(1, "PUT", "sys/generate-root/attempt", None, NULL).await.0, 400, "one at a time");
-    for (nonce, key) in [("", server.keys[0].as_str()), ("x", &server.keys[0]), (&nonce, ""), (&nonce, "zz"), (&nonce, "aa")] {
+    for (nonce, key) in
+        [("", server.keys[0].as_str()), ("x", &server.keys[0]), (&nonce, ""), (&nonce, "zz"), (&nonce, "aa")]
+    {
         assert_eq!(give(nonce, key).await.0, 400, "{nonce} {key}");
     }
     give(&nonce, &server.keys[0]).await;

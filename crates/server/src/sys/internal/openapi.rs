@@ -102,7 +102,13 @@ impl Document {
         item.into()
     }
 
-    fn act(&mut self, place: &Place<'_>, doc: &RouteDoc, (operation, summary): (Operation, &str), schema: Value) -> Map<String, Value> {
+    fn act(
+        &mut self,
+        place: &Place<'_>,
+        doc: &RouteDoc,
+        (operation, summary): (Operation, &str),
+        schema: Value,
+    ) -> Map<String, Value> {
         let id = self.id(place, doc.pattern, operation);
         let mut act = Map::from_iter([
             ("summary".to_owned(), summary.into()),
@@ -116,7 +122,13 @@ impl Document {
             act.insert("requestBody".into(), body);
             self.schemas.insert(name, schema);
         } else {
-            let required: Vec<&str> = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let required: Vec<&str> = schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 let mut field = field.clone();
                 let about = field.as_object_mut().and_then(|f| f.remove("description"));
@@ -192,5 +204,9 @@ fn push(act: &mut Map<String, Value>, parameter: Value) {
 
 fn camel(id: &str) -> String {
     let words = id.split(['-', '_']);
-    words.map(|word| word.split_at_checked(1).map_or_else(String::new, |(head, tail)| format!("{}{tail}", head.to_uppercase()))).collect()
+    words
+        .map(|word| {
+            word.split_at_checked(1).map_or_else(String::new, |(head, tail)| format!("{}{tail}", head.to_uppercase()))
+        })
+        .collect()
 }

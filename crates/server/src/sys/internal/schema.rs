@@ -16,13 +16,16 @@ fn simplify(schema: &Value, definitions: &Map<String, Value>, depth: usize) -> V
     let Some(object) = schema.as_object() else { return json!({}) };
     if let Some(name) = object.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
         return match definitions.get(name) {
-            Some(definition) if depth < DEEPEST => with_description(simplify(definition, definitions, depth + 1), object),
+            Some(definition) if depth < DEEPEST => {
+                with_description(simplify(definition, definitions, depth + 1), object)
+            }
             _ => json!({ "type": "object" }),
         };
     }
     for choice in ["anyOf", "oneOf"] {
         if let Some(options) = object.get(choice).and_then(Value::as_array) {
-            let real: Vec<&Value> = options.iter().filter(|o| o.get("type").and_then(Value::as_str) != Some("null")).collect();
+            let real: Vec<&Value> =
+                options.iter().filter(|o| o.get("type").and_then(Value::as_str) != Some("null")).collect();
             if let [single] = real.as_slice() {
                 return with_description(simplify(single, definitions, depth), object);
             }
@@ -40,10 +43,17 @@ fn simplify(schema: &Value, definitions: &Map<String, Value>, depth: usize) -> V
                 Some(("properties", properties.map(|(n, p)| (n.clone(), simplify(p, definitions, depth))).collect()))
             }
             "items" => Some(("items", simplify(value, definitions, depth))),
-            "additionalProperties" if value.is_object() => Some(("additionalProperties", simplify(value, definitions, depth))),
-            "description" | "enum" | "required" | "additionalProperties" | "format" | "minimum" | "maximum" | "default" => {
-                Some((name.as_str(), value.clone()))
+            "additionalProperties" if value.is_object() => {
+                Some(("additionalProperties", simplify(value, definitions, depth)))
             }
+            "description"
+            | "enum"
+            | "required"
+            | "additionalProperties"
+            | "format"
+            | "minimum"
+            | "maximum"
+            | "default" => Some((name.as_str(), value.clone())),
             _ => None,
         };
         if let Some((name, value)) = kept.filter(|(_, value)| !value.is_null()) {
@@ -95,6 +105,9 @@ mod tests {
         assert_eq!(plain["properties"]["c"], json!({}));
         assert_eq!(plain["properties"]["d"], json!({ "type": "array", "items": { "enum": [1] } }));
         let text = plain.to_string();
-        assert!(!text.contains("null") && !text.contains("$ref") && !text.contains("$defs") && !text.contains("title"), "{text}");
+        assert!(
+            !text.contains("null") && !text.contains("$ref") && !text.contains("$defs") && !text.contains("title"),
+            "{text}"
+        );
     }
 }

@@ -92,7 +92,8 @@ fn header(name: &str, length: usize) -> Result<[u8; BLOCK]> {
         (263, "00".into()),
     ];
     for (at, text) in fields {
-        let field = header.get_mut(at..at + text.len()).ok_or_else(|| Error::other("a field of a tar header is too long"))?;
+        let field =
+            header.get_mut(at..at + text.len()).ok_or_else(|| Error::other("a field of a tar header is too long"))?;
         field.copy_from_slice(text.as_bytes());
     }
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();

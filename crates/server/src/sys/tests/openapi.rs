@@ -14,16 +14,21 @@ async fn every_route_is_in_the_document() {
     assert_eq!(document["openapi"], "3.0.2");
     let paths = document["paths"].as_object().unwrap();
     let vault = server.server.vault().unwrap();
-    let mut routes: Vec<(String, _)> = vault.mounts.all().into_iter().map(|m| (m.mount.path.clone(), m.room.docs())).collect();
+    let mut routes: Vec<(String, _)> =
+        vault.mounts.all().into_iter().map(|m| (m.mount.path.clone(), m.room.docs())).collect();
     routes.push(("sys/".into(), server.server.gate().docs()));
     for (mount, docs) in routes {
         for doc in docs {
             let path = format!("/{mount}{}", doc.pattern.replace("*}", "}"));
             let item = paths.get(path.trim_end_matches('/')).unwrap_or_else(|| panic!("{path} is missing"));
-            assert!(["get", "post", "delete", "patch"].iter().any(|verb| item.get(verb).is_some()), "{path} has no verb");
+            assert!(
+                ["get", "post", "delete", "patch"].iter().any(|verb| item.get(verb).is_some()),
+                "{path} has no verb"
+            );
             for part in doc.pattern.split('/').filter_map(|part| part.strip_prefix('{')) {
                 let name = part.trim_end_matches(['}', '*']);
-                let named = item["parameters"].as_array().unwrap().iter().any(|p| p["name"] == name && p["in"] == "path");
+                let named =
+                    item["parameters"].as_array().unwrap().iter().any(|p| p["name"] == name && p["in"] == "path");
                 assert!(named, "{path} lacks its parameter {name}");
             }
         }
@@ -31,7 +36,9 @@ async fn every_route_is_in_the_document() {
     assert_eq!(paths["/sys/init"]["x-vault-unauthenticated"], true);
     assert_eq!(paths["/sys/remount"]["x-vault-sudo"], true);
 
-    let acts = paths.values().flat_map(|item| ["get", "post", "delete", "patch"].into_iter().filter_map(|verb| item.get(verb)));
+    let acts = paths
+        .values()
+        .flat_map(|item| ["get", "post", "delete", "patch"].into_iter().filter_map(|verb| item.get(verb)));
     let mut ids = BTreeSet::new();
     for act in acts {
         assert!(ids.insert(text(&act["operationId"])), "{} twice", act["operationId"]);
@@ -68,6 +75,11 @@ async fn a_stranger_sees_no_path_and_a_token_sees_its_own() {
     assert_eq!(server.ask("GET", "sys/internal/ui/resultant-acl", None, NULL).await.0, 403);
     assert_eq!(server.ask("GET", "sys/internal/ui/namespaces", None, NULL).await.0, 403);
     assert_eq!(server.root("GET", "sys/internal/ui/namespaces", NULL).await.1["data"], json!({}));
-    assert!(server.root("GET", "sys/internal/counters/tokens", NULL).await.1["data"]["counters"]["service_tokens"]["total"].as_u64().unwrap() >= 2);
+    assert!(
+        server.root("GET", "sys/internal/counters/tokens", NULL).await.1["data"]["counters"]["service_tokens"]["total"]
+            .as_u64()
+            .unwrap()
+            >= 2
+    );
     assert_eq!(server.root("GET", "sys/internal/inspect/router/root", NULL).await.0, 400);
 }

@@ -21,7 +21,17 @@ async fn restored(server: &TestServer, path: &str, body: impl Into<Bytes>) -> (u
 }
 
 async fn write(server: &TestServer, name: &str) {
-    assert_eq!(server.root("POST", &format!("sys/policies/acl/{name}"), json!({ "policy": "path \"x\" { capabilities = [\"read\"] }" })).await.0, 204);
+    assert_eq!(
+        server
+            .root(
+                "POST",
+                &format!("sys/policies/acl/{name}"),
+                json!({ "policy": "path \"x\" { capabilities = [\"read\"] }" })
+            )
+            .await
+            .0,
+        204
+    );
 }
 
 async fn is_there(server: &TestServer, name: &str) -> bool {
@@ -52,10 +62,12 @@ async fn a_large_store_comes_in_pieces() {
     let server = TestServer::open(1, 1).await;
     let long = format!("path \"x\" {{ capabilities = [\"read\"] }} #{}", "#".repeat(400_000));
     for number in 0..8 {
-        let (status, told) = server.root("POST", &format!("sys/policies/acl/p{number}"), json!({ "policy": long })).await;
+        let (status, told) =
+            server.root("POST", &format!("sys/policies/acl/p{number}"), json!({ "policy": long })).await;
         assert_eq!(status, 204, "{told}");
     }
-    let response = server.send(0, "GET", "sys/storage/raft/snapshot", &[("x-vault-token", &server.root)], Bytes::new()).await;
+    let response =
+        server.send(0, "GET", "sys/storage/raft/snapshot", &[("x-vault-token", &server.root)], Bytes::new()).await;
     assert!(response.body.bytes().is_none(), "not held in memory");
     let snapshot = all(response).await;
     assert!(snapshot.len() > 3_000_000);
@@ -124,7 +136,8 @@ async fn other_keys_need_force_and_seal_the_server() {
 async fn a_snapshot_from_before_a_rekey_opens_with_the_keys_of_then() {
     let server = TestServer::open(1, 1).await;
     let snapshot = taken(&server, "sys/storage/snapshot").await;
-    let (_, begun) = server.root("POST", "sys/rotate/root/init", json!({ "secret_shares": 2, "secret_threshold": 2 })).await;
+    let (_, begun) =
+        server.root("POST", "sys/rotate/root/init", json!({ "secret_shares": 2, "secret_threshold": 2 })).await;
     let body = json!({ "nonce": begun["data"]["nonce"], "key": server.keys[0] });
     let (_, done) = server.root("POST", "sys/rotate/root/update", body).await;
     assert_eq!(texts(&done["data"]["keys"]).len(), 2);

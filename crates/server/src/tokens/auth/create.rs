@@ -102,7 +102,9 @@ impl TokenAuth {
         let asked = CreateFields {
             ttl: fields.ttl,
             display_name: fields.display_name,
-            no_default_policy: Flag(!call.caller.token.as_ref().is_some_and(|t| t.policies.iter().any(|p| p == "default"))),
+            no_default_policy: Flag(
+                !call.caller.token.as_ref().is_some_and(|t| t.policies.iter().any(|p| p == "default")),
+            ),
             ..CreateFields::default()
         };
         self.make_child(call, asked, false, None).await
@@ -142,7 +144,12 @@ impl TokenAuth {
 }
 
 /// What only some may ask, and what nobody may.
-fn check(fields: &CreateFields, parent: &Parent<'_>, orphan: bool, role: Option<&(String, TokenRole)>) -> Result<(), Fault> {
+fn check(
+    fields: &CreateFields,
+    parent: &Parent<'_>,
+    orphan: bool,
+    role: Option<&(String, TokenRole)>,
+) -> Result<(), Fault> {
     let needs_sudo = |what: &str| Fault::bad_request(format!("root or sudo privileges required to {what}"));
     if parent.record.kind == TokenKind::Batch {
         return Err(Fault::bad_request("batch tokens cannot create more tokens"));
@@ -178,14 +185,20 @@ fn check(fields: &CreateFields, parent: &Parent<'_>, orphan: bool, role: Option<
 fn policies_of(fields: &CreateFields, parent: &Parent<'_>, no_default: bool) -> Result<Vec<String>, Fault> {
     let asked = fields.policies.as_ref().map(|p| p.0.clone()).unwrap_or_default();
     let asked = if asked.is_empty() { parent.record.policies.clone() } else { asked };
-    let params = TokenParams { policies: asked, no_default_policy: no_default || fields.no_default_policy.0, ..TokenParams::default() };
+    let params = TokenParams {
+        policies: asked,
+        no_default_policy: no_default || fields.no_default_policy.0,
+        ..TokenParams::default()
+    };
     let policies = with_default(&params);
     if policies.iter().any(|p| p == "root") && !parent.record.is_root() {
         return Err(Fault::bad_request("root tokens may not be created without parent token being root"));
     }
     if !parent.has_sudo {
         let extra = policies.iter().find(|policy| *policy != "default" && !parent.record.policies.contains(policy));
-        if extra.is_some() || (policies.iter().any(|p| p == "default") && !parent.record.policies.iter().any(|p| p == "default")) {
+        if extra.is_some()
+            || (policies.iter().any(|p| p == "default") && !parent.record.policies.iter().any(|p| p == "default"))
+        {
             return Err(Fault::bad_request("child policies must be subset of parent"));
         }
     }
@@ -210,7 +223,10 @@ fn kind_of(fields: &CreateFields, role: Option<&(String, TokenRole)>) -> Result<
     })
 }
 
-#[expect(clippy::too_many_arguments, reason = "a draft draws on all that is known; a struct of them would be used once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a draft draws on all that is known; a struct of them would be used once"
+)]
 async fn draft(
     vault: &Vault,
     call: &Call,
@@ -287,7 +303,10 @@ fn refuse_batch(kind: TokenKind, is_root: bool, fields: &CreateFields) -> Result
 }
 
 fn suffix(role: Option<&(String, TokenRole)>) -> String {
-    role.map(|(_, role)| role.path_suffix.as_str()).filter(|s| !s.is_empty()).map(|s| format!("/{s}")).unwrap_or_default()
+    role.map(|(_, role)| role.path_suffix.as_str())
+        .filter(|s| !s.is_empty())
+        .map(|s| format!("/{s}"))
+        .unwrap_or_default()
 }
 
 fn display_name(asked: Option<&Text>) -> String {
@@ -314,13 +333,21 @@ async fn entity(
     }
     let identities = vault.mounts.identities(&call.mount.namespace)?;
     let found = identities
-        .on_login(&call.mount.accessor, &call.mount.path, &call.mount.kind, alias, &std::collections::BTreeMap::new(), &[])
+        .on_login(
+            &call.mount.accessor,
+            &call.mount.path,
+            &call.mount.kind,
+            alias,
+            &std::collections::BTreeMap::new(),
+            &[],
+        )
         .await?;
     Ok(found.entity_id)
 }
 
 fn unknown_policies(vault: &Vault, call: &Call, policies: &[String]) -> Vec<String> {
-    let unknown = policies.iter().filter(|name| *name != "root" && vault.policies.get(&call.mount.namespace, name).is_none());
+    let unknown =
+        policies.iter().filter(|name| *name != "root" && vault.policies.get(&call.mount.namespace, name).is_none());
     unknown.map(|name| format!("Policy {name:?} does not exist")).collect()
 }
 

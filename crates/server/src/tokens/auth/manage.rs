@@ -94,7 +94,11 @@ impl TokenAuth {
         renewed(&*self.vault()?, &record, call.caller.token_text(), fields.increment.0, call.now).await
     }
 
-    pub(super) async fn renew_accessor(self: Arc<Self>, call: Call, fields: RenewAccessorFields) -> Result<Reply, Fault> {
+    pub(super) async fn renew_accessor(
+        self: Arc<Self>,
+        call: Call,
+        fields: RenewAccessorFields,
+    ) -> Result<Reply, Fault> {
         let accessor = needed(&fields.accessor, "missing accessor")?;
         let vault = self.vault()?;
         let live = find_by_accessor(&vault, &call.mount.namespace, accessor).await?.ok_or_else(invalid_accessor)?;
@@ -105,7 +109,9 @@ impl TokenAuth {
         let text = needed(&fields.token, "missing token ID")?;
         let vault = self.vault()?;
         match find(&vault, &call.mount.namespace, text).await? {
-            Some(live) if live.record.kind == TokenKind::Batch => Err(Fault::bad_request("batch tokens cannot be revoked")),
+            Some(live) if live.record.kind == TokenKind::Batch => {
+                Err(Fault::bad_request("batch tokens cannot be revoked"))
+            }
             Some(live) => end_token(&vault, &live.record.accessor, false).await.map(|()| Reply::nothing()),
             None => Ok(Reply::nothing()),
         }
@@ -180,7 +186,9 @@ async fn show(vault: &Vault, record: &TokenRecord, text: &str, now: Moment) -> R
     }
     if !record.bound_cidrs.is_empty() {
         // A block of one address is shown as that address.
-        let show = |net: &IpNet| if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };
+        let show = |net: &IpNet| {
+            if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+        };
         let nets: Vec<String> = record.bound_cidrs.iter().map(show).collect();
         fields.insert("bound_cidrs".into(), nets.into());
     }
@@ -208,7 +216,13 @@ async fn identity_policies(vault: &Vault, record: &TokenRecord) -> Result<Vec<St
 }
 
 /// Extends a token and shows it.
-async fn renewed(vault: &Vault, record: &TokenRecord, text: &str, increment: Duration, now: Moment) -> Result<Reply, Fault> {
+async fn renewed(
+    vault: &Vault,
+    record: &TokenRecord,
+    text: &str,
+    increment: Duration,
+    now: Moment,
+) -> Result<Reply, Fault> {
     if record.kind == TokenKind::Batch {
         return Err(Fault::bad_request("batch tokens cannot be renewed"));
     }
@@ -217,7 +231,9 @@ async fn renewed(vault: &Vault, record: &TokenRecord, text: &str, increment: Dur
     }
     let params = params_now(vault, record).await?;
     let mount = vault.mounts.find(&mount_path(vault, record)).map(|(mounted, _)| mounted.mount);
-    let limits = mount.map_or((vault.limits.default_lease_ttl, vault.limits.max_lease_ttl), |m| (m.default_lease_ttl(), m.max_lease_ttl()));
+    let limits = mount.map_or((vault.limits.default_lease_ttl, vault.limits.max_lease_ttl), |m| {
+        (m.default_lease_ttl(), m.max_lease_ttl())
+    });
     let asked = LifeAsk {
         issued: record.created,
         now,
@@ -276,7 +292,8 @@ fn next_life(record: &TokenRecord, params: &TokenParams, asked: &LifeAsk, now: M
 async fn params_now(vault: &Vault, record: &TokenRecord) -> Result<TokenParams, Fault> {
     if is_login(record) {
         let path = mount_path(vault, record);
-        let (mounted, _) = vault.mounts.find(&path).ok_or_else(|| Fault::bad_request("the auth method of this token is gone"))?;
+        let (mounted, _) =
+            vault.mounts.find(&path).ok_or_else(|| Fault::bad_request("the auth method of this token is gone"))?;
         return mounted.room.renew_login(&record.internal).await;
     }
     Ok(TokenParams { period: record.period, explicit_max_ttl: record.explicit_max_ttl, ..TokenParams::default() })

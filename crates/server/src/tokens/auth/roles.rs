@@ -134,7 +134,9 @@ impl TokenRole {
     /// # Errors
     /// 400: one that the role bars.
     pub fn check_disallowed(&self, policies: Vec<String>) -> Result<Vec<String>, Fault> {
-        let barred = |policy: &&String| self.disallowed_policies.contains(policy) || matches(&self.disallowed_policies_glob, policy);
+        let barred = |policy: &&String| {
+            self.disallowed_policies.contains(policy) || matches(&self.disallowed_policies_glob, policy)
+        };
         match policies.iter().find(barred) {
             Some(policy) => Err(Fault::bad_request(format!("token policy {policy:?} is disallowed by this role"))),
             None => Ok(policies),
@@ -151,7 +153,9 @@ impl TokenRole {
         let params = TokenParams { policies: asked.to_vec(), no_default_policy: no_default, ..TokenParams::default() };
         let policies = with_default(&params);
         if policies.iter().any(|policy| policy == "root") && !self.allowed_policies.iter().any(|p| p == "root") {
-            return Err(Fault::bad_request("a role makes root tokens only when it names root among its allowed policies"));
+            return Err(Fault::bad_request(
+                "a role makes root tokens only when it names root among its allowed policies",
+            ));
         }
         let allowed = |policy: &String| {
             !self.names_policies()
@@ -250,7 +254,8 @@ impl TokenAuth {
 
     pub(super) async fn list_roles(self: Arc<Self>, _: Call, fields: ListFields) -> Result<Reply, Fault> {
         let rows = scan_all(&*self.roles, b"role/", 1000).await?;
-        let names = rows.iter().filter_map(|row| Some(std::str::from_utf8(&row.key).ok()?.strip_prefix("role/")?.to_owned()));
+        let names =
+            rows.iter().filter_map(|row| Some(std::str::from_utf8(&row.key).ok()?.strip_prefix("role/")?.to_owned()));
         let limit = fields.limit.and_then(|l| usize::try_from(l.0).ok()).filter(|l| *l > 0).unwrap_or(usize::MAX);
         Reply::keys(names.filter(|name| *name > fields.after).take(limit).collect())
     }
@@ -311,7 +316,10 @@ impl RoleFields {
             ("bound_cidrs", self.bound_cidrs.is_some() && self.token_bound_cidrs.is_some()),
         ];
         let both = pairs.iter().filter(|(_, both)| *both);
-        both.map(|(name, _)| format!("Both 'token_{name}' and deprecated '{name}' value supplied, ignoring the deprecated value")).collect()
+        both.map(|(name, _)| {
+            format!("Both 'token_{name}' and deprecated '{name}' value supplied, ignoring the deprecated value")
+        })
+        .collect()
     }
 }
 

@@ -18,7 +18,8 @@ async fn rig() -> Rig {
 }
 
 async fn login(rig: &Rig, name: &str, password: &str) -> (u16, String) {
-    let got = rig.ask("POST", &format!("auth/userpass/login/{name}"), json!({ "password": password })).with("").send().await;
+    let got =
+        rig.ask("POST", &format!("auth/userpass/login/{name}"), json!({ "password": password })).with("").send().await;
     (got.status, got.error().to_owned())
 }
 
@@ -79,12 +80,16 @@ async fn an_operator_unlocks() {
         assert_eq!(rig.ask("POST", &path, Value::Null).send().await.status, 204);
     }
     assert_eq!(login(&rig, "bob", "right").await, denied());
-    let stranger = rig.ask("POST", &format!("sys/locked-users/{accessor}/unlock/bob"), Value::Null).with("").send().await;
+    let stranger =
+        rig.ask("POST", &format!("sys/locked-users/{accessor}/unlock/bob"), Value::Null).with("").send().await;
     assert_eq!(stranger.status, 403);
     rig.must("POST", &format!("sys/locked-users/{accessor}/unlock/bob"), Value::Null).await;
     assert_eq!(login(&rig, "bob", "right").await.0, 200);
     let shown = rig.must("GET", "sys/locked-users?mount_accessor=zork", Value::Null).await;
-    assert_eq!(shown["data"]["by_namespace"][0]["mount_accessors"][0], json!({ "mount_accessor": "zork", "counts": 0, "alias_identifiers": null }));
+    assert_eq!(
+        shown["data"]["by_namespace"][0]["mount_accessors"][0],
+        json!({ "mount_accessor": "zork", "counts": 0, "alias_identifiers": null })
+    );
 }
 
 #[tokio::test]
@@ -132,7 +137,9 @@ async fn a_role_id_is_locked_as_well() {
     rig.must("POST", "auth/approle/role/r", json!({ "bind_secret_id": true })).await;
     rig.must("POST", "auth/approle/role/r/role-id", json!({ "role_id": "rid" })).await;
     let secret = rig.must("POST", "auth/approle/role/r/secret-id", json!({})).await["data"]["secret_id"].clone();
-    let login = |secret: Value| rig.ask("POST", "auth/approle/login", json!({ "role_id": "rid", "secret_id": secret })).with("").send();
+    let login = |secret: Value| {
+        rig.ask("POST", "auth/approle/login", json!({ "role_id": "rid", "secret_id": secret })).with("").send()
+    };
     for _ in 0..5 {
         assert_eq!(login(json!("wrong")).await.status, 400);
     }
@@ -170,8 +177,12 @@ fn the_configuration_fills_gaps_from_all() {
         reset: None,
         disabled: None,
     };
-    let config = BTreeMap::from([("all".to_owned(), lockout(Some(9), None)), ("userpass".to_owned(), lockout(None, Some(1)))]);
+    let config =
+        BTreeMap::from([("all".to_owned(), lockout(Some(9), None)), ("userpass".to_owned(), lockout(None, Some(1)))]);
     let filled = configured(&config);
     let userpass = &filled["userpass"];
-    assert_eq!((userpass.threshold, userpass.duration, userpass.counter_reset), (9, Duration::from_secs(60), Duration::from_secs(900)));
+    assert_eq!(
+        (userpass.threshold, userpass.duration, userpass.counter_reset),
+        (9, Duration::from_secs(60), Duration::from_secs(900))
+    );
 }

@@ -270,7 +270,12 @@ fn where_of_lease(vault: &Vault, lease: &Lease) -> Option<Where> {
     let path = lease.id.rsplit_once('/').map_or("", |(path, _)| path);
     // The lease of a mount that was moved has the old path in its name: it counts for the mount as a whole.
     let below = path.strip_prefix(mounted.mount.path.as_str()).unwrap_or_default();
-    Some(Where { namespace: lease.namespace.clone(), mount: lease.mount.clone(), below: below.to_owned(), role: String::new() })
+    Some(Where {
+        namespace: lease.namespace.clone(),
+        mount: lease.mount.clone(),
+        below: below.to_owned(),
+        role: String::new(),
+    })
 }
 
 fn find<'r>(vault: &Vault, rules: &'r Counted, at: &Where) -> Option<&'r Arc<Tally>> {

@@ -74,11 +74,18 @@ impl Target {
         let whole = if path.is_empty() || path.ends_with('/') { path.to_owned() } else { format!("{path}/") };
         let (namespace, rest) = vault.namespaces.split(&whole);
         let no_auth = |path: &str| {
-            Fault::bad_request(format!("Mount path {path:?} is not a valid auth method and therefore unsuitable for use with role-based quotas"))
+            Fault::bad_request(format!(
+                "Mount path {path:?} is not a valid auth method and therefore unsuitable for use with role-based quotas"
+            ))
         };
         if rest.is_empty() {
             return match role {
-                "" => Ok(Self { namespace: namespace.id.clone(), mount: String::new(), path: String::new(), role: String::new() }),
+                "" => Ok(Self {
+                    namespace: namespace.id.clone(),
+                    mount: String::new(),
+                    path: String::new(),
+                    role: String::new(),
+                }),
                 _ => Err(no_auth(&whole)),
             };
         }
@@ -90,16 +97,26 @@ impl Target {
         let below = if path.ends_with('/') { below } else { below.trim_end_matches('/') };
         if !role.is_empty() {
             if !below.is_empty() {
-                return Err(Fault::bad_request("Quotas cannot contain both a path suffix and a role. If a role is provided, path must be a valid auth mount with a concept of roles"));
+                return Err(Fault::bad_request(
+                    "Quotas cannot contain both a path suffix and a role. If a role is provided, path must be a valid auth mount with a concept of roles",
+                ));
             }
             if mounted.mount.class != MountClass::Auth {
                 return Err(no_auth(&mounted.mount.full_path()));
             }
             if !WITH_ROLES.contains(&mounted.mount.kind.as_str()) {
-                return Err(Fault::bad_request(format!("Mount path {:?} does not support use with role-based quotas", mounted.mount.full_path())));
+                return Err(Fault::bad_request(format!(
+                    "Mount path {:?} does not support use with role-based quotas",
+                    mounted.mount.full_path()
+                )));
             }
         }
-        Ok(Self { namespace: namespace.id.clone(), mount: mounted.mount.uuid.clone(), path: below.to_owned(), role: role.to_owned() })
+        Ok(Self {
+            namespace: namespace.id.clone(),
+            mount: mounted.mount.uuid.clone(),
+            path: below.to_owned(),
+            role: role.to_owned(),
+        })
     }
 
     /// The path as an operator reads it; `None` when the mount or the namespace is gone.
@@ -206,7 +223,13 @@ impl<T> Index<T> {
                 .role
                 .and_then(|role| mount.roles.get(role))
                 .or_else(|| mount.exact.get(below))
-                .or_else(|| mount.beginnings.iter().find(|(start, _)| spot.below.starts_with(start.as_str())).map(|(_, item)| item))
+                .or_else(|| {
+                    mount
+                        .beginnings
+                        .iter()
+                        .find(|(start, _)| spot.below.starts_with(start.as_str()))
+                        .map(|(_, item)| item)
+                })
                 .or(mount.whole.as_ref());
             if found.is_some() {
                 return found;

@@ -38,7 +38,10 @@ impl Strangers {
         if self.seen.look(&network, |window| window.is_used_up(&PACE, now)) != Some(true) {
             return Ok(());
         }
-        let mut fault = Fault::new(Kind::TooMany, "too many requests without a valid token from this address failed: try again later");
+        let mut fault = Fault::new(
+            Kind::TooMany,
+            "too many requests without a valid token from this address failed: try again later",
+        );
         fault.retry_after = self.seen.with(&network, |window| Some(window.look(&PACE, now).retry));
         Err(fault)
     }

@@ -15,9 +15,14 @@ async fn a_rate_limit_counts_each_client_and_ends_with_its_interval() {
     let rig = Rig::new().await;
     show_headers(&rig).await;
     rig.must("POST", "sys/quotas/rate-limit/a", json!({ "rate": 2.5, "interval": "3s", "path": "secret" })).await;
-    let ask = |address: &'static str, token: &'static str| rig.ask("GET", "secret/data/x", Value::Null).from(address).with(token);
+    let ask = |address: &'static str, token: &'static str| {
+        rig.ask("GET", "secret/data/x", Value::Null).from(address).with(token)
+    };
     let first = ask("10.0.0.1", "root-of-the-test").send().await;
-    assert_eq!((first.status, first.header("x-ratelimit-limit"), first.header("x-ratelimit-remaining")), (404, "3", "2"));
+    assert_eq!(
+        (first.status, first.header("x-ratelimit-limit"), first.header("x-ratelimit-remaining")),
+        (404, "3", "2")
+    );
     // Also without a token, and with a bad one.
     assert_eq!(ask("10.0.0.1", "").send().await.status, 403);
     assert_eq!(ask("::ffff:10.0.0.1", "zork").send().await.status, 403);
@@ -50,9 +55,22 @@ async fn a_block_refuses_beyond_the_interval() {
 async fn the_most_specific_rate_limit_holds() {
     let rig = Rig::new().await;
     show_headers(&rig).await;
-    let paths = ["", "secret/", "secret/data/foo*", "secret/data/foo", "secret/data/foobar*", "secret/data/*", "secret/data/dir/"];
+    let paths = [
+        "",
+        "secret/",
+        "secret/data/foo*",
+        "secret/data/foo",
+        "secret/data/foobar*",
+        "secret/data/*",
+        "secret/data/dir/",
+    ];
     for (at, path) in paths.iter().enumerate() {
-        rig.must("POST", &format!("sys/quotas/rate-limit/q{at}"), json!({ "rate": 100 + at, "interval": 60, "path": path })).await;
+        rig.must(
+            "POST",
+            &format!("sys/quotas/rate-limit/q{at}"),
+            json!({ "rate": 100 + at, "interval": 60, "path": path }),
+        )
+        .await;
     }
     for (path, expected) in [
         ("secret/data/foo", "103"),
@@ -83,7 +101,12 @@ async fn namespaces_inherit_what_is_inheritable() {
     rig.must("POST", "sys/quotas/rate-limit/n", json!({ "rate": 101, "interval": 60, "path": "n1" })).await;
     assert_eq!(deep().await, "100", "not inheritable unless it says so");
     assert_eq!(limit_of(&rig, "GET", "n1/sys/mounts", Value::Null).await, "101");
-    rig.must("POST", "sys/quotas/rate-limit/n", json!({ "rate": 101, "interval": 60, "path": "n1", "inheritable": true })).await;
+    rig.must(
+        "POST",
+        "sys/quotas/rate-limit/n",
+        json!({ "rate": 101, "interval": 60, "path": "n1", "inheritable": true }),
+    )
+    .await;
     assert_eq!(deep().await, "101");
     rig.must("POST", "sys/quotas/rate-limit/k", json!({ "rate": 102, "interval": 60, "path": "n1/kv" })).await;
     assert_eq!(limit_of(&rig, "GET", "n1/kv/x", Value::Null).await, "102");
@@ -99,10 +122,17 @@ async fn a_role_has_its_own_rate_limit() {
     rig.must("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
     rig.must("POST", "auth/approle/role/r1", json!({ "bind_secret_id": true })).await;
     rig.must("POST", "auth/approle/role/r1/role-id", json!({ "role_id": "rid" })).await;
-    rig.must("POST", "sys/quotas/rate-limit/r", json!({ "rate": 31, "interval": 60, "path": "auth/approle", "role": "r1" })).await;
+    rig.must(
+        "POST",
+        "sys/quotas/rate-limit/r",
+        json!({ "rate": 31, "interval": 60, "path": "auth/approle", "role": "r1" }),
+    )
+    .await;
     rig.must("POST", "sys/quotas/rate-limit/m", json!({ "rate": 32, "interval": 60, "path": "auth/approle" })).await;
-    rig.must("POST", "sys/quotas/rate-limit/l", json!({ "rate": 33, "interval": 60, "path": "auth/approle/login" })).await;
-    let login = |role: &'static str| limit_of(&rig, "POST", "auth/approle/login", json!({ "role_id": role, "secret_id": "x" }));
+    rig.must("POST", "sys/quotas/rate-limit/l", json!({ "rate": 33, "interval": 60, "path": "auth/approle/login" }))
+        .await;
+    let login =
+        |role: &'static str| limit_of(&rig, "POST", "auth/approle/login", json!({ "role_id": role, "secret_id": "x" }));
     assert_eq!(login("rid").await, "31");
     assert_eq!(login("zork").await, "33");
     assert_eq!(limit_of(&rig, "GET", "auth/approle/role/r1", Value::Null).await, "32");
@@ -133,9 +163,24 @@ async fn rules_are_refused_as_the_api_has_it() {
         ("a", json!({ "rate": "NaN" }), 400, "'rate' is invalid"),
         ("a", json!({ "rate": 1, "path": "nope/" }), 400, "invalid mount path \"nope/\""),
         ("a", json!({ "rate": 1, "path": "*" }), 400, "invalid mount path \"*/\""),
-        ("a", json!({ "rate": 1, "role": "x" }), 400, "Mount path \"\" is not a valid auth method and therefore unsuitable for use with role-based quotas"),
-        ("a", json!({ "rate": 1, "path": "secret/", "role": "x" }), 400, "Mount path \"secret/\" is not a valid auth method and therefore unsuitable for use with role-based quotas"),
-        ("a", json!({ "rate": 1, "path": "auth/token/", "role": "x" }), 400, "Mount path \"auth/token/\" does not support use with role-based quotas"),
+        (
+            "a",
+            json!({ "rate": 1, "role": "x" }),
+            400,
+            "Mount path \"\" is not a valid auth method and therefore unsuitable for use with role-based quotas",
+        ),
+        (
+            "a",
+            json!({ "rate": 1, "path": "secret/", "role": "x" }),
+            400,
+            "Mount path \"secret/\" is not a valid auth method and therefore unsuitable for use with role-based quotas",
+        ),
+        (
+            "a",
+            json!({ "rate": 1, "path": "auth/token/", "role": "x" }),
+            400,
+            "Mount path \"auth/token/\" does not support use with role-based quotas",
+        ),
         ("a-", json!({ "rate": 1 }), 404, "1 error occurred:\n\t* unsupported path\n\n"),
     ] {
         let got = rig.ask("POST", &format!("sys/quotas/rate-limit/{name}"), body.clone()).send().await;
@@ -145,7 +190,10 @@ async fn rules_are_refused_as_the_api_has_it() {
         let got = rig.ask("POST", "sys/quotas/rate-limit/a", body.clone()).send().await;
         assert!(got.status == 400 && got.error().starts_with("Field validation failed"), "{body}: {got:?}");
     }
-    let got = rig.ask("POST", "sys/quotas/rate-limit/a", json!({ "rate": 1, "path": "auth/approle/login", "role": "r" })).send().await;
+    let got = rig
+        .ask("POST", "sys/quotas/rate-limit/a", json!({ "rate": 1, "path": "auth/approle/login", "role": "r" }))
+        .send()
+        .await;
     assert!(got.error().starts_with("Quotas cannot contain both a path suffix and a role."), "{got:?}");
     rig.must("POST", "sys/namespaces/n1", json!({})).await;
     let got = rig.ask("LIST", "n1/sys/quotas/rate-limit", Value::Null).send().await;
@@ -284,7 +332,12 @@ async fn of_many_leases_at_the_same_time_exactly_the_limit_is_made() {
                 // In the middle of it, so that some are in flight while the leases are counted.
                 rig.must("POST", "sys/quotas/lease-count/q", json!({ "max_leases": 30, "path": "auth/approle" })).await;
             }
-            rig.ask("POST", "auth/approle/login", json!({ "role_id": "rid" })).with("").from("10.0.0.1").send().await.status
+            rig.ask("POST", "auth/approle/login", json!({ "role_id": "rid" }))
+                .with("")
+                .from("10.0.0.1")
+                .send()
+                .await
+                .status
         });
     }
     let statuses = all.join_all().await;

@@ -221,7 +221,9 @@ mod tests {
         let map = Bounded::<u8, Window>::default();
         let taken: usize = std::thread::scope(|scope| {
             let takers: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| (0..1000).filter(|_| map.with(&1, |w| w.take(&pace, seconds(1))).allowed).count()))
+                .map(|_| {
+                    scope.spawn(|| (0..1000).filter(|_| map.with(&1, |w| w.take(&pace, seconds(1))).allowed).count())
+                })
                 .collect();
             takers.into_iter().map(|taker| taker.join().unwrap()).sum()
         });

@@ -3,18 +3,28 @@
 //! Everything that may be a secret (tokens, `data`, bodies) sits in types that are wiped when they are dropped
 //! and that `Debug` does not show. The shapes follow the public OpenBao API documentation.
 
+#[cfg(feature = "client")]
 mod call;
+#[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
 mod config;
 mod envelope;
+#[cfg(feature = "client")]
 mod error;
+#[cfg(feature = "client")]
 mod retry;
 mod text;
 
+#[cfg(feature = "client")]
 pub use call::Call;
+#[cfg(feature = "client")]
 pub use client::{Client, Reply};
+#[cfg(feature = "client")]
 pub use config::{Address, Config, Tls};
 pub use envelope::{Auth, Data, Envelope, WrapInfo};
+#[cfg(feature = "client")]
 pub use error::{ApiError, Error};
+#[cfg(feature = "client")]
 pub use retry::Backoff;
 pub use text::SecretText;

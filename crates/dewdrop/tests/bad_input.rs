@@ -133,6 +133,7 @@ fn bodies() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 fn fields() {
     let mut server = server("");
     let before = state(&server);
@@ -220,6 +221,7 @@ fn fields() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 fn paths_and_headers() {
     let mut server = server("");
     let before = state(&server);

@@ -209,7 +209,7 @@ fn a_token_without_children_is_used_itself_and_kept() {
     let server = server();
     std::fs::write(server.home().join("app.hcl"), "path \"secret/data/app\" { capabilities = [\"read\"] }").unwrap();
     server.ok(&["policy", "write", "app", "app.hcl"]);
-    let token = server.ok(&["token", "create", "-policy=app", "-field=token"]);
+    let token = server.ok(&["token", "create", "-policy=app", "-no-default-policy", "-field=token"]);
     let before = server.accessors();
     let output = server
         .dewdrop(&["run", "-creds", "secret/data/app", "--", "sh", "-c", "echo $APP_USERNAME"])

@@ -164,7 +164,10 @@ pub fn databases(server: &Kept, search: &mut Search, port: u16) {
     let statement = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
     let role = |statement: &str| json!({ "db_name": "pg", "default_ttl": "1h", "creation_statements": [statement] });
     server.call("POST", "database/roles/app", &role(statement)).ok();
-    server.call("POST", "database/roles/bad", &role(&statement.replace("LOGIN", "NONSENSE"))).ok();
+    // Without the proof, which would refuse such a role.
+    let mut bad = role(&statement.replace("LOGIN", "NONSENSE"));
+    bad["preflight"] = false.into();
+    server.call("POST", "database/roles/bad", &bad).ok();
     let made = server.call("GET", "database/creds/app", &Value::Null).ok();
     search.add("a database credential", &made.at("/data/password"));
     server.call("PUT", "sys/leases/lookup", &json!({ "lease_id": made.at("/lease_id") })).ok();

@@ -77,7 +77,7 @@ impl Shared {
     /// The connection of a name, or the API's refusal.
     pub(super) async fn connection(&self, name: &str) -> Result<Arc<Connection>, Fault> {
         let found = self.connections.find(name).await?;
-        found.ok_or_else(|| Fault::target(format!("failed to find entry for connection with name: {name:?}")))
+        found.ok_or_else(|| Fault::bad_request(format!("failed to find entry for connection with name: {name:?}")))
     }
 
     /// The connection that a lease was made through, also when it was deleted since.

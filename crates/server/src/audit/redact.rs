@@ -53,7 +53,7 @@ impl HashKey {
     pub fn data(&self, buf: &mut Vec<u8>, data: &Map<String, Value>, shown: &Shown) {
         let mut object = Obj::open(buf);
         for (key, value) in data {
-            self.value(object.outer_key(key), value, shown.has(key), shown);
+            self.value(object.outer_key(key), value, shown.shows(key, value), shown);
         }
         object.close();
     }
@@ -111,9 +111,15 @@ impl Shown {
         Self { fixed, tuned: tuned.to_vec() }
     }
 
-    fn has(&self, key: &str) -> bool {
-        self.fixed.contains(&key) || self.tuned.iter().any(|tuned| tuned == key)
+    /// What is shown by kind must look like a name: whoever puts a secret into the wrong field does not find it here.
+    fn shows(&self, key: &str, value: &Value) -> bool {
+        let tuned = self.tuned.iter().any(|tuned| tuned == key);
+        tuned || (self.fixed.contains(&key) && value.as_str().is_some_and(is_name))
     }
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 512 && text.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.:@".contains(c))
 }
 
 /// The texts of a request, kept until its end is known: an error may quote one of them.

@@ -5,20 +5,32 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::parts::{openbao, output_of, postgres, which};
+use crate::parts::{TempDir, openbao, output_of, postgres, which};
 use crate::say;
 
-/// A program and the Debian package that brings it.
+/// Something that must be there, and the Debian package that brings it.
 struct Tool {
-    program: &'static str,
+    name: &'static str,
     package: &'static str,
     used_for: &'static str,
+    is_there: fn(&Tool) -> bool,
+}
+
+/// A program on the PATH.
+const fn program(name: &'static str, package: &'static str, used_for: &'static str) -> Tool {
+    Tool { name, package, used_for, is_there: |tool| which(tool.name).is_some() }
 }
 
 const TOOLS: &[Tool] = &[
-    Tool { program: "cc", package: "gcc", used_for: "building the cryptography" },
-    Tool { program: "protoc", package: "protobuf-compiler", used_for: "building the etcd client" },
-    Tool { program: "etcd", package: "etcd-server", used_for: "testing the etcd store" },
+    program("cc", "gcc", "building the cryptography"),
+    program("protoc", "protobuf-compiler", "building the etcd client"),
+    Tool {
+        name: "google/protobuf/*.proto",
+        package: "libprotobuf-dev",
+        used_for: "building the etcd client",
+        is_there: |_| protoc_knows_the_common_types(),
+    },
+    program("etcd", "etcd-server", "testing the etcd store"),
 ];
 
 /// Runs the command: everything, with the oracle.
@@ -34,7 +46,7 @@ pub fn run(args: &[String]) -> Result<()> {
 
 /// Brings what builds and tests need. Everything that is missing is named at once.
 pub fn ensure() -> Result<()> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| which(tool.program).is_none()).collect();
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !(tool.is_there)(tool)).collect();
     if !missing.is_empty() {
         install(&missing)?;
     }
@@ -43,18 +55,16 @@ pub fn ensure() -> Result<()> {
 }
 
 /// Brings one more program, for a chore that alone needs it.
-pub fn bring(program: &'static str, package: &'static str, used_for: &'static str) -> Result<()> {
-    if which(program).is_some() {
-        return Ok(());
-    }
-    install(&[&Tool { program, package, used_for }])
+pub fn bring(name: &'static str, package: &'static str, used_for: &'static str) -> Result<()> {
+    let tool = program(name, package, used_for);
+    if (tool.is_there)(&tool) { Ok(()) } else { install(&[&tool]) }
 }
 
 fn install(missing: &[&Tool]) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     let names: Vec<String> =
-        missing.iter().map(|t| format!("  {} (Debian: {}), for {}", t.program, t.package, t.used_for)).collect();
-    let told = format!("missing programs:\n{}", names.join("\n"));
+        missing.iter().map(|t| format!("  {} (Debian: {}), for {}", t.name, t.package, t.used_for)).collect();
+    let told = format!("missing:\n{}", names.join("\n"));
     if !is_root()? || which("apt-get").is_none() {
         bail!("{told}\nInstall them; as root on Debian: apt-get install {}", packages.join(" "));
     }
@@ -63,8 +73,8 @@ fn install(missing: &[&Tool]) -> Result<()> {
         output_of(Command::new("apt-get").arg("update")).context("apt-get update failed")?;
         apt_install(&packages).with_context(|| told.clone())?;
     }
-    match missing.iter().find(|tool| which(tool.program).is_none()) {
-        Some(tool) => bail!("the package {} is installed, but there is no program {}", tool.package, tool.program),
+    match missing.iter().find(|tool| !(tool.is_there)(tool)) {
+        Some(tool) => bail!("the package {} is installed, but there is no {}", tool.package, tool.name),
         None => Ok(()),
     }
 }
@@ -73,6 +83,18 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     let mut apt = Command::new("apt-get");
     apt.args(["install", "-y", "--no-install-recommends"]).args(packages).env("DEBIAN_FRONTEND", "noninteractive");
     output_of(&mut apt).map(|_| ())
+}
+
+/// Debian's compiler comes without them: `protoc` alone is not enough.
+fn protoc_knows_the_common_types() -> bool {
+    let asks = || -> Result<()> {
+        let dir = TempDir::new("protoc")?;
+        std::fs::write(dir.path().join("probe.proto"), "import \"google/protobuf/descriptor.proto\";\n")?;
+        let mut protoc = Command::new("protoc");
+        protoc.arg("-I").arg(dir.path()).args(["-o", "/dev/null", "probe.proto"]);
+        output_of(&mut protoc).map(drop)
+    };
+    asks().is_ok()
 }
 
 fn is_root() -> Result<bool> {

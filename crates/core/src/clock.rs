@@ -18,6 +18,12 @@ impl Moment {
         Self(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// This long before; not before the epoch.
+    #[must_use]
+    pub fn minus(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// The time from `earlier` to here; zero when it lies ahead.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -1,11 +1,13 @@
 //! Leases: written before a credential is made, found again by time, owner, mount and path, and taken back by the keeper,
 //! which runs off the request path and never gives up.
 
+pub mod below;
 pub mod index;
 mod keeper;
 mod mint;
 mod queue;
 mod renew;
+mod revoke;
 
 use std::sync::Arc;
 
@@ -17,10 +19,12 @@ use tokio::sync::Notify;
 
 use crate::vault::Vault;
 use crate::vault::quotas::LeaseCounts;
-pub use keeper::{revoke_and_wait, run};
+pub use keeper::run;
 pub use mint::{MintAsk, mint};
-pub use queue::{Queues, Waiting};
+pub use queue::Waiting;
+use queue::{LeaseRef, Queues};
 pub use renew::renew;
+pub use revoke::revoke_and_wait;
 
 /// How long a credential may be in the making before its lease is revoked.
 pub const INTENT_GRACE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -103,7 +107,7 @@ impl Leases {
                     .expect(index::lease(namespace, id), revision)
                     .delete(index::due_lease(before, namespace, id))
                     .put_json(index::lease(namespace, id), &lease)?
-                    .put(index::due_lease(now, namespace, id), "");
+                    .put(index::due_lease(now, namespace, id), lease.mount);
             }
             match self.store.commit(batch).await {
                 Err(StoreError::Conflict) => continue,
@@ -128,12 +132,14 @@ impl Leases {
         Ok(())
     }
 
-    /// Removes a lease with all its indexes: its credential is gone (or the operator says so).
+    /// Removes a lease, as it was read at `revision`, with all its indexes: its credential is gone (or the operator says
+    /// so).
     ///
     /// # Errors
-    /// The store's.
-    pub async fn forget(&self, lease: &Lease) -> Result<(), Fault> {
-        self.store.commit(remove(Batch::new(), lease)).await?;
+    /// The store's; 503 when the lease has changed since.
+    pub async fn forget(&self, lease: &Lease, revision: Revision) -> Result<(), Fault> {
+        let key = index::lease(&lease.namespace, &lease.id);
+        self.store.commit(remove(Batch::new().expect(key, revision), lease)).await?;
         self.counts.release(&lease.namespace, &lease.id);
         Ok(())
     }
@@ -144,9 +150,19 @@ impl Leases {
     /// The store's.
     pub async fn forget_whatever_state(&self, lease: &Lease) -> Result<(), Fault> {
         match self.read(&lease.namespace, &lease.id).await? {
-            Some((now, _)) => self.forget(&now).await,
+            Some((now, revision)) => self.forget(&now, revision).await,
             None => Ok(()),
         }
+    }
+
+    /// Tells the keeper that somebody else works on this until the answer is dropped. `None`: somebody does already.
+    fn take(&self, what: LeaseRef) -> Option<Held<'_>> {
+        self.queues.lock().take(what.clone()).then(|| Held { leases: self, what })
+    }
+
+    /// The same for a token that is being ended.
+    pub fn take_token(&self, accessor: &str) -> Option<Held<'_>> {
+        self.take(token_ref(accessor))
     }
 
     /// Wakes the keeper: something became due.
@@ -159,6 +175,23 @@ impl Leases {
     pub fn waiting(&self) -> Vec<Waiting> {
         self.queues.lock().waiting(self.clock.now())
     }
+}
+
+/// Something in hand until this is dropped, also when the future that holds it is.
+pub struct Held<'a> {
+    leases: &'a Leases,
+    what: LeaseRef,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.leases.queues.lock().release(&self.what);
+    }
+}
+
+/// In hand, a token is told from a lease by this in place of a namespace.
+fn token_ref(accessor: &str) -> LeaseRef {
+    ("\u{0}token".to_owned(), accessor.to_owned())
 }
 
 /// When the keeper looks at a lease next.
@@ -189,7 +222,7 @@ fn insert(batch: Batch, lease: &Lease) -> Result<Batch, Fault> {
     let batch = batch
         .expect(key.clone(), 0)
         .put_json(key, lease)?
-        .put(index::due_lease(due_at(lease), &lease.namespace, &lease.id), "")
+        .put(index::due_lease(due_at(lease), &lease.namespace, &lease.id), lease.mount.clone())
         .put(index::on_mount(&lease.mount, &lease.namespace, &lease.id), "");
     Ok(match &lease.owner {
         Owner::Token(accessor) if !accessor.is_empty() => {
@@ -208,7 +241,10 @@ async fn replace(store: &SharedStore, before: &Lease, after: &Lease, revision: R
     if old != new {
         batch = batch
             .delete(index::due_lease(old, &after.namespace, &after.id))
-            .put(index::due_lease(new, &after.namespace, &after.id), "");
+            .put(index::due_lease(new, &after.namespace, &after.id), after.mount.clone());
     }
     store.commit(batch).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,9 @@
 //! | `tlease/NS/ID` | nothing: the lease id of a token, for listing |
 //! | `own/ACCESSOR/NS/ID` | nothing: the lease ends with that token |
 //! | `on/MOUNT/NS/ID` | nothing: the lease is the business of that mount |
-//! | `due/TIME/...` | nothing: what is to be done then; TIME is 12 hex digits of milliseconds |
+//! | `due/TIME/...` | what is to be done then; TIME is 12 hex digits of milliseconds. Of a lease: its mount |
 //! | `gone/ACCESSOR` | a token that was ended, whose leases and children are still to be ended |
+//! | `below/NS/TIME/PREFIX` | nothing: all that was made below a path until then is still to be revoked |
 
 use dewdrop_core::Moment;
 
@@ -19,6 +20,10 @@ pub const TOKENS: &[u8] = b"tok/";
 pub const LEASES: &[u8] = b"lease/";
 /// Where the time index is.
 pub const DUE: &[u8] = b"due/";
+/// Where the tombstones are.
+pub const GONE: &[u8] = b"gone/";
+/// Where revocations by prefix are that are not done yet.
+pub const BELOW: &[u8] = b"below/";
 
 /// What falls due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +32,6 @@ pub enum Due {
     Token(String),
     /// A lease (namespace id, lease id) ends or is tried again.
     Lease(String, String),
-    /// A tombstone is to be finished.
-    Gone(String),
 }
 
 /// Key of a token's record.
@@ -110,14 +113,32 @@ pub fn due_lease(at: Moment, namespace: &str, id: &str) -> Vec<u8> {
     due(at, "l", &format!("{namespace}/{id}"))
 }
 
-/// A tombstone is due at once.
+/// A key of the time index that lies before all that is due at a moment, and after all that is due earlier.
 #[must_use]
-pub fn due_gone(accessor: &str) -> Vec<u8> {
-    due(Moment(0), "g", accessor)
+pub fn due_from(at: Moment) -> Vec<u8> {
+    format!("due/{}/", time(at)).into_bytes()
 }
 
 fn due(at: Moment, kind: &str, what: &str) -> Vec<u8> {
-    format!("due/{:012x}/{kind}/{what}", at.0.min(0xffff_ffff_ffff)).into_bytes()
+    format!("due/{}/{kind}/{what}", time(at)).into_bytes()
+}
+
+fn time(at: Moment) -> String {
+    format!("{:012x}", at.0.min(0xffff_ffff_ffff))
+}
+
+/// Key of a revocation of all that was made below a path until a moment.
+#[must_use]
+pub fn below(namespace: &str, until: Moment, prefix: &str) -> Vec<u8> {
+    format!("below/{namespace}/{}/{prefix}", time(until)).into_bytes()
+}
+
+/// Reads a key of [`below`]: namespace id, moment, path.
+#[must_use]
+pub fn parse_below(key: &[u8]) -> Option<(String, Moment, String)> {
+    let mut parts = std::str::from_utf8(key.strip_prefix(BELOW)?).ok()?.splitn(3, '/');
+    let (namespace, until, prefix) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((namespace.to_owned(), Moment(u64::from_str_radix(until, 16).ok()?), prefix.to_owned()))
 }
 
 /// Reads a key of the time index.
@@ -128,7 +149,6 @@ pub fn parse_due(key: &[u8]) -> Option<(Moment, Due)> {
     let at = Moment(u64::from_str_radix(parts.next()?, 16).ok()?);
     let what = match (parts.next()?, parts.next()?) {
         ("t", accessor) => Due::Token(accessor.to_owned()),
-        ("g", accessor) => Due::Gone(accessor.to_owned()),
         ("l", lease) => lease.split_once('/').map(|(ns, id)| Due::Lease(ns.to_owned(), id.to_owned()))?,
         _ => return None,
     };
@@ -146,8 +166,10 @@ mod tests {
         assert!(early < late);
         assert_eq!(parse_due(&early), Some((Moment(255), Due::Lease("root".into(), "database/creds/app/x".into()))));
         assert_eq!(parse_due(&late), Some((Moment(256), Due::Token("acc".into()))));
-        assert_eq!(parse_due(&due_gone("a")), Some((Moment(0), Due::Gone("a".into()))));
         assert_eq!(parse_due(b"due/zz/t/x"), None);
+        assert!(early < due_from(Moment(256)) && due_from(Moment(256)) < late);
+        let all = below("root", Moment(7), "database/creds");
+        assert_eq!(parse_below(&all), Some(("root".into(), Moment(7), "database/creds".into())));
     }
 
     #[test]

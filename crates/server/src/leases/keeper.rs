@@ -1,33 +1,36 @@
 //! The keeper: reads what is due from the time index and takes it back. Off the request path; a crash or a restart loses
 //! nothing, since the index is on disk.
+//!
+//! It walks along the index, so that what waits for a target that is down is not read over and over and holds up nobody
+//! behind it. What is written just behind it (a commit takes its time) lies within [`OVERLAP`]; what was left because a queue
+//! was full is found by going back to the start, once there is room and in any case after [`ROUND`].
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use dewdrop_core::engine::Credential;
-use dewdrop_core::lease::{Lease, LeaseState, back_off};
-use dewdrop_core::store::StoreError;
+use dewdrop_core::lease::LeaseState;
+use dewdrop_core::store::Row;
 use dewdrop_core::{Fault, Moment};
 
 use super::index::{self, Due};
 use super::queue::LeaseRef;
-use super::replace;
-use crate::ids;
+use super::{below, revoke, token_ref};
 use crate::tokens::{end_tokens, finish_tombstone};
 use crate::vault::Vault;
 
-/// How often the head of the time index is looked at.
+/// How often the time index is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// The keeper stays so far behind the present.
+const OVERLAP: Duration = Duration::from_secs(5);
+/// The longest until the keeper goes back to the start of the index.
+const ROUND: Duration = Duration::from_secs(30);
 const PAGE: usize = 500;
 /// Tokens that are ended in one commit; below the limit of an etcd transaction.
 const TOKENS_AT_ONCE: usize = 20;
 /// Token chunks at the same time.
 const CHUNKS: usize = 8;
-/// How often, and how long, somebody who waits for a revocation looks whether the keeper has let go of the lease.
-const TURN: Duration = Duration::from_millis(10);
-const PATIENCE: u32 = 2_000;
-/// In hand, a token is told from a lease by this in place of a namespace.
-const TOKEN: &str = "\u{0}token";
+/// Tombstones that are finished at the same time.
+const STONES: usize = 8;
 
 /// Runs until the vault is dropped.
 pub async fn run(vault: Weak<Vault>) {
@@ -36,19 +39,18 @@ pub async fn run(vault: Weak<Vault>) {
     {
         tracing::error!(known = %fault.known, "cannot look for half-made credentials");
     }
+    let mut place = Place::default();
     loop {
         let Some(strong) = vault.upgrade() else { return };
-        let more = match sweep(&strong).await {
-            Ok(more) => more,
-            Err(fault) => {
-                tracing::warn!(told = %fault.told, known = %fault.known, "the lease keeper cannot read what is due");
-                false
-            }
+        let looked = async {
+            unfinished(&strong).await?;
+            sweep(&strong, &mut place).await
         };
-        if !more {
-            let woken = strong.leases.wake.notified();
-            drop(tokio::time::timeout(LOOK, woken).await);
+        if let Err(fault) = looked.await {
+            tracing::warn!(told = %fault.told, known = %fault.known, "the lease keeper cannot read what is due");
         }
+        let woken = strong.leases.wake.notified();
+        drop(tokio::time::timeout(LOOK, woken).await);
     }
 }
 
@@ -77,69 +79,83 @@ async fn revoke_intents(vault: &Arc<Vault>) -> Result<(), Fault> {
     }
 }
 
-/// Puts all that is due into the queues and starts what may start. Answers whether to come back at once.
-async fn sweep(vault: &Arc<Vault>) -> Result<bool, Fault> {
-    let now = vault.clock.now();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let rows = vault.store.scan(index::DUE, after.as_deref(), PAGE).await?;
-        let due: Vec<Due> = rows
-            .iter()
-            .filter_map(|row| index::parse_due(&row.key))
-            .filter(|(at, _)| *at <= now)
-            .map(|(_, due)| due)
-            .collect();
-        let all_due = due.len() == rows.len();
-        let found_new = take_in(vault, due, now).await?;
-        start(vault, now);
-        if !all_due || rows.len() < PAGE {
-            return Ok(false);
+/// Goes on with what was begun and is not finished: the ends of tokens, revocations by prefix.
+async fn unfinished(vault: &Arc<Vault>) -> Result<(), Fault> {
+    for row in vault.store.scan(index::GONE, None, STONES).await? {
+        let Some(accessor) = row.key.strip_prefix(index::GONE).and_then(|a| std::str::from_utf8(a).ok()) else {
+            continue;
+        };
+        let (vault, accessor) = (vault.clone(), accessor.to_owned());
+        tokio::spawn(async move {
+            let Some(_held) = vault.leases.take_token(&accessor) else { return };
+            if let Err(fault) = finish_tombstone(&vault, &accessor).await {
+                tracing::warn!(told = %fault.told, known = %fault.known, "the end of a token is tried again");
+            }
+        });
+    }
+    below::go_on(vault).await
+}
+
+/// How far the keeper has come in the time index.
+#[derive(Default)]
+struct Place {
+    after: Option<Vec<u8>>,
+    /// When it was at the start.
+    started: Moment,
+}
+
+impl Place {
+    /// Where to read on at `now`; from the start when `again` says so, or when the last round was long ago.
+    fn begin(&mut self, now: Moment, again: bool) -> Option<Vec<u8>> {
+        if again || now.since(self.started) >= ROUND || now < self.started {
+            *self = Self { after: None, started: now };
         }
-        // A page in which nothing was new is a backlog that is already in hand: leave it to those who work on it.
-        if !found_new {
-            return Ok(false);
-        }
-        after = rows.last().map(|row| row.key.clone());
+        let latest = index::due_from(now.minus(OVERLAP));
+        self.after.take().map(|after| after.min(latest))
     }
 }
 
-async fn take_in(vault: &Arc<Vault>, due: Vec<Due>, now: Moment) -> Result<bool, Fault> {
+/// Puts all that is due into the queues and starts what may start.
+async fn sweep(vault: &Arc<Vault>, place: &mut Place) -> Result<(), Fault> {
+    let now = vault.clock.now();
+    let again = vault.leases.queues.lock().has_room_again();
+    let mut after = place.begin(now, again);
+    loop {
+        let rows = vault.store.scan(index::DUE, after.as_deref(), PAGE).await?;
+        let due: Vec<(&Row, Due)> = rows
+            .iter()
+            .filter_map(|row| index::parse_due(&row.key).map(|(at, due)| (row, at, due)))
+            .take_while(|(_, at, _)| *at <= now)
+            .map(|(row, _, due)| (row, due))
+            .collect();
+        let last = due.last().map(|(row, _)| row.key.clone());
+        let more = due.len() == PAGE;
+        take_in(vault, due).await?;
+        start(vault, now);
+        after = last.or(after);
+        if !more {
+            place.after = after;
+            return Ok(());
+        }
+    }
+}
+
+async fn take_in(vault: &Arc<Vault>, due: Vec<(&Row, Due)>) -> Result<(), Fault> {
     let mut tokens = Vec::new();
-    let mut found_new = false;
-    for due in due {
+    for (row, due) in due {
         match due {
             Due::Token(accessor) => {
                 if vault.leases.queues.lock().take(token_ref(&accessor)) {
                     tokens.push(accessor);
                 }
             }
-            Due::Gone(accessor) => finish_tombstone(vault, &accessor).await?,
             Due::Lease(namespace, id) => {
-                let lease_ref = (namespace, id);
-                if vault.leases.queues.lock().has(&lease_ref) {
-                    continue;
-                }
-                match vault.leases.read(&lease_ref.0, &lease_ref.1).await? {
-                    Some((lease, _)) => found_new |= vault.leases.queues.lock().push(&lease.mount, lease_ref),
-                    None => drop_stray(vault, &lease_ref, now).await?,
-                }
+                let mount = String::from_utf8_lossy(&row.entry.value);
+                vault.leases.queues.lock().push(&mount, LeaseRef::from((namespace, id)));
             }
         }
     }
-    found_new |= !tokens.is_empty();
     end_expired(vault, tokens).await;
-    Ok(found_new)
-}
-
-/// A row of the time index whose lease is gone: cannot be left by any commit of ours, but must not block the head.
-async fn drop_stray(vault: &Vault, lease: &LeaseRef, now: Moment) -> Result<(), Fault> {
-    tracing::warn!(lease = lease.1, at = now.0, "a row of the time index without lease is removed");
-    let rows = vault.store.scan(index::DUE, None, PAGE).await?;
-    let named = rows.iter().filter(
-        |row| matches!(index::parse_due(&row.key), Some((_, Due::Lease(ns, id))) if (&ns, &id) == (&lease.0, &lease.1)),
-    );
-    let batch = named.fold(dewdrop_core::store::Batch::new(), |batch, row| batch.delete(row.key.clone()));
-    vault.store.commit(batch).await?;
     Ok(())
 }
 
@@ -162,11 +178,8 @@ async fn end_expired(vault: &Arc<Vault>, tokens: Vec<String>) {
     while running.join_next().await.is_some() {}
 }
 
-fn token_ref(accessor: &str) -> LeaseRef {
-    (TOKEN.to_owned(), accessor.to_owned())
-}
-
-fn start(vault: &Arc<Vault>, now: Moment) {
+/// Starts what the queues let start.
+pub(super) fn start(vault: &Arc<Vault>, now: Moment) {
     let started = vault.leases.queues.lock().start(now);
     for (mount, lease) in started {
         let vault = vault.clone();
@@ -176,110 +189,39 @@ fn start(vault: &Arc<Vault>, now: Moment) {
 
 /// Takes one lease back and hands the place in the queue on.
 async fn take_back(vault: Arc<Vault>, mount: String, lease: LeaseRef) {
-    let outcome = revoke_now(&vault, &lease.0, &lease.1).await;
+    let outcome = revoke::revoke_now(&vault, &lease.0, &lease.1).await;
     let now = vault.clock.now();
     let why = outcome.as_ref().err().map(|fault| format!("{} {}", fault.told, fault.known).trim().to_owned());
     if let Some(why) = &why {
         tracing::warn!(lease = lease.1, why, "a revocation failed and is tried again");
     }
-    let rescan = {
-        let mut queues = vault.leases.queues.lock();
-        queues.done(&mount, &lease, why.as_deref().map_or(Ok(()), Err), now, jitter())
-    };
-    if rescan {
-        vault.leases.wake();
-    }
+    vault.leases.queues.lock().done(&mount, &lease, why.as_deref().map_or(Ok(()), Err), now, revoke::jitter());
     start(&vault, now);
 }
 
-/// Makes a lease due and takes it back now, while the caller waits. The keeper leaves it alone meanwhile: two that drop the
-/// same user at the same time would only disturb each other.
-///
-/// # Errors
-/// The engine's, or the store's; the lease stays due and is tried again.
-pub async fn revoke_and_wait(vault: &Vault, namespace: &str, id: &str) -> Result<(), Fault> {
-    let lease: LeaseRef = (namespace.to_owned(), id.to_owned());
-    let mut turns = 0;
-    while !vault.leases.queues.lock().take(lease.clone()) {
-        turns += 1;
-        if turns > PATIENCE {
-            return Err(Fault::unavailable(
-                "the lease waits in its target's queue and is tried again; sys/leases/waiting says why",
-            ));
-        }
-        tokio::time::sleep(TURN).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment(1_000_000);
+
+    #[test]
+    fn it_reads_on_where_it_was_but_not_beyond_what_may_still_be_written() {
+        let mut place = Place { after: Some(index::due_token(Moment(900_000), "a")), started: NOW };
+        assert_eq!(place.begin(NOW, false), Some(index::due_token(Moment(900_000), "a")));
+        place.after = Some(index::due_token(Moment(999_999), "a"));
+        assert_eq!(place.begin(NOW, false), Some(index::due_from(NOW.minus(OVERLAP))));
     }
-    let _held = Held { leases: &vault.leases, lease: lease.clone() };
-    vault.leases.expire_now(vault, &[lease], None).await?;
-    revoke_now(vault, namespace, id).await
-}
 
-/// A lease that is in hand until this is dropped, also when the caller's future is.
-struct Held<'a> {
-    leases: &'a super::Leases,
-    lease: LeaseRef,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.leases.queues.lock().release(&self.lease);
-        self.leases.wake();
-    }
-}
-
-/// Takes a lease's credential back and forgets the lease; when that fails, the lease says why and when the next try is.
-///
-/// # Errors
-/// The engine's, or the store's.
-async fn revoke_now(vault: &Vault, namespace: &str, id: &str) -> Result<(), Fault> {
-    let Some((lease, revision)) = vault.leases.read(namespace, id).await? else { return Ok(()) };
-    let now = vault.clock.now();
-    if super::due_at(&lease) > now {
-        return Ok(()); // renewed meanwhile
-    }
-    match call_engine(vault, &lease).await {
-        Ok(()) => {
-            write_down(vault, &lease);
-            vault.leases.forget(&lease).await
-        }
-        Err(fault) => {
-            let tries = if let LeaseState::Revoking { tries, .. } = lease.state { tries } else { 0 };
-            let tries = tries.saturating_add(1);
-            let mut after = lease.clone();
-            let why = format!("{} {}", fault.told, fault.known).trim().to_owned();
-            after.state = LeaseState::Revoking { tries, next: now.plus(back_off(tries, jitter())), why };
-            match replace(&vault.leases.store, &lease, &after, revision).await {
-                Ok(()) | Err(StoreError::Conflict) => Err(fault),
-                Err(error) => Err(error.into()),
-            }
-        }
-    }
-}
-
-/// The end of a credential is an act as well, though nobody asked for it.
-fn write_down(vault: &Vault, lease: &Lease) {
-    let mount = vault.mounts.by_uuid(&lease.mount).map(|mounted| mounted.mount);
-    if let (Some(mount), Some(namespace)) = (mount, vault.namespaces.by_id(&lease.namespace)) {
-        vault.audit.lease_ended(lease, &mount.path, &namespace);
-    }
-}
-
-async fn call_engine(vault: &Vault, lease: &Lease) -> Result<(), Fault> {
-    let mounted =
-        vault.mounts.by_uuid(&lease.mount).ok_or_else(|| Fault::internal("the mount of the lease is gone"))?;
-    let credential = Credential {
-        lease_id: lease.id.clone(),
-        internal: lease.internal.clone(),
-        issued: lease.issued,
-        mount: mounted.mount.clone(),
-    };
-    mounted.room.revoke(&credential).await
-}
-
-fn jitter() -> u8 {
-    let mut byte = [0u8];
-    match ids::fill(&mut byte) {
-        Ok(()) => byte[0],
-        Err(_) => 0,
+    #[test]
+    fn it_goes_back_when_there_is_room_and_after_a_while() {
+        let far = || Some(index::due_token(Moment(900_000), "a"));
+        let mut place = Place { after: far(), started: NOW };
+        assert_eq!(place.begin(NOW, true), None);
+        place.after = far();
+        assert_eq!(place.begin(NOW.plus(ROUND), false), None);
+        // A clock that was set back.
+        place.after = far();
+        assert_eq!(place.begin(NOW, false), None);
     }
 }

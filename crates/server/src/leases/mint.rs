@@ -55,10 +55,11 @@ pub async fn mint(vault: Arc<Vault>, ask: MintAsk, mint: Mint) -> Result<Minted,
         role: String::new(),
     };
     let admission = vault.leases.counts.admit(&vault, at, &lease.id).await?;
-    vault.leases.store.commit(insert(Batch::new(), &lease)?).await?;
+    let written = vault.leases.store.commit(insert(Batch::new(), &lease)?).await?;
     admission.keep();
     if !owner_lives(&vault, &ask.token).await? {
-        vault.leases.forget(&lease).await?;
+        // When that fails, the lease stays an intent and is revoked.
+        drop(vault.leases.forget(&lease, written).await);
         return Err(Fault::denied("the token ended while its credential was about to be made"));
     }
     let made = match mint.create.await {

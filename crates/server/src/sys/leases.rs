@@ -9,16 +9,19 @@ use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::token::TokenRecord;
 use dewdrop_core::wire::{Flag, Int, Text, Ttl};
 use dewdrop_core::{Fault, Moment};
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ListFields, Sys, namespace_of};
-use crate::leases::{index, renew, revoke_and_wait};
+use crate::leases::{below, index, renew, revoke_and_wait};
 use crate::tokens::end_tokens;
 use crate::vault::Vault;
 
 const PAGE: usize = 500;
+/// Leases that are taken back at the same time before they are forgotten by force.
+const FORCED_AT_ONCE: usize = 16;
 
 #[derive(Deserialize, JsonSchema)]
 struct LeaseFields {
@@ -143,16 +146,11 @@ impl Sys {
         let prefix = prefix_of(&call)?;
         let vault = self.vault()?;
         let namespace = namespace_of(&call).id.clone();
-        let work = revoke_below(vault, namespace, prefix, fields.sync.0);
         if fields.sync.0 {
-            work.await?;
-            return Ok(Reply::nothing());
+            below::revoke_while_waiting(&vault, &namespace, &prefix).await?;
+        } else {
+            below::revoke(&vault, &namespace, &prefix).await?;
         }
-        tokio::spawn(async move {
-            if let Err(fault) = work.await {
-                tracing::error!(told = %fault.told, known = %fault.known, "a revocation by prefix stopped; ask again");
-            }
-        });
         Ok(Reply::nothing())
     }
 
@@ -160,13 +158,13 @@ impl Sys {
         let prefix = call.capture("prefix").trim_end_matches('/').to_owned();
         let vault = self.vault()?;
         let namespace = namespace_of(&call).id.clone();
-        for lease in all_below(&vault, &namespace, &prefix).await? {
-            if let Err(fault) = revoke_and_wait(&vault, &lease.namespace, &lease.id).await {
-                tracing::warn!(lease = lease.id, told = %fault.told, "forgotten by force; the credential may live on");
+        let mut pages = below::pages(&vault, &namespace, &prefix);
+        while let Some(page) = pages.next().await? {
+            for some in page.chunks(FORCED_AT_ONCE) {
+                try_join_all(some.iter().map(|lease| force(&vault, lease))).await?;
             }
-            vault.leases.forget_whatever_state(&lease).await?;
         }
-        revoke_tokens_below(&vault, &namespace, &prefix).await?;
+        below::end_tokens_below(&vault, &namespace, &prefix, call.now).await?;
         Ok(Reply::nothing())
     }
 
@@ -181,9 +179,10 @@ impl Sys {
         let vault = self.vault()?;
         let (mut counts, mut total) = (BTreeMap::<String, u64>::new(), 0u64);
         for namespace in self.namespaces_of(&vault, &call, fields.include_child_namespaces.0) {
-            for lease in all_below(&vault, &namespace, "").await? {
-                if !only_failed || failed_so_far(&lease) {
-                    *counts.entry(lease.mount.clone()).or_default() += 1;
+            let mut pages = below::pages(&vault, &namespace, "");
+            while let Some(page) = pages.next().await? {
+                for lease in page.into_iter().filter(|lease| !only_failed || failed_so_far(lease)) {
+                    *counts.entry(lease.mount).or_default() += 1;
                     total += 1;
                 }
             }
@@ -203,11 +202,11 @@ impl Sys {
         let vault = self.vault()?;
         let mut leases = Vec::new();
         for namespace in self.namespaces_of(&vault, &call, fields.include_child_namespaces.0) {
-            for lease in all_below(&vault, &namespace, "").await?.into_iter().filter(failed_so_far) {
-                let LeaseState::Revoking { tries, next, why } = &lease.state else { continue };
-                leases.push(json!({
-                    "lease_id": lease.id, "mount_id": lease.mount, "errMsg": why, "tries": tries, "next_try": next.rfc3339(),
-                }));
+            let mut pages = below::pages(&vault, &namespace, "");
+            while leases.len() < limit
+                && let Some(page) = pages.next().await?
+            {
+                leases.extend(page.iter().filter_map(show_failed));
             }
         }
         leases.truncate(limit);
@@ -250,6 +249,21 @@ fn lease_id(call: &Call, fields: &LeaseFields) -> Result<String, Fault> {
 
 fn failed_so_far(lease: &Lease) -> bool {
     matches!(lease.state, LeaseState::Revoking { tries, .. } if tries > 0)
+}
+
+/// Takes a lease back if that can be done, and forgets it in any case.
+async fn force(vault: &Vault, lease: &Lease) -> Result<(), Fault> {
+    if let Err(fault) = revoke_and_wait(vault, &lease.namespace, &lease.id).await {
+        tracing::warn!(lease = lease.id, told = %fault.told, "forgotten by force; the credential may live on");
+    }
+    vault.leases.forget_whatever_state(lease).await
+}
+
+fn show_failed(lease: &Lease) -> Option<Value> {
+    let LeaseState::Revoking { tries: tries @ 1.., next, why } = &lease.state else { return None };
+    Some(json!({
+        "lease_id": lease.id, "mount_id": lease.mount, "errMsg": why, "tries": tries, "next_try": next.rfc3339(),
+    }))
 }
 
 fn show_lease(lease: &Lease, now: Moment) -> Value {
@@ -309,70 +323,4 @@ async fn children_of(vault: &Vault, prefix: &[u8], names: &mut BTreeSet<String>)
             None => after = rows.last().map(|row| row.key.clone()),
         }
     }
-}
-
-async fn all_below(vault: &Vault, namespace: &str, prefix: &str) -> Result<Vec<Lease>, Fault> {
-    let mut all: Vec<Lease> = Vec::new();
-    loop {
-        let after = all.last().map(|lease| lease.id.clone());
-        let page = vault.leases.list(namespace, prefix, after.as_deref(), PAGE).await?;
-        let done = page.len() < PAGE;
-        all.extend(page);
-        if done {
-            return Ok(all);
-        }
-    }
-}
-
-/// Makes everything below a path due, page by page; with `sync` also takes it back before it returns.
-async fn revoke_below(vault: Arc<Vault>, namespace: String, prefix: String, sync: bool) -> Result<(), Fault> {
-    let mut after: Option<String> = None;
-    loop {
-        let page = vault.leases.list(&namespace, &prefix, after.as_deref(), PAGE).await?;
-        let ids: Vec<(String, String)> = page.iter().map(|lease| (lease.namespace.clone(), lease.id.clone())).collect();
-        if sync {
-            for (namespace, id) in &ids {
-                revoke_and_wait(&vault, namespace, id).await?;
-            }
-        } else {
-            for some in ids.chunks(30) {
-                vault.leases.expire_now(&vault, some, None).await?;
-            }
-        }
-        if page.len() < PAGE {
-            break;
-        }
-        after = page.last().map(|lease| lease.id.clone());
-    }
-    revoke_tokens_below(&vault, &namespace, &prefix).await
-}
-
-async fn revoke_tokens_below(vault: &Arc<Vault>, namespace: &str, prefix: &str) -> Result<(), Fault> {
-    let below = index::token_lease(namespace, prefix);
-    let mut running = tokio::task::JoinSet::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let rows = vault.store.scan(&below, after.as_deref(), PAGE).await?;
-        let accessors: Vec<String> = rows
-            .iter()
-            .filter_map(|row| {
-                std::str::from_utf8(&row.key).ok()?.rsplit_once("/h").map(|(_, accessor)| accessor.to_owned())
-            })
-            .collect();
-        for chunk in accessors.chunks(20) {
-            if running.len() >= 8 {
-                running.join_next().await.transpose().map_err(|e| Fault::internal(e.to_string()))?.transpose()?;
-            }
-            let (vault, chunk) = (vault.clone(), chunk.to_vec());
-            running.spawn(async move { end_tokens(&vault, &chunk, false).await });
-        }
-        if rows.len() < PAGE {
-            break;
-        }
-        after = rows.last().map(|row| row.key.clone());
-    }
-    while let Some(ended) = running.join_next().await {
-        ended.map_err(|e| Fault::internal(e.to_string()))??;
-    }
-    Ok(())
 }

@@ -2,16 +2,21 @@
 //! are ended the same way and its cubbyhole is emptied. A crash in between is finished from the tombstone.
 
 use dewdrop_core::Fault;
-use dewdrop_core::store::{Batch, SharedStore};
+use dewdrop_core::store::{Batch, Row, SharedStore};
 use dewdrop_core::token::TokenRecord;
 use dewdrop_engines::cubbyhole::Cubbyhole;
+use futures_util::future::try_join_all;
 
 use super::{lease_pointer, token_lease_id};
 use crate::leases::index;
 use crate::vault::Vault;
 
-/// How many leases or children are handled in one commit; below the limit of an etcd transaction.
+/// How many leases are handled in one commit; below the limit of an etcd transaction.
 const PAGE: usize = 30;
+/// Tokens that are ended in one commit.
+const AT_ONCE: usize = 20;
+/// Children that are looked at at the same time; they are struck from the list in one commit.
+const CHILDREN: usize = 6 * AT_ONCE;
 /// Mark in a tombstone: the children live on as orphans.
 const ORPHANS: &[u8] = b"orphans";
 
@@ -29,21 +34,30 @@ pub async fn end_token(vault: &Vault, accessor: &str, orphan_children: bool) -> 
 /// # Errors
 /// The store's.
 pub async fn end_tokens(vault: &Vault, accessors: &[String], orphan_children: bool) -> Result<(), Fault> {
+    let _held: Vec<_> = accessors.iter().filter_map(|accessor| vault.leases.take_token(accessor)).collect();
+    for accessor in end_lonely(vault, accessors, orphan_children).await? {
+        finish_tombstone(vault, &accessor).await?;
+    }
+    Ok(())
+}
+
+/// Ends tokens (at most 20) and forgets those on which nothing hangs; answers the others, whose tombstones stand.
+async fn end_lonely(vault: &Vault, accessors: &[String], orphan_children: bool) -> Result<Vec<String>, Fault> {
     let mut records = Vec::with_capacity(accessors.len());
     for accessor in accessors {
         records.extend(vault.tokens.read(accessor).await?.map(|(record, _)| record));
     }
     bury(vault, &records, orphan_children).await?;
-    let mut stones = Batch::new();
-    for record in &records {
+    let (mut stones, mut others) = (Batch::new(), Vec::new());
+    for record in records {
         if hangs_nothing(vault, &record.accessor).await? {
-            stones = stones.delete(index::gone(&record.accessor)).delete(index::due_gone(&record.accessor));
+            stones = stones.delete(index::gone(&record.accessor));
         } else {
-            finish_tombstone(vault, &record.accessor).await?;
+            others.push(record.accessor);
         }
     }
     vault.store.commit(stones).await?;
-    Ok(())
+    Ok(others)
 }
 
 /// Whether a token has neither leases nor children nor a cubbyhole, as most have.
@@ -61,10 +75,7 @@ async fn bury(vault: &Vault, records: &[TokenRecord], orphan_children: bool) -> 
     let mut batch = Batch::new();
     for record in records {
         let accessor = &record.accessor;
-        batch = batch
-            .delete(index::token(accessor))
-            .put(index::gone(accessor), mark.to_vec())
-            .put(index::due_gone(accessor), "");
+        batch = batch.delete(index::token(accessor)).put(index::gone(accessor), mark.to_vec());
         if let Some(expires) = record.expires {
             batch = batch.delete(index::due_token(expires, accessor)).delete(lease_pointer(record));
         }
@@ -88,20 +99,16 @@ pub async fn finish_tombstone(vault: &Vault, accessor: &str) -> Result<(), Fault
     let mut waiting = vec![accessor.to_owned()];
     while let Some(accessor) = waiting.pop() {
         // A token that is being made just now by a dying parent finds its parent gone at its first use.
-        let Some(stone) = vault.store.get(&index::gone(&accessor)).await? else {
-            vault.store.commit(Batch::new().delete(index::due_gone(&accessor))).await?;
-            continue;
-        };
+        let Some(stone) = vault.store.get(&index::gone(&accessor)).await? else { continue };
         release_leases(vault, &accessor).await?;
         let children = if stone.value.as_ref() == ORPHANS {
             orphan_children(vault, &accessor).await?;
             Vec::new()
         } else {
-            bury_children(vault, &accessor).await?
+            end_children(vault, &accessor).await?
         };
         empty_cubbyhole(vault, &accessor).await?;
-        let batch = Batch::new().delete(index::gone(&accessor)).delete(index::due_gone(&accessor));
-        vault.store.commit(batch).await?;
+        vault.store.commit(Batch::new().delete(index::gone(&accessor))).await?;
         waiting.extend(children);
     }
     Ok(())
@@ -119,39 +126,47 @@ async fn release_leases(vault: &Vault, accessor: &str) -> Result<(), Fault> {
     }
 }
 
-async fn bury_children(vault: &Vault, accessor: &str) -> Result<Vec<String>, Fault> {
-    let mut buried = Vec::new();
-    for child in children(vault, accessor).await? {
-        match vault.tokens.read(&child).await? {
-            Some((record, _)) => bury(vault, &[record], false).await?,
-            None => drop(vault.store.commit(Batch::new().delete(index::child(accessor, &child))).await?),
+/// Ends the children, many at a time; answers those on which something hangs.
+async fn end_children(vault: &Vault, accessor: &str) -> Result<Vec<String>, Fault> {
+    let mut others = Vec::new();
+    loop {
+        let page = children(vault, accessor).await?;
+        let chunks = page.chunks(AT_ONCE).map(|chunk| end_lonely(vault, chunk, false));
+        others.extend(try_join_all(chunks).await?.into_iter().flatten());
+        // Those that had gone by themselves have left their row here.
+        let rows = page.iter().fold(Batch::new(), |batch, child| batch.delete(index::child(accessor, child)));
+        vault.store.commit(rows).await?;
+        if page.len() < CHILDREN {
+            return Ok(others);
         }
-        buried.push(child);
     }
-    Ok(buried)
 }
 
 async fn orphan_children(vault: &Vault, accessor: &str) -> Result<(), Fault> {
-    for child in children(vault, accessor).await? {
-        vault
-            .tokens
-            .change(&child, |record| {
-                record.parent = None;
-                Ok(true)
-            })
-            .await?;
-        vault.store.commit(Batch::new().delete(index::child(accessor, &child))).await?;
+    loop {
+        let page = children(vault, accessor).await?;
+        for child in &page {
+            vault
+                .tokens
+                .change(child, |record| {
+                    record.parent = None;
+                    Ok(true)
+                })
+                .await?;
+            vault.store.commit(Batch::new().delete(index::child(accessor, child))).await?;
+        }
+        if page.len() < CHILDREN {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
+/// Some of the children that are left.
 async fn children(vault: &Vault, accessor: &str) -> Result<Vec<String>, Fault> {
     let prefix = index::children(accessor);
-    let rows = dewdrop_core::store::scan_all(&*vault.store, &prefix, 1000).await?;
-    Ok(rows
-        .iter()
-        .filter_map(|row| String::from_utf8(row.key.strip_prefix(prefix.as_slice())?.to_vec()).ok())
-        .collect())
+    let rows = vault.store.scan(&prefix, None, CHILDREN).await?;
+    let child = |row: &Row| String::from_utf8(row.key.strip_prefix(prefix.as_slice())?.to_vec()).ok();
+    Ok(rows.iter().filter_map(child).collect())
 }
 
 async fn empty_cubbyhole(vault: &Vault, accessor: &str) -> Result<(), Fault> {

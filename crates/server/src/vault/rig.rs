@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dewdrop_core::mount::Limits;
-use dewdrop_core::{FakeClock, Moment, Secret};
+use dewdrop_core::{Clock as _, FakeClock, Moment, Secret};
 use dewdrop_store::Memory;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
@@ -65,6 +65,10 @@ impl Rig {
 
     pub fn vault(&self) -> Arc<Vault> {
         self.server.vault().unwrap()
+    }
+
+    pub fn clock_now(&self) -> Moment {
+        self.clock.now()
     }
 
     pub fn advance(&self, seconds: u64) {

@@ -29,6 +29,8 @@ pub fn run(args: &[String]) -> Result<()> {
         help();
         return Ok(());
     }
+    // Whole huge pages for a small heap would triple the server's idle memory. A kernel that refuses costs just that.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let flags = parse(args)?;
     let start = start(&flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;

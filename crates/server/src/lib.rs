@@ -15,4 +15,5 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 mod tokens;
+mod turn;
 mod vault;

@@ -2,6 +2,7 @@
 
 mod deliver;
 mod door;
+mod elsewhere;
 mod help;
 mod index;
 mod limits;
@@ -46,6 +47,9 @@ impl Handler for Api {
                 return reply::redirect(&path, request.target.query(), request.method == http::Method::GET);
             }
             if let Some(response) = door::closed(server.settings.access(request.peer.connection.listener), &request) {
+                return response;
+            }
+            if let Some(response) = elsewhere::answer(&server, &request) {
                 return response;
             }
             let began = server.clock().steady();

@@ -17,7 +17,7 @@ pub(crate) use gate::keys_json;
 pub use gate::{Gate, gate};
 pub use init::{InitAsk, initialize};
 pub use status::VERSION;
-pub use unseal::{Ceremonies, Given, Shares, auto_unseal, open_vault, unseal_with};
+pub use unseal::{Ceremonies, Given, Shares, auto_unseal, open_again, open_vault, unseal_with};
 
 const CONFIG: &[u8] = b"seal/config";
 

@@ -1,4 +1,4 @@
-//! The running program: the store below the barrier, the seals, and the vault while it is unsealed.
+//! The running program: the store below the barrier, the seals, and the vault while it serves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::config::{Access, Metrics};
 use crate::seal::Ceremonies;
 use crate::sys::{Cors, ServerMetrics};
+use crate::turn::{Turn, Turns};
 use crate::vault::Vault;
 
 /// What the configuration says of the server as a whole.
@@ -36,6 +37,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether several servers may open the store.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.storage_type == "etcd"
+    }
+
     /// What may be asked of a listener.
     #[must_use]
     pub fn access(&self, listener: usize) -> Access {
@@ -62,8 +69,18 @@ pub struct Server {
     pub cors: ArcSwapOption<Cors>,
     /// The numbers of `sys/metrics`.
     pub metrics: ServerMetrics,
-    vault: ArcSwapOption<Vault>,
+    /// Whether another server over the same store is active.
+    pub turns: Turns,
+    serving: ArcSwapOption<Serving>,
     gate: crate::seal::Gate,
+}
+
+/// The vault that is served, and how long.
+pub struct Serving {
+    /// The vault.
+    pub vault: Arc<Vault>,
+    /// Ends when another server takes over.
+    pub turn: Arc<Turn>,
 }
 
 /// What a server is made of.
@@ -98,7 +115,8 @@ impl Server {
             cors: ArcSwapOption::empty(),
             metrics: ServerMetrics::new(me, &parts.settings.metrics),
             settings: parts.settings,
-            vault: ArcSwapOption::empty(),
+            turns: Turns::default(),
+            serving: ArcSwapOption::empty(),
             gate: crate::seal::Gate::new(me.clone()),
         })
     }
@@ -130,25 +148,49 @@ impl Server {
     /// The vault.
     ///
     /// # Errors
-    /// 503 while it is sealed.
+    /// 503 while it is sealed, or another server is active.
     pub fn vault(&self) -> Result<Arc<Vault>, Fault> {
-        self.vault.load_full().ok_or_else(|| Fault::unavailable("Vault is sealed"))
+        match &*self.serving.load() {
+            Some(serving) if serving.turn.is_ours() => Ok(serving.vault.clone()),
+            None if self.turns.leader().is_none() => Err(Fault::unavailable("Vault is sealed")),
+            _ => Err(Fault::unavailable("this server stands by: another one is active")),
+        }
     }
 
-    /// Whether there is no vault.
+    /// Whether this server neither serves nor could take over.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        self.vault.load().is_none()
+        self.serving.load().is_none() && self.turns.leader().is_none()
+    }
+
+    /// The vault that is served, with its turn.
+    #[must_use]
+    pub fn serving(&self) -> Option<Arc<Serving>> {
+        self.serving.load_full()
     }
 
     /// The barrier is open: serve.
-    pub fn set_vault(&self, vault: Arc<Vault>) {
-        self.vault.store(Some(vault));
+    pub fn serve(&self, serving: Arc<Serving>) {
+        self.serving.store(Some(serving));
+        self.turns.leave();
+    }
+
+    /// Stops serving what is served now, with the barrier open. `false`: it is not served any more.
+    pub fn step_aside(&self, from: &Arc<Serving>) -> bool {
+        let was = self.serving.compare_and_swap(from, None);
+        let is_it = was.as_ref().is_some_and(|was| Arc::ptr_eq(was, from));
+        if is_it {
+            self.audit.lock();
+        }
+        is_it
     }
 
     /// Stops serving and forgets the keys. What is under way still ends.
     pub fn seal(&self) {
-        self.vault.store(None);
+        self.turns.leave();
+        if let Some(serving) = self.serving.swap(None) {
+            serving.turn.end();
+        }
         self.audit.lock();
         self.barrier.seal();
         // One that holds the lock now fails at the sealed barrier, and is forgotten when the server is unsealed.
@@ -158,7 +200,7 @@ impl Server {
     }
 
     /// Stops serving without sealing: what is stored is about to be replaced.
-    pub fn take_vault(&self) -> Option<Arc<Vault>> {
-        self.vault.swap(None)
+    pub fn take_serving(&self) -> Option<Arc<Serving>> {
+        self.serving.swap(None)
     }
 }

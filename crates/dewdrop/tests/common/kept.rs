@@ -30,21 +30,12 @@ impl Kept {
 
     /// The same, with text of one's own for the seal and within the listener. `SEAL` stands for the file of a key.
     pub fn with(seal: &str, listener: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("seal.key");
-        std::fs::write(&key, [7u8; 32]).unwrap();
-        let at = folder.path().display();
-        let config = format!(
-            "storage \"redb\" {{\n  path = \"{at}/data\"\n}}\nlistener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_disable = true\n\
-             {listener}\n}}\n{}api_addr = \"http://127.0.0.1:{port}\"\nlog_level = \"trace\"\n\
-             audit \"file\" \"beside\" {{\n  options {{\n    file_path = \"{at}/beside.log\"\n  }}\n}}\n\
-             telemetry {{\n  disable_hostname = true\n}}\n",
-            seal.replace("SEAL", &key.display().to_string())
-        );
-        std::fs::write(folder.path().join("server.hcl"), config).unwrap();
-        let process = spawn(folder.path());
-        let mut server = Self { process, folder, http: Http { port }, root: String::new(), made: Value::Null };
+        Self::over("storage \"redb\" {\n  path = \"FOLDER/data\"\n}\n", seal, listener)
+    }
+
+    /// The same over any storage; `FOLDER` stands for the server's own.
+    pub fn over(storage: &str, seal: &str, listener: &str) -> Self {
+        let mut server = Self::beside_with(storage, seal, listener);
         server.await_status(&[501]);
         let ask = if seal.is_empty() {
             json!({ "secret_shares": 3, "secret_threshold": 2 })
@@ -58,6 +49,30 @@ impl Kept {
             server.await_status(&[200]);
         }
         server
+    }
+
+    /// A further server over a storage that another has initialized.
+    pub fn beside(storage: &str, seal: &str) -> Self {
+        Self::beside_with(storage, seal, "")
+    }
+
+    fn beside_with(storage: &str, seal: &str, listener: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("seal.key");
+        std::fs::write(&key, [7u8; 32]).unwrap();
+        let at = folder.path().display();
+        let config = format!(
+            "{}\nlistener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_disable = true\n\
+             {listener}\n}}\n{}api_addr = \"http://127.0.0.1:{port}\"\nlog_level = \"trace\"\n\
+             audit \"file\" \"beside\" {{\n  options {{\n    file_path = \"{at}/beside.log\"\n  }}\n}}\n\
+             telemetry {{\n  disable_hostname = true\n}}\n",
+            storage.replace("FOLDER", &at.to_string()),
+            seal.replace("SEAL", &key.display().to_string())
+        );
+        std::fs::write(folder.path().join("server.hcl"), config).unwrap();
+        let process = spawn(folder.path());
+        Self { process, folder, http: Http { port }, root: String::new(), made: Value::Null }
     }
 
     /// Sends requests.
@@ -103,8 +118,13 @@ impl Kept {
 
     /// Starts it again on what it has kept, and waits until it serves.
     pub fn start_again(&mut self) {
-        self.process = spawn(self.folder.path());
+        self.spawn_again();
         self.await_status(&[200]);
+    }
+
+    /// Starts it again.
+    pub fn spawn_again(&mut self) {
+        self.process = spawn(self.folder.path());
     }
 
     /// Waits until `sys/health` answers with one of these.

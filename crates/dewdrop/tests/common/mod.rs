@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod etcd;
 pub mod http;
 pub mod kept;
 pub mod postgres;

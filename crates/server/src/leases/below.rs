@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use tokio::task::JoinSet;
 
 use super::{index, revoke_and_wait};
-use crate::tokens::end_tokens;
+use crate::tokens::end_tokens_made_until;
 use crate::vault::Vault;
 
 const PAGE: usize = 500;
@@ -130,7 +130,7 @@ pub async fn end_tokens_below(vault: &Arc<Vault>, namespace: &str, prefix: &str,
                 joined(running.join_next().await)?;
             }
             let (vault, chunk) = (vault.clone(), chunk.to_vec());
-            running.spawn(async move { end_those_made_until(&vault, chunk, until).await });
+            running.spawn(async move { end_tokens_made_until(&vault, &chunk, until).await });
         }
         if rows.len() < PAGE {
             break;
@@ -141,16 +141,6 @@ pub async fn end_tokens_below(vault: &Arc<Vault>, namespace: &str, prefix: &str,
         joined(running.join_next().await)?;
     }
     Ok(())
-}
-
-async fn end_those_made_until(vault: &Vault, mut accessors: Vec<String>, until: Moment) -> Result<(), Fault> {
-    let mut later = Vec::new();
-    for accessor in &accessors {
-        let record = vault.tokens.read(accessor).await?;
-        later.extend(record.filter(|(record, _)| record.created > until).map(|(record, _)| record.accessor));
-    }
-    accessors.retain(|accessor| !later.contains(accessor));
-    end_tokens(vault, &accessors, false).await
 }
 
 fn joined(ended: Option<Result<Result<(), Fault>, tokio::task::JoinError>>) -> Result<(), Fault> {

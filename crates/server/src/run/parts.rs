@@ -21,7 +21,12 @@ pub async fn server(config: &Config, dev: bool) -> Result<Arc<Server>> {
     let settings = Settings {
         limits: Limits { default_lease_ttl: config.times.default_lease, max_lease_ttl: config.times.max_lease },
         storage_type,
-        api_addr: config.addresses.api.as_ref().map(ToString::to_string).unwrap_or_default(),
+        api_addr: config
+            .addresses
+            .api
+            .as_ref()
+            .map(|url| url.to_string().trim_end_matches('/').into())
+            .unwrap_or_default(),
         dev,
         listeners: config.listeners.iter().map(|listener| listener.access).collect(),
         metrics: config.metrics.clone(),

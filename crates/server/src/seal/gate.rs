@@ -173,17 +173,16 @@ struct HealthFields {
     sealedcode: Option<Int>,
     /// Status before initialization.
     uninitcode: Option<Int>,
-    /// Status of a standby; there is none here.
-    #[expect(dead_code, reason = "the API documents it; every server is active")]
+    /// Status while another server over the same etcd is active.
     standbycode: Option<Int>,
-    /// A standby counts as active; there is none here.
-    #[expect(dead_code, reason = "the API documents it; every server is active")]
-    standbyok: Option<Flag>,
+    /// A standby answers as the active server does.
+    #[serde(default)]
+    standbyok: Flag,
     /// Status of a performance standby; there is none here.
-    #[expect(dead_code, reason = "the API documents it; every server is active")]
+    #[expect(dead_code, reason = "the API documents it; a standby answers nothing itself")]
     performancestandbycode: Option<Int>,
     /// A performance standby counts as active; there is none here.
-    #[expect(dead_code, reason = "the API documents it; every server is active")]
+    #[expect(dead_code, reason = "the API documents it; a standby answers nothing itself")]
     perfstandbyok: Option<Flag>,
 }
 
@@ -203,7 +202,7 @@ impl Engine for Porter {
             .at("health", "The state of the server, told by the status code as well.", |r| {
                 r.public(WHY).read("The state of the server", Self::health)
             })
-            .at("leader", "Which server of the cluster is active: here, each is.", |r| {
+            .at("leader", "Which of the servers over one etcd is active.", |r| {
                 r.public(WHY).read("The active server", Self::leader)
             })
             .at("storage/raft/join", "There is no raft here: servers share an etcd.", |r| {
@@ -269,8 +268,10 @@ impl Porter {
             let fits = u16::try_from(code).ok().filter(|code| (200..=599).contains(code));
             fits.ok_or_else(|| Fault::bad_request(format!("{code} is no HTTP status")))
         };
+        let active = code(fields.activecode, 200)?;
         let codes = HealthCodes {
-            active: code(fields.activecode, 200)?,
+            active,
+            standby: if fields.standbyok.0 { active } else { code(fields.standbycode, 429)? },
             sealed: code(fields.sealedcode, 503)?,
             uninit: code(fields.uninitcode, 501)?,
         };
@@ -278,12 +279,12 @@ impl Porter {
         Ok(Reply { status: Some(status), ..plain(&body) })
     }
 
-    /// Over etcd every server is active; else there is but one.
     async fn leader(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         let server = self.server()?;
-        let is_cluster = server.settings.storage_type == "etcd";
-        let is_self = is_cluster && !server.is_sealed();
-        let address = if is_self { server.settings.api_addr.as_str() } else { "" };
+        let is_cluster = server.settings.is_shared();
+        let is_self = is_cluster && server.vault().is_ok();
+        let leader = server.turns.leader().unwrap_or_default();
+        let address = if is_self { server.settings.api_addr.as_str() } else { leader.address.as_str() };
         Ok(plain(&json!({
             "ha_enabled": is_cluster,
             "is_self": is_self,

@@ -53,7 +53,7 @@ pub async fn initialize(server: &Arc<Server>, ask: InitAsk, root_token: Option<&
     let batch = wrapped.batch()?.put_json(CONFIG, &config)?;
     server.barrier.initialize(&root, batch).await.map_err(barrier_fault)?;
     server.barrier.unseal(&root).await.map_err(barrier_fault)?;
-    let vault = open_vault(server).await?;
+    let vault = open_vault(server).await?.ok_or_else(|| Fault::unavailable("another server is active already"))?;
     let root_token = crate::tokens::make_root(&vault, root_token).await?;
     if server.auto_seals.is_empty() {
         server.seal();

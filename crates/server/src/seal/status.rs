@@ -43,22 +43,24 @@ fn seal_kind(server: &Server) -> String {
     server.auto_seals.first().map_or("shamir", |seal| seal.kind()).to_owned()
 }
 
-/// Body and status of `sys/health`: 200 serving, 501 not initialized, 503 sealed, unless the caller names others.
+/// Body and status of `sys/health`: 200 serving, 429 standing by, 501 not initialized, 503 sealed, unless the caller names others.
 ///
 /// # Errors
 /// The store's.
 pub async fn health(server: &Server, codes: &HealthCodes) -> Result<(u16, Value), Fault> {
     let config = SealConfig::load(&*server.store).await?;
     let sealed = server.is_sealed();
+    let standby = server.turns.leader().is_some();
     let status = match (&config, sealed) {
         (None, _) => codes.uninit,
         (_, true) => codes.sealed,
+        _ if standby => codes.standby,
         _ => codes.active,
     };
     let mut body = json!({
         "initialized": config.is_some(),
         "sealed": sealed,
-        "standby": sealed,
+        "standby": sealed || standby,
         "replication_performance_mode": if sealed { "unknown" } else { "disabled" },
         "replication_dr_mode": if sealed { "unknown" } else { "disabled" },
         "server_time_utc": server.clock().now().seconds(),
@@ -77,6 +79,8 @@ pub async fn health(server: &Server, codes: &HealthCodes) -> Result<(u16, Value)
 pub struct HealthCodes {
     /// Serving.
     pub active: u16,
+    /// Another server serves.
+    pub standby: u16,
     /// Sealed.
     pub sealed: u16,
     /// Not initialized.

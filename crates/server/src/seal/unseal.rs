@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dewdrop_core::store::SharedStore;
 use dewdrop_core::{Fault, Secret, shamir};
 use dewdrop_store::{KEY_BYTES, KeySeal, LockedKey, Seal, WrappedKeys};
 
@@ -9,7 +10,8 @@ use super::generate_root::RootGeneration;
 use super::rekey::Rekey;
 use super::{InitAsk, SealConfig, barrier_fault};
 use crate::ids;
-use crate::server::Server;
+use crate::server::{Server, Serving};
+use crate::turn::{self, Turn};
 use crate::vault::{Opening, Vault};
 
 /// What is under way and needs more than one share.
@@ -172,32 +174,60 @@ async fn open_root(server: &Server, seals: &[&dyn Seal]) -> Result<LockedKey, Fa
     opened.map(|(root, _)| root).map_err(|e| Fault::bad_request("unseal failed, invalid key").knowing(e.to_string()))
 }
 
-/// The barrier is open: opens the vault and starts serving.
+/// The barrier is open: opens the vault and starts serving, or stands by where another server is active (`None`).
+///
+/// # Errors
+/// What is stored does not load; the barrier is closed again, unless this server stands by.
+pub async fn open_vault(server: &Arc<Server>) -> Result<Option<Arc<Vault>>, Fault> {
+    open_in(server, None).await
+}
+
+/// As [`open_vault`], within a turn that has begun.
 ///
 /// # Errors
 /// What is stored does not load; the barrier is closed again.
-pub async fn open_vault(server: &Arc<Server>) -> Result<Arc<Vault>, Fault> {
+pub async fn open_again(server: &Arc<Server>, turn: Arc<Turn>) -> Result<Option<Arc<Vault>>, Fault> {
+    open_in(server, Some(turn)).await
+}
+
+async fn open_in(server: &Arc<Server>, kept: Option<Arc<Turn>>) -> Result<Option<Arc<Vault>>, Fault> {
+    let opened = async {
+        match turn::take(server, kept).await? {
+            Some((turn, store)) => load(server, turn, store).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    match opened.await {
+        Ok(Some(vault)) => Ok(Some(vault)),
+        Ok(None) => {
+            turn::stand_by(server).await;
+            Ok(None)
+        }
+        Err(fault) => {
+            if server.turns.leader().is_none() {
+                server.seal();
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// Loads what is stored, and serves it.
+async fn load(server: &Arc<Server>, turn: Arc<Turn>, store: SharedStore) -> Result<Arc<Vault>, Fault> {
     let opening = Opening {
-        store: server.behind_barrier(),
+        store,
         clock: server.shared_clock(),
         limits: server.settings.limits,
         audit: server.audit.clone(),
         server: Arc::downgrade(server),
         dev: server.settings.dev,
     };
-    let opened = async {
-        let vault = opening.open().await?;
-        crate::sys::on_open(server, &vault).await?;
-        Ok(vault)
-    };
-    match opened.await {
-        Ok(vault) => {
-            server.set_vault(vault.clone());
-            Ok(vault)
-        }
-        Err(fault) => {
-            server.seal();
-            Err(fault)
-        }
+    let vault = opening.open().await?;
+    crate::sys::on_open(server, &vault).await?;
+    let serving = Arc::new(Serving { vault: vault.clone(), turn });
+    if server.settings.is_shared() {
+        tokio::spawn(turn::guard(Arc::downgrade(server), Arc::downgrade(&serving)));
     }
+    server.serve(serving);
+    Ok(vault)
 }

@@ -31,7 +31,7 @@ struct RotateConfigFields {
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("seal", "Seals the server.", |r| r.sudo().write("Seals", Sys::seal))
-        .at("step-down", "Gives the active role up: every server is active here, so nothing happens.", |r| {
+        .at("step-down", "Gives the active role up to another server over the same etcd, if there is one.", |r| {
             r.sudo().write("Steps down", Sys::step_down)
         })
         .at("key-status", "The barrier's key.", |r| r.read("The barrier's key", Sys::key_status))
@@ -79,6 +79,9 @@ impl Sys {
 
     async fn step_down(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
+        let server = self.server()?;
+        // As when sealing: the audit line of this very request still needs the vault.
+        tokio::spawn(async move { crate::turn::step_down(&server).await });
         Ok(Reply::nothing())
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use self::archive::{Unpacked, Writer};
 use super::Sys;
-use crate::seal::{auto_unseal, open_vault};
+use crate::seal::{auto_unseal, open_again};
 use crate::server::Server;
 
 /// A piece of the answer, and a part of the archive.
@@ -131,17 +131,17 @@ async fn restore(server: &Arc<Server>, body: Bytes, force: bool) -> Result<(), F
     }
     let busy = || Fault::bad_request("unsealing, a key ceremony or another restore is under way; try again");
     let mut ceremonies = server.ceremonies.try_lock().map_err(|_| busy())?;
-    let vault = server.take_vault().ok_or_else(|| Fault::unavailable("Vault is sealed"))?;
+    let serving = server.take_serving().ok_or_else(|| Fault::unavailable("Vault is sealed"))?;
     ceremonies.forget_open();
     let work = async { server.store.restore(&mut *reader(&body)).await.map_err(refused) };
     match server.barrier.while_shut(work).await {
         Ok((_, true)) => {
             // What is under way with the old one hears that the server is sealed, or works on what is restored.
-            drop(vault);
-            open_vault(server).await?;
+            open_again(server, serving.turn.clone()).await?;
         }
         Ok((_, false)) => {
             server.seal();
+            serving.turn.end();
             tracing::warn!("the snapshot belongs to other keys: the server is sealed");
             auto_unseal(server).await?;
         }
@@ -150,7 +150,7 @@ async fn restore(server: &Arc<Server>, body: Bytes, force: bool) -> Result<(), F
             if server.barrier.is_sealed() {
                 server.seal()
             } else {
-                server.set_vault(vault)
+                server.serve(serving)
             }
             return Err(fault);
         }

@@ -1,9 +1,9 @@
 //! Ending tokens. One commit makes the token unusable and leaves a tombstone; then its leases are made due, its children
 //! are ended the same way and its cubbyhole is emptied. A crash in between is finished from the tombstone.
 
-use dewdrop_core::Fault;
 use dewdrop_core::store::{Batch, Row, SharedStore};
 use dewdrop_core::token::TokenRecord;
+use dewdrop_core::{Fault, Moment};
 use dewdrop_engines::cubbyhole::Cubbyhole;
 use futures_util::future::try_join_all;
 
@@ -34,18 +34,41 @@ pub async fn end_token(vault: &Vault, accessor: &str, orphan_children: bool) -> 
 /// # Errors
 /// The store's.
 pub async fn end_tokens(vault: &Vault, accessors: &[String], orphan_children: bool) -> Result<(), Fault> {
+    end_and_follow(vault, accessors, orphan_children, Moment(u64::MAX)).await
+}
+
+/// [`end_tokens`] for those of them that were made until a moment.
+///
+/// # Errors
+/// The store's.
+pub async fn end_tokens_made_until(vault: &Vault, accessors: &[String], until: Moment) -> Result<(), Fault> {
+    end_and_follow(vault, accessors, false, until).await
+}
+
+async fn end_and_follow(
+    vault: &Vault,
+    accessors: &[String],
+    orphan_children: bool,
+    until: Moment,
+) -> Result<(), Fault> {
     let _held: Vec<_> = accessors.iter().filter_map(|accessor| vault.leases.take_token(accessor)).collect();
-    for accessor in end_lonely(vault, accessors, orphan_children).await? {
+    for accessor in end_lonely(vault, accessors, orphan_children, until).await? {
         finish_tombstone(vault, &accessor).await?;
     }
     Ok(())
 }
 
 /// Ends tokens (at most 20) and forgets those on which nothing hangs; answers the others, whose tombstones stand.
-async fn end_lonely(vault: &Vault, accessors: &[String], orphan_children: bool) -> Result<Vec<String>, Fault> {
+async fn end_lonely(
+    vault: &Vault,
+    accessors: &[String],
+    orphan_children: bool,
+    until: Moment,
+) -> Result<Vec<String>, Fault> {
     let mut records = Vec::with_capacity(accessors.len());
     for accessor in accessors {
-        records.extend(vault.tokens.read(accessor).await?.map(|(record, _)| record));
+        let found = vault.tokens.read(accessor).await?;
+        records.extend(found.map(|(record, _)| record).filter(|record| record.created <= until));
     }
     bury(vault, &records, orphan_children).await?;
     let (mut stones, mut others) = (Batch::new(), Vec::new());
@@ -131,7 +154,7 @@ async fn end_children(vault: &Vault, accessor: &str) -> Result<Vec<String>, Faul
     let mut others = Vec::new();
     loop {
         let page = children(vault, accessor).await?;
-        let chunks = page.chunks(AT_ONCE).map(|chunk| end_lonely(vault, chunk, false));
+        let chunks = page.chunks(AT_ONCE).map(|chunk| end_lonely(vault, chunk, false, Moment(u64::MAX)));
         others.extend(try_join_all(chunks).await?.into_iter().flatten());
         // Those that had gone by themselves have left their row here.
         let rows = page.iter().fold(Batch::new(), |batch, child| batch.delete(index::child(accessor, child)));

@@ -37,7 +37,8 @@ pub(super) async fn creds(db: &Arc<Shared>, call: &Call) -> Result<Reply, Fault>
     let ask = LifeAsk {
         issued: call.now,
         now: call.now,
-        role_ttl: role.default_ttl,
+        // As if it were asked for: who gets less than the role says is told.
+        increment: role.default_ttl,
         role_max: role.max_ttl,
         mount_default: call.mount.default_lease_ttl(),
         mount_max: call.mount.max_lease_ttl(),

@@ -109,6 +109,12 @@ impl Fault {
         fault
     }
 
+    /// 503: people decide when it ends, so no time is named after which to try again.
+    #[must_use]
+    pub fn sealed() -> Self {
+        Self::new(Kind::Unavailable, "Vault is sealed")
+    }
+
     /// 500: the caller hears "internal error", the operator hears why.
     pub fn internal(known: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::Internal, "internal error").knowing(known)

@@ -82,11 +82,11 @@ pub struct Tune {
 /// Lock-out of users after failed logins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserLockout {
-    /// Failed logins in a row that lock.
+    /// Failed logins in a row that lock. Of a mount zero means: as the server is configured.
     pub threshold: u64,
-    /// How long the lock holds.
+    /// How long the lock holds; the same.
     pub duration: Duration,
-    /// After this time without a failure the count starts anew.
+    /// After this time without a failure the count starts anew; the same.
     pub counter_reset: Duration,
     /// Switches the lock-out off.
     pub disable: bool,

@@ -139,7 +139,7 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict => Fault::unavailable("another write to the same place came first; try again"),
-            StoreError::Sealed => Fault::unavailable("Vault is sealed"),
+            StoreError::Sealed => Fault::sealed(),
             StoreError::Unavailable(why) => Fault::unavailable("the storage does not answer").knowing(why),
             StoreError::Damaged(why) => Fault::internal(why),
             StoreError::Refused(why) => Fault::bad_request(why),

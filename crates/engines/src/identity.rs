@@ -126,6 +126,14 @@ impl Identities {
         done
     }
 
+    /// How many entities there are.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn count_entities(&self) -> Result<usize, Fault> {
+        Ok(self.ends_below(&keys::entity("")).await?.len())
+    }
+
     fn forget_all(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.views.clear();

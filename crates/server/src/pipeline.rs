@@ -17,7 +17,7 @@ use std::sync::Arc;
 use dewdrop_core::call::{BoxFuture, Call, Caller};
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::policy::Permit;
-use dewdrop_core::route::Spot;
+use dewdrop_core::route::{RouteDoc, Spot};
 use dewdrop_core::{Fault, Kind, Operation};
 use http::HeaderMap;
 
@@ -226,7 +226,7 @@ impl Walk {
             _ => self.permitted(Some(mounted), found.as_ref(), full, &fields).await?,
         };
         if operation == Operation::Help {
-            return help::help(mounted, below);
+            return help::help(mounted, below, self.gate_docs(mounted));
         }
         let spot = found.ok_or_else(|| Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))?;
         if self.asked.is_head {
@@ -307,6 +307,13 @@ impl Walk {
             }
             _ => caller.clone(),
         }
+    }
+
+    /// The paths that the gate serves in place of `sys/`.
+    fn gate_docs(&self, mounted: &Mounted) -> Vec<RouteDoc> {
+        let is_sys = mounted.mount.path == "sys/" && mounted.mount.namespace.is_root();
+        let server = self.vault.server.upgrade().filter(|_| is_sys);
+        server.map(|server| server.gate().docs()).unwrap_or_default()
     }
 
     fn namespace_open(&self) -> Result<(), Fault> {

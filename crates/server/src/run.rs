@@ -59,6 +59,7 @@ pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
         tracing::warn!(%error, "the process could not be shut against core dumps");
     }
     let server = parts::server(&config, dev.is_some()).await?;
+    let _ = server.logs.set(logs.clone());
     let listeners = http::bind(&config.listeners).context("cannot listen")?;
     match &dev {
         Some(dev) => dev::open(&server, dev, &listeners).await?,

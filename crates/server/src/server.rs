@@ -1,7 +1,7 @@
 //! The running program: the store below the barrier, the seals, and the vault while it serves.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use dewdrop_core::mount::{Limits, UserLockout};
@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::config::{Access, Metrics};
 use crate::seal::Ceremonies;
 use crate::sys::{Cors, ServerMetrics};
+use crate::telemetry::LogHandle;
 use crate::turn::{Turn, Turns};
 use crate::vault::Vault;
 
@@ -69,6 +70,8 @@ pub struct Server {
     pub cors: ArcSwapOption<Cors>,
     /// The numbers of `sys/metrics`.
     pub metrics: ServerMetrics,
+    /// The log of the process, once there is one.
+    pub logs: OnceLock<LogHandle>,
     /// Whether another server over the same store is active.
     pub turns: Turns,
     serving: ArcSwapOption<Serving>,
@@ -113,6 +116,7 @@ impl Server {
             ceremonies: Mutex::default(),
             audit: parts.audit,
             cors: ArcSwapOption::empty(),
+            logs: OnceLock::new(),
             metrics: ServerMetrics::new(me, &parts.settings.metrics),
             settings: parts.settings,
             turns: Turns::default(),
@@ -152,7 +156,7 @@ impl Server {
     pub fn vault(&self) -> Result<Arc<Vault>, Fault> {
         match &*self.serving.load() {
             Some(serving) if serving.turn.is_ours() => Ok(serving.vault.clone()),
-            None if self.turns.leader().is_none() => Err(Fault::unavailable("Vault is sealed")),
+            None if self.turns.leader().is_none() => Err(Fault::sealed()),
             _ => Err(Fault::unavailable("this server stands by: another one is active")),
         }
     }

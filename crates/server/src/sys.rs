@@ -8,6 +8,7 @@ mod info;
 mod internal;
 mod leases;
 mod locked_users;
+mod loggers;
 mod metrics;
 mod mount_view;
 mod mounts;
@@ -124,6 +125,7 @@ impl Engine for Sys {
             .and(cors::routes())
             .and(config::routes())
             .and(metrics::routes())
+            .and(loggers::routes())
             .and(snapshot::routes())
             .and(audit::routes())
             .and(namespaces::root_only_routes())

@@ -82,5 +82,5 @@ impl Vault {
 /// # Errors
 /// 503: it is sealed.
 pub fn upgrade(vault: &Weak<Vault>) -> Result<Arc<Vault>, Fault> {
-    vault.upgrade().ok_or_else(|| Fault::unavailable("Vault is sealed"))
+    vault.upgrade().ok_or_else(Fault::sealed)
 }

@@ -126,7 +126,9 @@ impl Side {
         };
         let storage = if kind == ServerKind::Disk { disk } else { "storage \"inmem\" {}" };
         let (port, cluster) = (free_port()?, free_port()?);
-        let config = format!("{storage}\n{CONFIG}").replace("{cluster}", &cluster.to_string());
+        // Dewdrop's audit devices follow its own log, so there must be one, storage in memory or not.
+        let ours = if matches!(self.program, Program::Dewdrop(_)) { AUDIT_LOG } else { "" };
+        let config = format!("{storage}\n{ours}\n{CONFIG}").replace("{cluster}", &cluster.to_string());
         let server = openbao::start_with_config_of(program, port, &config)?;
         let mut endpoint =
             Endpoint { addr: server.addr.clone(), root: String::new(), key: String::new(), server: Some(server) };
@@ -147,6 +149,7 @@ impl Side {
 
 const RAFT: &str =
     "storage \"raft\" {\n  path = \"{dir}/data\"\n  node_id = \"n1\"\n}\ncluster_addr = \"http://127.0.0.1:{cluster}\"";
+const AUDIT_LOG: &str = "audit_log {\n  path = \"{dir}/audit\"\n}";
 const REDB: &str = "storage \"redb\" {\n  path = \"{dir}/data\"\n}";
 /// What both parties must understand: OpenBao's configuration language.
 const CONFIG: &str = r#"listener "tcp" {

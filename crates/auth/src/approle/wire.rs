@@ -2,7 +2,8 @@
 
 use dewdrop_core::wire::{Flag, Int, Pairs, Strings, Text, Ttl};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::token_params::token_request;
 
@@ -44,7 +45,8 @@ pub struct LoginRequest {
 pub struct SecretRequest {
     /// Blocks of addresses from which this secret id may be used.
     pub cidr_list: Option<Strings>,
-    /// Metadata of the tokens: a JSON object of texts, or `name=value` with commas.
+    /// Metadata of the tokens, in one text: a JSON object of texts, or `name=value` with commas.
+    #[serde(default, deserialize_with = "in_one_text")]
     pub metadata: Option<Pairs>,
     /// How many logins it is good for; at most what the role says.
     pub num_uses: Option<Int>,
@@ -61,7 +63,8 @@ pub struct CustomSecretRequest {
     pub secret_id: Option<Text>,
     /// Blocks of addresses from which this secret id may be used.
     pub cidr_list: Option<Strings>,
-    /// Metadata of the tokens: a JSON object of texts, or `name=value` with commas.
+    /// Metadata of the tokens, in one text: a JSON object of texts, or `name=value` with commas.
+    #[serde(default, deserialize_with = "in_one_text")]
     pub metadata: Option<Pairs>,
     /// How many logins it is good for; at most what the role says.
     pub num_uses: Option<Int>,
@@ -148,4 +151,10 @@ single! {
     TokenNumUsesOnly { token_num_uses: Int }
     /// First life of the tokens.
     TokenTtlOnly { token_ttl: Ttl }
+}
+
+/// Pairs that are written as one text, as the API has it for metadata.
+fn in_one_text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Pairs>, D::Error> {
+    let Some(Text(text)) = Option::deserialize(input)? else { return Ok(None) };
+    serde_json::from_value(text.into()).map(Some).map_err(D::Error::custom)
 }

@@ -135,6 +135,20 @@ impl Default for Metrics {
     }
 }
 
+impl LogLevel {
+    /// As the configuration has it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 impl std::str::FromStr for LogLevel {
     type Err = String;
 

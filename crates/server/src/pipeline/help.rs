@@ -9,12 +9,13 @@ use super::deliver::Delivered;
 use crate::mounts::Mounted;
 use crate::sys::{Document, Place};
 
-/// The help of a path below a mount; of the mount itself with an empty path.
+/// The help of a path below a mount; of the mount itself with an empty path. `gate`: what is served before its own paths.
 ///
 /// # Errors
 /// 404 when no path matches.
-pub fn help(mounted: &Mounted, below: &str) -> Result<Delivered, Fault> {
-    let mut docs = mounted.room.docs();
+pub fn help(mounted: &Mounted, below: &str, gate: Vec<RouteDoc>) -> Result<Delivered, Fault> {
+    let mut docs = gate;
+    docs.extend(mounted.room.docs());
     let text = if below.is_empty() {
         of_mount(mounted.room.about(), &docs)
     } else {

@@ -144,6 +144,7 @@ fn operation(method: &Method, query: &Query<'_>) -> Result<Operation, Fault> {
         "DELETE" => Operation::Delete,
         "LIST" => Operation::List,
         "SCAN" => Operation::Scan,
+        "HELP" => Operation::Help,
         "PATCH" => Operation::Patch,
         _ => return Err(Fault::new(Kind::Unsupported, "")),
     })

@@ -14,6 +14,9 @@ use crate::mounts::Mounted;
 use crate::tokens::LiveToken;
 use crate::vault::{Compiled, Vault};
 
+/// What a token may be asked in any namespace.
+const OF_THE_TOKEN_ITSELF: [&str; 3] = ["auth/token/lookup-self", "auth/token/renew-self", "auth/token/revoke-self"];
+
 /// One request to be checked.
 pub struct PermitAsk<'a> {
     /// The vault.
@@ -100,12 +103,14 @@ pub async fn permit(ask: &PermitAsk<'_>, mounted: Option<&Mounted>, spot: Option
     let record = &ask.live.record;
     let home =
         ask.vault.namespaces.by_id(&record.namespace).ok_or_else(|| Fault::denied("the token's namespace is gone"))?;
-    if !ask.namespace.path.starts_with(&home.path) {
+    let own = own_path(ask, &home);
+    if own.is_none() && !ask.namespace.path.starts_with(&home.path) {
         return Err(Fault::denied(format!(
             "the token belongs to the namespace {:?}, which does not contain this one",
             home.path
         )));
     }
+    let ask = &PermitAsk { full: own.as_deref().unwrap_or(ask.full), ..*ask };
     let rights = rights(ask.vault, ask.live).await?;
     let operation = ask.asked.operation;
     let writes_anew = operation == Operation::Update && spot.is_some_and(|s| s.tells_create);
@@ -125,6 +130,12 @@ pub async fn permit(ask: &PermitAsk<'_>, mounted: Option<&Mounted>, spot: Option
             if exists { update } else { create }
         }
     }
+}
+
+/// A token looks after itself from wherever it is used: what it may do there, its own namespace says.
+fn own_path(ask: &PermitAsk<'_>, home: &Namespace) -> Option<String> {
+    let path = ask.full.strip_prefix(ask.namespace.path.as_str())?;
+    OF_THE_TOKEN_ITSELF.contains(&path).then(|| format!("{}{path}", home.path))
 }
 
 fn check(rights: &PolicySet, ask: &PermitAsk<'_>, spot: Option<&Spot>, operation: Operation) -> Result<Permit, Fault> {

@@ -157,7 +157,8 @@ impl Porter {
 
     async fn update_root(self: Arc<Self>, _: Call, fields: ShareFields) -> Result<Reply, Fault> {
         let status = generate_root::update(&self.server()?, &fields.nonce.0, fields.share()?).await?;
-        Ok(plain(&root_shown(&status, "")))
+        // Here the API leaves the pad's length out.
+        Ok(plain(&root_shown(&RootStatus { pad_length: 0, ..status }, "")))
     }
 }
 

@@ -64,8 +64,10 @@ impl Gate {
 
 /// Serves a request that is the gate's business; `None` for all others.
 pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, Fault>> {
-    let below =
-        asked.path.strip_prefix("sys/").filter(|_| asked.namespace.is_empty() && asked.operation != Operation::Help)?;
+    let below = asked.path.strip_prefix("sys/").filter(|_| asked.operation != Operation::Help)?;
+    if !asked.namespace.is_empty() && !EVERYWHERE.contains(&below) {
+        return None;
+    }
     let gate = server.gate();
     let access = server.settings.access(asked.listener);
     if below == "metrics" && access.metrics_without_token && asked.operation == Operation::Read {
@@ -73,11 +75,19 @@ pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, F
         let fields = fields.map_err(|e| Fault::bad_request(format!("Field validation failed: {e}")));
         return Some(fields.and_then(|fields| server.metrics.show(&fields, asked.now)));
     }
+    // Nothing is left to seal, and nobody's token can be looked up.
+    if matches!(below, "seal" | "step-down") && asked.operation == Operation::Update && server.is_sealed() {
+        return Some(Ok(Reply::nothing()));
+    }
     let spot = gate.room.find(below, asked.operation)?;
+    if is_ceremony(below) && asked.operation == Operation::List {
+        return None;
+    }
     if let Some(fault) = closed(below, &access) {
         return Some(server.vault().and(Err(fault)));
     }
-    if !spot.knows_operation {
+    let is_head = asked.is_head && below != "health";
+    if !spot.knows_operation || is_head {
         return Some(Err(Fault::new(Kind::Unsupported, "")));
     }
     let call = Call {
@@ -131,12 +141,16 @@ async fn audited(server: &Server, asked: &Asked, spot: &Spot, call: Call) -> Res
 #[derive(Deserialize, JsonSchema)]
 struct InitFields {
     /// Unseal keys to make.
+    #[serde(default, deserialize_with = "number")]
     secret_shares: Option<Int>,
     /// Unseal keys that are needed.
+    #[serde(default, deserialize_with = "number")]
     secret_threshold: Option<Int>,
     /// Recovery keys to make, with an automatic seal.
+    #[serde(default, deserialize_with = "number")]
     recovery_shares: Option<Int>,
     /// Recovery keys that are needed, with an automatic seal.
+    #[serde(default, deserialize_with = "number")]
     recovery_threshold: Option<Int>,
     /// Not built.
     #[serde(default)]
@@ -150,6 +164,11 @@ struct InitFields {
     /// Only 0 or the number of shares.
     #[expect(dead_code, reason = "the API documents it; it has no effect")]
     stored_shares: Option<Int>,
+}
+
+/// A number that is written as one: these paths read no texts for numbers.
+fn number<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Int>, D::Error> {
+    Ok(Option::<i64>::deserialize(input)?.map(Int))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -186,6 +205,10 @@ struct HealthFields {
     perfstandbyok: Option<Flag>,
 }
 
+/// What is answered in every namespace.
+const EVERYWHERE: [&str; 2] = ["seal-status", "leader"];
+/// Whatever is shorter is no share of any key.
+const SHORTEST_SHARE: usize = 16;
 const WHY: &str = "served while there is no vault";
 
 #[async_trait]
@@ -248,7 +271,7 @@ impl Porter {
     async fn unseal(self: Arc<Self>, _: Call, fields: UnsealFields) -> Result<Reply, Fault> {
         let server = self.server()?;
         if fields.migrate.0 {
-            return Err(Fault::not_built("seal migration is not built"));
+            return Err(Fault::bad_request("cannot migrate: only one kind of seal is configured; leave 'migrate' out"));
         }
         if fields.reset.0 {
             server.ceremonies.lock().await.unsealing.reset();
@@ -281,12 +304,14 @@ impl Porter {
 
     async fn leader(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         let server = self.server()?;
-        let is_cluster = server.settings.is_shared();
-        let is_self = is_cluster && server.vault().is_ok();
+        if !server.settings.is_shared() {
+            return Ok(plain(&json!({ "ha_enabled": false })));
+        }
+        let is_self = server.vault().is_ok();
         let leader = server.turns.leader().unwrap_or_default();
         let address = if is_self { server.settings.api_addr.as_str() } else { leader.address.as_str() };
         Ok(plain(&json!({
-            "ha_enabled": is_cluster,
+            "ha_enabled": true,
             "is_self": is_self,
             "active_time": "0001-01-01T00:00:00Z",
             "leader_address": address,
@@ -344,6 +369,9 @@ pub(super) fn shares_of(shares: Option<Int>, threshold: Option<Int>) -> Result<I
 pub fn parse_share(text: &str) -> Result<Secret<Vec<u8>>, Fault> {
     let text = text.trim();
     let bytes = hex::decode(text).ok().or_else(|| STANDARD.decode(text).ok());
+    if bytes.as_ref().is_some_and(|bytes| bytes.len() < SHORTEST_SHARE) {
+        return Err(Fault::bad_request(format!("'key' must be a valid share of at least {SHORTEST_SHARE} bytes")));
+    }
     bytes.map(Secret::new).ok_or_else(|| Fault::bad_request("'key' must be a valid hex or base64 string"))
 }
 

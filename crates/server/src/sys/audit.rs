@@ -138,7 +138,7 @@ impl Sys {
         if !has_chain && !vault.audit.devices().iter().any(|device| device.path == path) {
             return Err(Fault::bad_request(format!("unknown audit backend {path:?}")));
         }
-        let hash = vault.audit.hash(&fields.input.0).ok_or_else(|| Fault::unavailable("Vault is sealed"))?;
+        let hash = vault.audit.hash(&fields.input.0).ok_or_else(Fault::sealed)?;
         Reply::of(&json!({ "hash": hash }))
     }
 
@@ -167,11 +167,13 @@ impl Sys {
 
     async fn read_audit_header(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
-        let name = call.capture("header").to_ascii_lowercase();
+        let name = call.capture("header");
         let rules = self.vault()?.audit.headers();
-        let hmac = rules.get(&name).ok_or_else(|| Fault::bad_request("Could not find header in config"))?;
+        let hmac = rules
+            .get(&name.to_ascii_lowercase())
+            .ok_or_else(|| Fault::bad_request("Could not find header in config"))?;
         let mut data = Map::new();
-        data.insert(name, json!({ "hmac": hmac }));
+        data.insert(name.to_owned(), json!({ "hmac": hmac }));
         Ok(Reply::data(data))
     }
 

@@ -43,7 +43,10 @@ pub(super) fn routes() -> Routes<Sys> {
             r.sudo()
                 .read("Shows a plugin", Sys::plugin)
                 .write("Refused: all plugins are built in", Sys::refuse_plugin)
-                .delete("Refused: all plugins are built in", Sys::refuse_plugin)
+                .delete("Removes nothing: all plugins are built in", Sys::no_plugin)
+        })
+        .at("plugins/reload/backend", "Starting plugins anew: they are part of the server.", |r| {
+            r.sudo().write("Refused: all plugins are built in", Sys::refuse_plugin)
         })
 }
 
@@ -98,7 +101,6 @@ impl Sys {
     }
 
     async fn version_history(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
-        self.only_in_root()?;
         let mut all = versions(&*self.vault()?).await?;
         all.sort_by_key(|(_, record)| record.installed);
         let keys: Vec<&String> = all.iter().map(|(version, _)| version).collect();
@@ -157,12 +159,20 @@ impl Sys {
             return Err(Fault::not_found());
         }
         Reply::of(&json!({
-            "args": null, "builtin": true, "command": "", "deprecation_status": "supported", "name": name, "sha256": "", "version": version(),
+            "args": null, "builtin": true, "command": "", "declarative": false, "deprecation_status": "supported", "name": name,
+            "oci": false, "sha256": "", "version": version(),
         }))
     }
 
     async fn refuse_plugin(self: Arc<Self>, _: Call, _: AnyFields) -> Result<Reply, Fault> {
         Err(Fault::bad_request("there are no external plugins here: every engine is built in"))
+    }
+}
+
+impl Sys {
+    /// Of the plugins that could be taken out there are none, so it is gone already.
+    async fn no_plugin(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+        Ok(Reply::nothing())
     }
 }
 

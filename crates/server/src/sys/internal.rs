@@ -42,6 +42,7 @@ pub(super) fn routes() -> Routes<Sys> {
                 Err(Fault::missing("The functionality has been removed on this path"))
             })
         })
+        .at("internal/counters/entities", "Counts entities.", |r| r.read("Counts entities", Sys::count_entities))
         .at("internal/counters/tokens", "Counts tokens.", |r| r.read("Counts tokens", Sys::count_tokens))
         .at("internal/inspect/request", introspection, |r| r.sudo().read("Refused", Sys::no_introspection))
         .at("internal/inspect/router/{tag}", introspection, |r| r.sudo().read("Refused", Sys::no_introspection))
@@ -73,6 +74,16 @@ impl Sys {
         }
         let body = format!("{}\n", document.finish());
         Ok(Outcome::Raw(Raw { content_type: "application/json", body: body.into() }).into())
+    }
+
+    /// Those of this namespace and of all below.
+    async fn count_entities(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+        let vault = self.vault()?;
+        let mut total = 0;
+        for namespace in vault.namespaces.below(&namespace_of(&call).path) {
+            total += vault.mounts.identities(&namespace)?.count_entities().await?;
+        }
+        Reply::of(&json!({ "counters": { "entities": { "total": total } } }))
     }
 
     /// Counts by reading all of them, in pages.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dewdrop_core::call::{Call, Outcome, Reply};
 use dewdrop_core::lease::{Lease, LeaseState};
+use dewdrop_core::mount::Namespace;
 use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::token::TokenRecord;
 use dewdrop_core::wire::{Flag, Int, Text, Ttl};
@@ -96,12 +97,18 @@ impl Sys {
     async fn lookup_lease(self: Arc<Self>, call: Call, fields: LeaseFields) -> Result<Reply, Fault> {
         let id = lease_id(&call, &fields)?;
         let vault = self.vault()?;
-        let namespace = &namespace_of(&call).id;
-        if let Some((lease, _)) = vault.leases.read(namespace, &id).await? {
-            return Reply::of(&show_lease(&lease, call.now));
+        let home = home_of(&vault, &call, &id);
+        let mut shown = match vault.leases.read(&home.id, &id).await? {
+            Some((lease, _)) => show_lease(&lease, call.now),
+            None => {
+                let found = token_of(&vault, &home.id, &id).await?;
+                show_token(&found.ok_or_else(|| Fault::bad_request("invalid lease"))?, &id, call.now)
+            }
+        };
+        if let (false, Some(fields)) = (home.is_root(), shown.as_object_mut()) {
+            fields.insert("namespace_path".into(), home.path.clone().into());
         }
-        let record = token_of(&vault, namespace, &id).await?.ok_or_else(|| Fault::bad_request("invalid lease"))?;
-        Reply::of(&show_token(&record, &id, call.now))
+        Reply::of(&shown)
     }
 
     async fn list_leases(self: Arc<Self>, call: Call, fields: ListFields) -> Result<Reply, Fault> {
@@ -120,7 +127,8 @@ impl Sys {
     async fn renew_lease(self: Arc<Self>, call: Call, fields: LeaseFields) -> Result<Reply, Fault> {
         let id = lease_id(&call, &fields)?;
         let vault = self.vault()?;
-        let (lease, ttl, warnings) = renew(&vault, &namespace_of(&call).id, &id, fields.increment.0, call.now).await?;
+        let home = home_of(&vault, &call, &id);
+        let (lease, ttl, warnings) = renew(&vault, &home.id, &id, fields.increment.0, call.now).await?;
         let mut reply = Reply::from(Outcome::Lease(Box::new(lease), ttl));
         reply.warnings = warnings;
         Ok(reply)
@@ -129,7 +137,7 @@ impl Sys {
     async fn revoke_lease(self: Arc<Self>, call: Call, fields: LeaseFields) -> Result<Reply, Fault> {
         let id = lease_id(&call, &fields)?;
         let vault = self.vault()?;
-        let namespace = namespace_of(&call).id.clone();
+        let namespace = home_of(&vault, &call, &id).id.clone();
         if let Some(record) = token_of(&vault, &namespace, &id).await? {
             end_tokens(&vault, &[record.accessor], false).await?;
             return Ok(Reply::nothing());
@@ -245,6 +253,13 @@ fn lease_id(call: &Call, fields: &LeaseFields) -> Result<String, Fault> {
         return Err(Fault::bad_request("relative paths not supported: a lease_id holds no \"..\""));
     }
     id.map(str::to_owned).ok_or_else(|| Fault::bad_request("lease_id must be specified"))
+}
+
+/// Where a lease is: its id ends in that of its namespace, which may lie below the one that is asked.
+fn home_of(vault: &Vault, call: &Call, id: &str) -> Arc<Namespace> {
+    let here = namespace_of(call);
+    let named = id.rsplit_once('.').and_then(|(_, last)| vault.namespaces.by_id(last));
+    named.filter(|named| named.path.starts_with(&here.path)).unwrap_or_else(|| here.clone())
 }
 
 fn failed_so_far(lease: &Lease) -> bool {

@@ -126,6 +126,10 @@ impl Sys {
     async fn write_mount(self: Arc<Self>, class: MountClass, call: Call, fields: MountOrTune) -> Result<Reply, Fault> {
         let path = named(&call)?.to_owned();
         match path.strip_suffix("/tune") {
+            // `bao auth tune` asks there.
+            Some(path) if class == MountClass::Secret && path.starts_with("auth/") => {
+                self.tune(MountClass::Auth, &call, path.trim_start_matches("auth/"), fields.0).await
+            }
             Some(path) => self.tune(class, &call, path, fields.0).await,
             None => self.mount(class, &call, &path, parse(fields.0)?).await,
         }

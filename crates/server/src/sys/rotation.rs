@@ -83,6 +83,7 @@ fn updating(route: Route<Sys>, target: Target) -> Route<Sys> {
                 data.insert("nonce".into(), nonce.into());
                 data.insert("complete".into(), true.into());
                 data.insert("backup".into(), false.into());
+                data.insert("pgp_fingerprints".into(), Value::Null);
                 data.insert("verification_required".into(), (!verify_nonce.is_empty()).into());
                 data.insert("verification_nonce".into(), verify_nonce.into());
                 Ok(Reply::data(data))

@@ -86,6 +86,7 @@ impl Sys {
     }
 
     async fn key_status(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+        self.only_in_root()?;
         let status = self.server()?.barrier.key_status()?;
         Reply::of(&json!({
             "term": status.term,

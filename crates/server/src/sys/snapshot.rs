@@ -131,7 +131,7 @@ async fn restore(server: &Arc<Server>, body: Bytes, force: bool) -> Result<(), F
     }
     let busy = || Fault::bad_request("unsealing, a key ceremony or another restore is under way; try again");
     let mut ceremonies = server.ceremonies.try_lock().map_err(|_| busy())?;
-    let serving = server.take_serving().ok_or_else(|| Fault::unavailable("Vault is sealed"))?;
+    let serving = server.take_serving().ok_or_else(Fault::sealed)?;
     ceremonies.forget_open();
     let work = async { server.store.restore(&mut *reader(&body)).await.map_err(refused) };
     match server.barrier.while_shut(work).await {

@@ -47,6 +47,8 @@ pub enum LogError {
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
     sink: Sink,
+    configured: LogLevel,
+    level: Arc<Mutex<LogLevel>>,
 }
 
 impl fmt::Debug for LogHandle {
@@ -56,8 +58,20 @@ impl fmt::Debug for LogHandle {
 }
 
 impl LogHandle {
+    /// The level that counts.
+    #[must_use]
+    pub fn level(&self) -> LogLevel {
+        *self.level.lock()
+    }
+
+    /// From now on the level of the configuration counts again.
+    pub fn reset_level(&self) {
+        self.set_level(self.configured);
+    }
+
     /// From now on this level counts.
     pub fn set_level(&self, level: LogLevel) {
+        *self.level.lock() = level;
         // The subscriber lives as long as the process; when it is gone there is no log to change.
         let _ = self.filter.reload(filter(level));
     }
@@ -99,7 +113,12 @@ pub fn install_panic_hook() {
 
 pub(super) fn layer(logging: &Logging, clock: Arc<dyn Clock>, sink: Sink) -> (impl Layer<Registry>, LogHandle) {
     let (filter, reload) = reload::Layer::new(filter(logging.level));
-    let handle = LogHandle { filter: reload, sink: sink.clone() };
+    let handle = LogHandle {
+        filter: reload,
+        sink: sink.clone(),
+        configured: logging.level,
+        level: Arc::new(Mutex::new(logging.level)),
+    };
     let lines = Lines { clock, json: logging.format == LogFormat::Json };
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(false)

@@ -210,6 +210,9 @@ fn bounds(params: &TokenParams, caller: &Caller) -> Result<Vec<IpNet>, Fault> {
     Ok(vec![IpNet::from(address)])
 }
 
+/// The path of root tokens that nobody's token made.
+pub const INITIAL_ROOT: &str = "auth/token/root";
+
 /// The first root token of a server, or one made by the holders of the unseal keys.
 ///
 /// # Errors
@@ -217,7 +220,7 @@ fn bounds(params: &TokenParams, caller: &Caller) -> Result<Vec<IpNet>, Fault> {
 pub async fn make_root(vault: &Vault, text: Option<&str>) -> Result<Secret<String>, Fault> {
     let namespace = Namespace::root();
     // A development server's root token looks as if it had been made by another one.
-    let (path, name) = if text.is_some() { ("auth/token/create", "token") } else { ("auth/token/root", "root") };
+    let (path, name) = if text.is_some() { ("auth/token/create", "token") } else { (INITIAL_ROOT, "root") };
     let record = TokenRecord {
         accessor: String::new(),
         parent: None,

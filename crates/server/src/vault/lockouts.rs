@@ -169,11 +169,15 @@ impl Lockouts {
 
     /// What holds for a mount: its own tuning, the configuration for its kind, that for all, the default.
     fn policy(&self, mount: &Mount) -> UserLockout {
-        let own = mount.tune.user_lockout.as_ref();
-        own.or_else(|| self.configured.get(&mount.kind))
-            .or_else(|| self.configured.get("all"))
-            .cloned()
-            .unwrap_or(DEFAULT)
+        let rest = self.configured.get(&mount.kind).or_else(|| self.configured.get("all")).cloned().unwrap_or(DEFAULT);
+        let Some(own) = &mount.tune.user_lockout else { return rest };
+        let set = |own: Duration, rest: Duration| if own.is_zero() { rest } else { own };
+        UserLockout {
+            threshold: if own.threshold == 0 { rest.threshold } else { own.threshold },
+            duration: set(own.duration, rest.duration),
+            counter_reset: set(own.counter_reset, rest.counter_reset),
+            disable: own.disable,
+        }
     }
 
     /// A lock is never longer than the policy of now says, whatever became of the clock.

@@ -36,7 +36,7 @@ pub(super) struct TuneFields {
     plugin_version: Text,
 }
 
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Default, PartialEq, Deserialize, JsonSchema)]
 struct LockoutFields {
     lockout_threshold: Option<Int>,
     lockout_duration: Option<Ttl>,
@@ -176,7 +176,7 @@ impl TuneFields {
             }
             tune.listing_visibility = visibility;
         }
-        if let Some(fields) = self.user_lockout_config {
+        if let Some(fields) = self.user_lockout_config.filter(|fields| *fields != LockoutFields::default()) {
             tune.user_lockout = Some(fields.applied(tune.user_lockout.clone()));
         }
         Ok(())
@@ -185,12 +185,9 @@ impl TuneFields {
 
 impl LockoutFields {
     fn applied(self, before: Option<UserLockout>) -> UserLockout {
-        let mut lockout = before.unwrap_or(UserLockout {
-            threshold: 5,
-            duration: Duration::from_secs(900),
-            counter_reset: Duration::from_secs(900),
-            disable: false,
-        });
+        let unset =
+            UserLockout { threshold: 0, duration: Duration::ZERO, counter_reset: Duration::ZERO, disable: false };
+        let mut lockout = before.unwrap_or(unset);
         if let Some(Int(threshold)) = self.lockout_threshold {
             lockout.threshold = u64::try_from(threshold).unwrap_or_default();
         }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::{end_token, is_login};
+use super::super::{INITIAL_ROOT, end_token, is_login};
 use super::{TokenAuth, find, find_by_accessor, invalid_accessor};
 use crate::vault::Vault;
 
@@ -174,6 +174,10 @@ async fn show(vault: &Vault, record: &TokenRecord, text: &str, now: Moment) -> R
         "type": record.kind,
     });
     let Some(fields) = shown.as_object_mut() else { return Ok(Map::new()) };
+    if record.path == INITIAL_ROOT {
+        // It was made without a lease, so the API says nothing of one.
+        fields.retain(|name, _| name != "issue_time" && name != "renewable");
+    }
     if let Some(renewed) = record.renewed {
         fields.insert("last_renewal".into(), renewed.rfc3339().into());
         fields.insert("last_renewal_time".into(), renewed.seconds().into());

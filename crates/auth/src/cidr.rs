@@ -12,39 +12,26 @@ const MOST: usize = 1000;
 /// Reads a list of strict blocks.
 ///
 /// # Errors
-/// 400 that names the element.
+/// 400 that names the place of the element, and not the element: it may be a secret in the wrong place.
 pub fn parse_blocks(texts: &[String]) -> Result<Vec<IpNet>, Fault> {
-    let refuse = |text: &str| {
-        Fault::bad_request(format!("failed to validate CIDR blocks: invalid CIDR address: {}", short(text)))
-    };
-    parse_all(texts, |text| text.parse().map_err(|_| refuse(text)))
+    parse_all(texts, |text| text.parse().ok(), "failed to validate CIDR blocks: invalid CIDR address")
 }
 
 /// Reads a list of blocks or single addresses.
 ///
 /// # Errors
-/// 400 that names the element.
+/// 400 that names the place of the element, and not the element: it may be a secret in the wrong place.
 pub fn parse_bounds(texts: &[String]) -> Result<Vec<IpNet>, Fault> {
-    parse_all(texts, |text| {
-        let single = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().or_else(|_| single()).map_err(|_| {
-            let text = short(text);
-            Fault::bad_request(format!(
-                "error parsing address {text:?}: Unable to convert {text:?} to an IPv4 or IPv6 address or block"
-            ))
-        })
-    })
+    let read = |text: &str| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    parse_all(texts, read, "error parsing address: Unable to convert it to an IPv4 or IPv6 address or block")
 }
 
-fn parse_all(texts: &[String], read: impl Fn(&str) -> Result<IpNet, Fault>) -> Result<Vec<IpNet>, Fault> {
+fn parse_all(texts: &[String], read: impl Fn(&str) -> Option<IpNet>, told: &str) -> Result<Vec<IpNet>, Fault> {
     if texts.len() > MOST {
         return Err(Fault::bad_request(format!("a list of {} CIDR blocks is too long: at most {MOST}", texts.len())));
     }
-    texts.iter().map(|text| read(text)).collect()
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(100).collect()
+    let refuse = |at: usize| Fault::bad_request(format!("{told} (number {} of the list)", at + 1));
+    texts.iter().enumerate().map(|(at, text)| read(text).ok_or_else(|| refuse(at))).collect()
 }
 
 /// Writes strict blocks.

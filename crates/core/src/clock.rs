@@ -46,10 +46,11 @@ impl Moment {
     /// Reads RFC 3339.
     ///
     /// # Errors
-    /// The text is not a time, or lies before 1970.
+    /// The text is not a time, or lies before 1970. The words do not hold the text.
     pub fn parse_rfc3339(text: &str) -> Result<Self, String> {
-        let time: jiff::Timestamp = text.parse().map_err(|e| format!("{text:?} is not an RFC 3339 time: {e}"))?;
-        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| format!("{text:?} lies before 1970"))
+        let time: jiff::Timestamp =
+            text.parse().map_err(|_| "not an RFC 3339 time (2030-01-01T00:00:00Z)".to_owned())?;
+        u64::try_from(time.as_millisecond()).map(Self).map_err(|_| "the time lies before 1970".to_owned())
     }
 }
 

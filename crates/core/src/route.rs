@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::call::{BoxFuture, Call, Reply};
 use crate::fault::Fault;
 use crate::op::Operation;
+use crate::wire::read_fields;
 pub use pattern::Pattern;
 pub use room::{Room, Spot};
 
@@ -184,7 +185,7 @@ impl<E: Send + Sync + 'static> Route<E> {
         R: Future<Output = Result<Reply, Fault>> + Send + 'static,
     {
         let schema = schemars::schema_for!(B);
-        let run: Run<E> = Box::new(move |engine, mut call| match parse_fields::<B>(std::mem::take(&mut call.fields)) {
+        let run: Run<E> = Box::new(move |engine, mut call| match read_fields::<B>(std::mem::take(&mut call.fields)) {
             Ok(body) => Box::pin(act(engine, call, body)),
             Err(fault) => Box::pin(std::future::ready(Err(fault))),
         });
@@ -217,17 +218,6 @@ pub struct NoFields {}
 #[derive(Clone, serde::Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct AnyFields(pub Map<String, Value>);
-
-fn parse_fields<B: Body>(fields: Map<String, Value>) -> Result<B, Fault> {
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        Fault::bad_request(match path.as_str() {
-            "." => format!("Field validation failed: {inner}"),
-            field => format!("Field validation failed: error converting input for field {field:?}: {inner}"),
-        })
-    })
-}
 
 /// The fields that a schema names; `None` when any field is welcome.
 fn known_fields(schema: &Schema) -> Option<Vec<String>> {

@@ -95,14 +95,14 @@ async fn served(server: &Arc<Server>, asked: Asked) -> Result<Response, Fault> {
         return answer.map(|reply| reply::plain(reply, &asked.request_id));
     }
     let vault = server.vault()?;
-    let (namespace, rest) = locate(&vault, &asked)?;
+    let (namespace, rest) = match locate(&vault, &asked) {
+        Ok(found) => found,
+        Err(fault) => return Err(no_namespace(&vault, &asked, fault).await),
+    };
     let headers = asked.headers.clone();
     index::await_state(&vault, &headers).await?;
     let mut walk = Walk { vault, namespace, path: rest, asked, token: None, mounted: None, last_use: false };
-    let found = match walk.writes_to_a_folder() {
-        true => Err(Fault::bad_request("cannot write to a path ending in '/'")),
-        false => walk.identify().await,
-    };
+    let found = walk.identify().await;
     if walk.token.is_none() {
         walk.vault.quotas.strangers.check(walk.asked.address, walk.vault.clock.steady())?;
     }
@@ -130,6 +130,26 @@ fn locate(vault: &Vault, asked: &Asked) -> Result<(Arc<Namespace>, String), Faul
     Ok((namespace, rest.to_owned()))
 }
 
+/// Only whoever has a valid token learns that there is no such namespace; a stranger could ask for all names.
+async fn no_namespace(vault: &Vault, asked: &Asked, fault: Fault) -> Fault {
+    let text = asked.token.as_ref().map_or("", |text| text.expose().as_str());
+    let found = match text {
+        "" => Ok(None),
+        text => vault.tokens.find(text, asked.now).await,
+    };
+    match found {
+        Ok(Some(live)) if live.record.may_come_from(asked.address) => return fault,
+        Ok(_) => {}
+        Err(fault) => return fault,
+    }
+    let (address, now) = (asked.address, vault.clock.steady());
+    if let Err(fault) = vault.quotas.strangers.check(address, now) {
+        return fault;
+    }
+    vault.quotas.strangers.failed(address, now);
+    Fault::denied("a namespace that is not there, asked for without a valid token")
+}
+
 /// 404 in the words that clients know.
 fn no_route(path: &str) -> Fault {
     Fault::missing(format!("no handler for route {path:?}. route entry not found."))
@@ -150,8 +170,13 @@ struct Walk {
 
 impl Walk {
     /// Nobody could say whether a thing of that name is meant, or one within it.
-    fn writes_to_a_folder(&self) -> bool {
-        matches!(self.asked.operation, Operation::Update | Operation::Patch) && self.path.ends_with('/')
+    fn no_folder(&self) -> Result<(), Fault> {
+        match self.asked.operation {
+            Operation::Update | Operation::Patch if self.path.ends_with('/') => {
+                Err(Fault::bad_request("cannot write to a path ending in '/'"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Looks the token up.
@@ -182,8 +207,11 @@ impl Walk {
         let Some((mounted, rest)) = found else {
             // Who may do nothing at the path must not learn whether there is a mount.
             let fields = std::mem::take(&mut self.asked.fields);
-            let fault =
-                self.permitted(None, None, &full, &fields).await.map_or_else(|fault| fault, |_| no_route(&self.path));
+            let permitted = self.permitted(None, None, &full, &fields).await;
+            let fault = match permitted.and_then(|_| self.no_folder()) {
+                Err(fault) => fault,
+                Ok(()) => no_route(&self.path),
+            };
             self.asked.fields = fields;
             return self.refused(&caller, headers, fault).await;
         };
@@ -216,7 +244,6 @@ impl Walk {
         mut fields: serde_json::Map<String, serde_json::Value>,
         caller: &Arc<Caller>,
     ) -> Result<Delivered, Fault> {
-        self.namespace_open()?;
         let operation = self.asked.operation;
         let below =
             if matches!(operation, Operation::List | Operation::Scan) { below.trim_end_matches('/') } else { below };
@@ -225,6 +252,9 @@ impl Walk {
             Some(spot) if spot.public_because.is_some() => Permit::public(spot.public_because.unwrap_or_default()),
             _ => self.permitted(Some(mounted), found.as_ref(), full, &fields).await?,
         };
+        // After the right is known: a stranger must not learn that there is such a namespace.
+        self.namespace_open()?;
+        self.no_folder()?;
         if operation == Operation::Help {
             return help::help(mounted, below, self.gate_docs(mounted));
         }

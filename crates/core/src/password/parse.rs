@@ -126,7 +126,10 @@ impl Parser<'_> {
         match word.as_str() {
             "" => Err(self.met("a value")),
             "true" | "false" => Ok(Literal::Other),
-            word => word.parse().map(Literal::Number).map_err(|_| self.syntax(format!("{word:?} is not a value"))),
+            word => word
+                .parse()
+                .map(Literal::Number)
+                .map_err(|_| self.syntax("this is not a value: put text in double quotes".into())),
         }
     }
 

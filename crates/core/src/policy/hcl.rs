@@ -170,8 +170,7 @@ impl Reader<'_> {
                     return Ok(Item { keys, value: Node { line: token.line, value }, line });
                 }
                 ref other => {
-                    let key = keys.first().map_or("", String::as_str);
-                    let message = format!("after the key {key:?} expected `=` or `{{`, found {}", other.name());
+                    let message = format!("after a key expected `=` or `{{`, found {}", other.name());
                     return Err(token.error(message));
                 }
             }
@@ -195,7 +194,7 @@ impl Reader<'_> {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" if self.lexer.json => Value::Null,
-                _ => return Err(token.error(format!("{word} is no value: put strings in double quotes"))),
+                _ => return Err(token.error("a word alone is no value: put strings in double quotes")),
             },
             ref other => return Err(token.error(format!("expected a value, found {}", other.name()))),
         };

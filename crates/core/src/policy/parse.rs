@@ -80,10 +80,7 @@ pub(super) fn rules_of(items: Vec<Item>, json: bool, namespace: &str) -> Result<
                 let message = "write one path in quotes after the word: path \"secret/data/app\" { ... }";
                 return Err(PolicyError::at(item.line, message));
             }
-            (key, _) => {
-                let message = format!("invalid key {:?}: a policy holds only `path` blocks", key.unwrap_or_default());
-                return Err(PolicyError::at(item.line, message));
-            }
+            _ => return Err(PolicyError::at(item.line, "invalid key: a policy holds only `path` blocks")),
         }
     }
     Ok(rules)
@@ -150,12 +147,12 @@ struct Stanza<'a> {
 impl Stanza<'_> {
     fn field(&mut self, item: Item) -> Result<(), String> {
         let [key] = item.keys.as_slice() else {
-            return Err(format!("invalid key {:?}: fields take no label", item.keys.first().map_or("", |k| k)));
+            return Err("invalid key: fields take no label".to_owned());
         };
         let value = item.value.value;
         let adds_up = matches!(key.as_str(), "capabilities" | "comment" | "allowed_parameters" | "denied_parameters");
         if !self.seen.insert(key.clone()) && !adds_up {
-            return Err(format!("{key} is given twice: keep one"));
+            return Err("a field is given twice: keep one".to_owned());
         }
         if value == Value::Null {
             return Ok(());
@@ -185,7 +182,7 @@ impl Stanza<'_> {
                     "{key} is not built here and would not be enforced: remove it, or do not grant this path"
                 ));
             }
-            _ => return Err(format!("invalid key {key:?}: known are {FIELDS}")),
+            _ => return Err(format!("invalid key: known are {FIELDS}")),
         }
         Ok(())
     }
@@ -197,9 +194,8 @@ fn wrong(key: &str, wanted: &str, value: &Value) -> String {
 
 fn shorthand(value: &Value) -> Result<Capabilities, String> {
     let Value::Text(name) = value else { return Err(wrong("policy", "a string", value)) };
-    Capabilities::shorthand(name).ok_or_else(|| {
-        format!("invalid policy {name:?}: use deny, read, write or sudo, or better a list of capabilities")
-    })
+    Capabilities::shorthand(name)
+        .ok_or_else(|| "invalid policy: use deny, read, write or sudo, or better a list of capabilities".to_owned())
 }
 
 fn capabilities(value: &Value) -> Result<Capabilities, String> {
@@ -210,7 +206,7 @@ fn capabilities(value: &Value) -> Result<Capabilities, String> {
             other => return Err(wrong("each capability", "a string", other)),
         };
         let one = Capabilities::named(name)
-            .ok_or_else(|| format!("invalid capability {name:?}: use {}", Capabilities::all_names()))?;
+            .ok_or_else(|| format!("invalid capability: use {}", Capabilities::all_names()))?;
         Ok(all.and(one))
     })
 }
@@ -263,7 +259,7 @@ fn duration(key: &str, value: &Value) -> Result<Option<Duration>, String> {
 
 fn limit(key: &str, value: &Value) -> Result<Option<i64>, String> {
     let (Value::Text(text) | Value::Number(text)) = value else { return Err(wrong(key, "a whole number", value)) };
-    let limit: i64 = text.parse().map_err(|_| format!("{key}: {text:?} is not a whole number"))?;
+    let limit: i64 = text.parse().map_err(|_| format!("{key} must be a whole number"))?;
     if limit < 0 {
         return Err(format!("{key} must not be negative: use 1 or more, or leave it out"));
     }
@@ -291,7 +287,10 @@ fn json(node: Node) -> Result<Json, String> {
         Value::Null => Json::Null,
         Value::Bool(flag) => Json::Bool(flag),
         Value::Text(text) => Json::String(text),
-        Value::Number(text) => Json::Number(number(&text).ok_or_else(|| format!("{text:?} is not a number"))?),
+        Value::Number(text) => Json::Number(
+            number(&text)
+                .ok_or_else(|| "a value looks like a number and is none: put strings in double quotes".to_owned())?,
+        ),
         Value::List(nodes) => Json::Array(nodes.into_iter().map(json).collect::<Result<_, _>>()?),
         Value::Object(items) => Json::Object(object(items)?),
     })

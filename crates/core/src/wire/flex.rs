@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for Pairs {
             Value::Object(map) => map.into_iter().map(|(name, value)| Ok((name, scalar(&value)?))).collect(),
             Value::Array(items) => items.iter().map(|item| pair(&scalar(item)?)).collect(),
             Value::String(text) if text.trim_start().starts_with('{') => {
-                serde_json::from_str(&text).map_err(|e| format!("expected a JSON object of texts: {e}"))
+                serde_json::from_str(&text).map_err(|_| "expected a JSON object of texts".to_owned())
             }
             Value::String(text) => text.split(',').filter(|p| !p.trim().is_empty()).map(pair).collect(),
             _ => Err("expected a map, or name=value".to_owned()),

@@ -18,18 +18,17 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// Reads a duration from text; the empty text is zero.
 ///
 /// # Errors
-/// A sentence that says what forms there are.
+/// A sentence that says what forms there are; without the text, which may be a secret in the wrong place.
 pub fn parse_ttl(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }
-    let bad =
-        || format!("{text:?} is not a duration: use seconds (3600) or a number with ns, us, ms, s, m, h or d (1h30m)");
+    let bad = || "not a duration: use seconds (3600) or a number with ns, us, ms, s, m, h or d (1h30m)".to_owned();
     if text.starts_with('-') {
-        return Err(format!("{text:?} is negative: a duration must be zero or more"));
+        return Err("a duration must be zero or more, not negative".to_owned());
     }
     if let Ok(seconds) = text.parse::<u64>() {
-        return check(Duration::from_secs(seconds), text);
+        return check(Duration::from_secs(seconds));
     }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     let mut total = Duration::ZERO;
@@ -41,7 +40,7 @@ pub fn parse_ttl(text: &str) -> Result<Duration, String> {
         total = total.checked_add(part(number, unit).ok_or_else(bad)?).ok_or_else(bad)?;
         rest = after;
     }
-    check(total, text)
+    check(total)
 }
 
 fn part(number: &str, unit: &str) -> Option<Duration> {
@@ -66,9 +65,9 @@ fn part(number: &str, unit: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number * Duration::from_nanos(nanos).as_secs_f64()).ok()
 }
 
-fn check(duration: Duration, text: &str) -> Result<Duration, String> {
+fn check(duration: Duration) -> Result<Duration, String> {
     if duration > LONGEST {
-        return Err(format!("{text:?} is longer than 100 years"));
+        return Err("a duration must not be longer than 100 years".to_owned());
     }
     Ok(duration)
 }
@@ -110,7 +109,7 @@ impl Visitor<'_> for TtlVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
-        check(Duration::from_secs(seconds), &seconds.to_string()).map_err(E::custom)
+        check(Duration::from_secs(seconds)).map_err(E::custom)
     }
 
     fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
@@ -120,11 +119,11 @@ impl Visitor<'_> for TtlVisitor {
     fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {
         // Clients in JavaScript write 3600.0; parts of a second are not meant.
         if seconds.fract() != 0.0 {
-            return Err(E::custom(format!("{seconds} is not a duration: a number must be whole seconds")));
+            return Err(E::custom("not a duration: a number must be whole seconds"));
         }
-        let duration =
-            Duration::try_from_secs_f64(seconds).map_err(|_| E::custom(format!("{seconds} is not a duration")))?;
-        check(duration, &seconds.to_string()).map_err(E::custom)
+        let duration = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| E::custom("not a duration: a number must be whole seconds, zero or more"))?;
+        check(duration).map_err(E::custom)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {

@@ -1,7 +1,7 @@
 //! The smallest HTTP/1.1 client that can also send what no honest client sends.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,9 +21,21 @@ pub struct Answer {
 pub struct Http {
     /// The server's port.
     pub port: u16,
+    /// The address that requests come from.
+    pub source: Ipv4Addr,
 }
 
 impl Http {
+    /// To a port of this machine.
+    pub fn to(port: u16) -> Self {
+        Self { port, source: Ipv4Addr::LOCALHOST }
+    }
+
+    /// The same from another address of the loopback.
+    pub fn from(self, second: u8, last: u8) -> Self {
+        Self { source: Ipv4Addr::new(127, 0, second, last), ..self }
+    }
+
     /// Sends a request; `token` may be empty.
     pub fn send(&self, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
         self.with(method, path, &[("X-Vault-Token", token)], body)
@@ -58,7 +70,11 @@ impl Http {
 
     /// A connection.
     pub fn open(&self) -> TcpStream {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let stream = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&stream, &SocketAddrV4::new(self.source, 0)).unwrap();
+        connect(&stream, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let stream = TcpStream::from(stream);
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream
     }

@@ -72,7 +72,7 @@ impl Kept {
         );
         std::fs::write(folder.path().join("server.hcl"), config).unwrap();
         let process = spawn(folder.path());
-        Self { process, folder, http: Http { port }, root: String::new(), made: Value::Null }
+        Self { process, folder, http: Http::to(port), root: String::new(), made: Value::Null }
     }
 
     /// Sends requests.

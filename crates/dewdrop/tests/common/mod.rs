@@ -70,7 +70,7 @@ impl Server {
 
     /// Sends requests to it.
     pub fn http(&self) -> http::Http {
-        http::Http { port: self.port }
+        http::Http::to(self.port)
     }
 
     /// The server's address.

@@ -111,9 +111,7 @@ fn check_plugin(name: Option<&str>, known: bool) -> Result<(), Fault> {
         Some(PLUGIN) => Ok(()),
         None if known => Ok(()),
         None | Some("") => Err(Fault::bad_request("empty plugin name")),
-        Some(other) => {
-            Err(creating(&format!("plugin {other:?} is not supported: the one that is built is {PLUGIN:?}")))
-        }
+        Some(_) => Err(creating(&format!("this plugin_name is not supported: the one that is built is {PLUGIN:?}"))),
     }
 }
 

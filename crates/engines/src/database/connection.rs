@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dewdrop_core::wire::{Flag, Int, Text, Ttl};
+use dewdrop_core::wire::{Flag, Int, Text, Ttl, read_fields};
 use dewdrop_core::{Fault, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -170,13 +170,12 @@ impl Details {
 }
 
 fn serde_path_to_fault(details: &Map<String, Value>) -> Result<Details, Fault> {
-    if let Some(other) = details.get("password_authentication").and_then(Value::as_str)
-        && !matches!(other, "" | "password" | "scram-sha-256")
+    if let Some(kind) = details.get("password_authentication").and_then(Value::as_str)
+        && !matches!(kind, "" | "password" | "scram-sha-256")
     {
-        return Err(Fault::bad_request(format!("'{other}' is not a valid password authentication type")));
+        return Err(Fault::bad_request("not a valid password authentication type"));
     }
-    Details::deserialize(Value::Object(details.clone()))
-        .map_err(|e| Fault::bad_request(format!("error converting the connection's fields: {e}")))
+    read_fields(details.clone())
 }
 
 /// Matches a text against a pattern with `*`.

@@ -32,7 +32,7 @@ impl Schedule {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields.as_slice() else {
-            return Err(format!("{text:?} must have five fields: minute, hour, day of month, month, day of week"));
+            return Err("a schedule must have five fields: minute, hour, day of month, month, day of week".to_owned());
         };
         let weekdays = field("day of week", weekday, 0, 7, &DAYS, 0)?;
         let schedule = Self {
@@ -46,7 +46,7 @@ impl Schedule {
             any_weekday: weekday.starts_with(['*', '?']),
         };
         let sometime = schedule.next(date(2024, 1, 1).at(0, 0, 0, 0));
-        if sometime.is_some() { Ok(schedule) } else { Err(format!("{text:?} never comes")) }
+        if sometime.is_some() { Ok(schedule) } else { Err("the schedule never comes".to_owned()) }
     }
 
     /// The first time after a moment.
@@ -101,7 +101,7 @@ fn has(set: u64, number: i8) -> bool {
 }
 
 fn field(name: &str, text: &str, least: u32, most: u32, words: &[&str], first_word: u32) -> Result<u64, String> {
-    let bad = || format!("{name}: {text:?} is not understood (from {least} to {most})");
+    let bad = || format!("{name}: not understood (from {least} to {most})");
     let number = |word: &str| {
         let named = words.iter().position(|known| known.eq_ignore_ascii_case(word));
         let number = match named.and_then(|at| u32::try_from(at).ok()) {

@@ -257,9 +257,7 @@ pub(super) fn filled(
     let mut batch = String::new();
     for statement in statements {
         let values = Values { username, password, expiration };
-        batch.push_str(
-            &fill(statement, values).map_err(|e| Fault::bad_request(format!("{e}; the statement: {statement}")))?,
-        );
+        batch.push_str(&fill(statement, values).map_err(|e| Fault::bad_request(e.to_string()))?);
         // A line of its own: the statement may end with a comment.
         batch.push_str("\n;\n");
     }

@@ -205,7 +205,7 @@ fn credential_type(name: &str) -> Result<CredentialType, Fault> {
         "" | "password" => Ok(CredentialType::Password),
         "client_certificate" => Ok(CredentialType::ClientCertificate),
         "rsa_private_key" => Ok(CredentialType::RsaPrivateKey),
-        other => Err(Fault::bad_request(format!("invalid credential_type {other:?}"))),
+        _ => Err(Fault::bad_request("invalid credential_type: use password, client_certificate or rsa_private_key")),
     }
 }
 

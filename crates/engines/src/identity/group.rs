@@ -225,7 +225,7 @@ impl GroupAsk {
 
     fn check(&self) -> Result<(), Fault> {
         if !matches!(self.kind.0.as_str(), "" | "internal" | "external") {
-            return Err(Fault::bad_request(format!("invalid group type {:?}", self.kind.0)));
+            return Err(Fault::bad_request("invalid group type: use internal or external"));
         }
         self.metadata.as_ref().map_or(Ok(()), |words| check_metadata(&words.0))?;
         self.policies.as_ref().map_or(Ok(()), check_policies)

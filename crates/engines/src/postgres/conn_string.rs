@@ -96,11 +96,7 @@ fn ssl(config: &mut Config, mode: &str, has_authority: bool) -> Result<Tls, Stri
         "require" => (SslMode::Require, Tls::Unproved),
         "verify-ca" => (SslMode::Require, Tls::Authority),
         "verify-full" => (SslMode::Require, Tls::AuthorityAndName),
-        other => {
-            return Err(format!(
-                "sslmode {other:?} is unknown: use disable, prefer, require, verify-ca or verify-full"
-            ));
-        }
+        _ => return Err("unknown sslmode: use disable, prefer, require, verify-ca or verify-full".to_owned()),
     };
     config.ssl_mode(mode);
     Ok(tls)

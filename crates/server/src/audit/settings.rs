@@ -98,7 +98,7 @@ impl DeviceRecord {
             None => Ok(usual),
             Some("true" | "1" | "t" | "TRUE" | "True") => Ok(true),
             Some("false" | "0" | "f" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(Fault::bad_request(format!("{key:?} must be true or false, not {other:?}"))),
+            Some(_) => Err(Fault::bad_request(format!("{key:?} must be true or false"))),
         };
         match option("format") {
             None | Some("json") => {}
@@ -107,7 +107,7 @@ impl DeviceRecord {
                     "jsonx formatting has been removed, consider switching to json by omitting \"format\" or setting it to \"json\"",
                 ));
             }
-            Some(other) => return Err(Fault::bad_request(format!("unknown format type {other:?}"))),
+            Some(_) => return Err(Fault::bad_request("unknown format type: the one that is built is json")),
         }
         if flag("log_raw", false)? {
             return Err(Fault::bad_request(
@@ -153,11 +153,7 @@ impl DeviceRecord {
                     "tcp" => SocketKind::Tcp,
                     "udp" => SocketKind::Udp,
                     "unix" => SocketKind::Unix,
-                    other => {
-                        return Err(Fault::bad_request(format!(
-                            "unknown socket type {other:?}: choose tcp, udp or unix"
-                        )));
-                    }
+                    _ => return Err(Fault::bad_request("unknown socket type: choose tcp, udp or unix")),
                 };
                 let timeout = option("write_timeout").map_or(Ok(Duration::from_secs(2)), dewdrop_core::wire::parse_ttl);
                 let timeout = timeout.map_err(|why| Fault::bad_request(format!("write_timeout: {why}")))?;
@@ -166,11 +162,11 @@ impl DeviceRecord {
             "syslog" => {
                 let facility = option("facility").unwrap_or("AUTH").to_ascii_uppercase();
                 if super::devices::facility(&facility).is_none() {
-                    return Err(Fault::bad_request(format!("invalid syslog facility: {facility}")));
+                    return Err(Fault::bad_request("invalid syslog facility: use one such as AUTH or LOCAL0"));
                 }
                 Ok(AuditSink::Syslog { facility, tag: option("tag").unwrap_or("dewdrop").to_owned() })
             }
-            other => Err(Fault::bad_request(format!("unknown backend type: {other:?}"))),
+            _ => Err(Fault::bad_request("unknown backend type: use file, socket or syslog")),
         }
     }
 }

@@ -3,12 +3,14 @@
 use http::StatusCode;
 
 use crate::config::Access;
+use crate::http::target::api_path;
 use crate::http::{Request, Response};
 
 /// The refusal, when there is one.
 #[must_use]
 pub fn closed(access: Access, request: &Request) -> Option<Response> {
-    let is_metrics = request.target.path() == "/v1/sys/metrics";
+    // As the path is understood later: `%6detrics` is the same.
+    let is_metrics = api_path(request.target.path()).is_ok_and(|path| path.as_str() == "sys/metrics");
     if access.metrics_only && !is_metrics {
         return Some(Response::errors(StatusCode::NOT_FOUND, &["this listener only serves the metrics endpoint"]));
     }
@@ -59,6 +61,8 @@ mod tests {
         assert_eq!((status(only, metrics, None), status(only, health, None)), (None, Some(404)));
         let none = Access { no_metrics: true, ..Access::default() };
         assert_eq!((status(none, metrics, None), status(none, health, None)), (Some(403), None));
+        assert_eq!(status(none, "/v1/sys/%6detrics", None), Some(403), "the same path, written otherwise");
+        assert_eq!(status(only, "/v1/sys/%6detrics", None), None);
         let marked = Access { require_request_header: true, ..Access::default() };
         assert_eq!((status(marked, health, None), status(marked, health, Some("no"))), (Some(412), Some(412)));
         assert_eq!(status(marked, health, Some("true")), None);

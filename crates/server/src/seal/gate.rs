@@ -11,7 +11,7 @@ use dewdrop_core::engine::Engine;
 use dewdrop_core::mount::{Limits, Mount, MountClass, Namespace, Tune};
 use dewdrop_core::policy::Permit;
 use dewdrop_core::route::{AnyFields, NoFields, Room, RouteDoc, Routes, Spot};
-use dewdrop_core::wire::{Flag, Int, Strings, Text};
+use dewdrop_core::wire::{Flag, Int, Strings, Text, read_fields};
 use dewdrop_core::{Fault, Kind, Operation, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -71,9 +71,7 @@ pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, F
     let gate = server.gate();
     let access = server.settings.access(asked.listener);
     if below == "metrics" && access.metrics_without_token && asked.operation == Operation::Read {
-        let fields = serde_json::from_value(Value::Object(asked.fields.clone()));
-        let fields = fields.map_err(|e| Fault::bad_request(format!("Field validation failed: {e}")));
-        return Some(fields.and_then(|fields| server.metrics.show(&fields, asked.now)));
+        return Some(read_fields(asked.fields.clone()).and_then(|fields| server.metrics.show(&fields, asked.now)));
     }
     // Nothing is left to seal, and nobody's token can be looked up.
     if matches!(below, "seal" | "step-down") && asked.operation == Operation::Update && server.is_sealed() {
@@ -289,7 +287,7 @@ impl Porter {
         let code = |given: Option<Int>, usual: u16| -> Result<u16, Fault> {
             let Some(Int(code)) = given else { return Ok(usual) };
             let fits = u16::try_from(code).ok().filter(|code| (200..=599).contains(code));
-            fits.ok_or_else(|| Fault::bad_request(format!("{code} is no HTTP status")))
+            fits.ok_or_else(|| Fault::bad_request("a code is no HTTP status: use 200 to 599"))
         };
         let active = code(fields.activecode, 200)?;
         let codes = HealthCodes {

@@ -159,10 +159,8 @@ impl Sys {
         if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
             return Err(Fault::bad_request("to allow all origins the '*' must be the only value for allowed_origins"));
         }
-        if let Some(bad) =
-            fields.allowed_headers.0.iter().find(|name| http::HeaderName::try_from(name.as_str()).is_err())
-        {
-            return Err(Fault::bad_request(format!("{bad:?} is no name of a header")));
+        if fields.allowed_headers.0.iter().any(|name| http::HeaderName::try_from(name.as_str()).is_err()) {
+            return Err(Fault::bad_request("allowed_headers holds what is no name of a header"));
         }
         let mut headers: Vec<String> = HEADERS.iter().map(ToString::to_string).collect();
         headers.extend(fields.allowed_headers.0);

@@ -180,9 +180,7 @@ impl Sys {
         let only_failed = match fields.kind.0.as_str() {
             "irrevocable" => true,
             "" | "live" => false,
-            other => {
-                return Err(Fault::bad_request(format!("unknown type {other:?}: use \"irrevocable\" or \"live\"")));
-            }
+            _ => return Err(Fault::bad_request("unknown type: use \"irrevocable\" or \"live\"")),
         };
         let vault = self.vault()?;
         let (mut counts, mut total) = (BTreeMap::<String, u64>::new(), 0u64);

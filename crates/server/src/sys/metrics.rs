@@ -79,7 +79,7 @@ impl ServerMetrics {
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 body: self.registry.prometheus().into(),
             },
-            other => return Err(Fault::bad_request(format!("metric response format {other:?} unknown"))),
+            _ => return Err(Fault::bad_request("metric response format unknown; leave it out or use prometheus")),
         };
         Ok(Outcome::Raw(raw).into())
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::mount::{Mount, MountClass, Tune};
 use dewdrop_core::route::{NoFields, Routes};
-use dewdrop_core::wire::{Flag, Pairs, Text};
+use dewdrop_core::wire::{Flag, Pairs, Text, read_fields};
 use dewdrop_core::{Fault, Operation};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -87,11 +87,6 @@ fn class_routes() -> Routes<Sys> {
 #[serde(transparent)]
 struct MountOrTune(Map<String, Value>);
 
-fn parse<T: for<'de> Deserialize<'de>>(fields: Map<String, Value>) -> Result<T, Fault> {
-    serde_path_to_error::deserialize(Value::Object(fields))
-        .map_err(|e| Fault::bad_request(format!("Field validation failed: {e}")))
-}
-
 impl Sys {
     async fn list_mounts(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         Ok(Reply::data(self.listed(&call, MountClass::Secret)?))
@@ -131,7 +126,7 @@ impl Sys {
                 self.tune(MountClass::Auth, &call, path.trim_start_matches("auth/"), fields.0).await
             }
             Some(path) => self.tune(class, &call, path, fields.0).await,
-            None => self.mount(class, &call, &path, parse(fields.0)?).await,
+            None => self.mount(class, &call, &path, read_fields(fields.0)?).await,
         }
     }
 
@@ -146,9 +141,7 @@ impl Sys {
         };
         refuse_plugin_version(&fields.plugin_version)?;
         if !["", kind.as_str(), fields.kind.0.as_str()].contains(&fields.plugin_name.0.as_str()) {
-            let told =
-                format!("plugin_name {:?} is not the type {kind:?}: leave one of them out", fields.plugin_name.0);
-            return Err(Fault::bad_request(told));
+            return Err(Fault::bad_request("plugin_name is not the same as type: leave one of them out"));
         }
         if fields.external_entropy_access.0 {
             return Err(Fault::not_built("external_entropy_access is not built; leave it out"));
@@ -239,7 +232,7 @@ fn check_kind(class: MountClass, kind: &str, path: &str) -> Result<(), Fault> {
     if known.contains(&kind) {
         return Ok(());
     }
-    Err(Fault::bad_request(format!("plugin not found in the catalog: {kind} (there are: {})", known.join(", "))))
+    Err(Fault::bad_request(format!("plugin not found in the catalog; there are: {}", known.join(", "))))
 }
 
 /// Whether a path begins with a word of the server's own.

@@ -242,13 +242,8 @@ async fn subject(vault: &Vault, call: &Call, fields: &ExplainFields) -> Result<A
 }
 
 fn operation(name: &str) -> Result<Operation, Fault> {
-    serde_json::from_value(Value::String(if name.is_empty() { "read".into() } else { name.to_lowercase() })).map_err(
-        |_| {
-            Fault::bad_request(format!(
-                "{name:?} is no operation: use create, read, update, delete, list, scan or patch"
-            ))
-        },
-    )
+    serde_json::from_value(Value::String(if name.is_empty() { "read".into() } else { name.to_lowercase() }))
+        .map_err(|_| Fault::bad_request("unknown operation: use create, read, update, delete, list, scan or patch"))
 }
 
 fn route_needs_sudo(vault: &Vault, path: &str, operation: Operation) -> bool {

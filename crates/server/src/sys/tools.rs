@@ -69,15 +69,13 @@ impl Sys {
             (source, count) => (source.to_owned(), count),
         };
         if !is_source(&source) {
-            return Err(Fault::bad_request(format!(
-                "unsupported entropy source {source:?}; must be \"platform\" or \"seal\", or \"all\""
-            )));
+            return Err(Fault::bad_request("unsupported entropy source; must be \"platform\" or \"seal\", or \"all\""));
         }
         let count = match count {
             "" => fields.bytes.map_or(32, |int| int.0),
-            text => text
-                .parse()
-                .map_err(|_| Fault::bad_request(format!("error parsing url-set byte count: {text:?} is no number")))?,
+            text => {
+                text.parse().map_err(|_| Fault::bad_request("error parsing url-set byte count: it is no number"))?
+            }
         };
         if count < 1 {
             return Err(Fault::bad_request("'bytes' cannot be less than 1"));
@@ -107,7 +105,11 @@ impl Sys {
             "sha3-256" => &digest::SHA3_256,
             "sha3-384" => &digest::SHA3_384,
             "sha3-512" => &digest::SHA3_512,
-            other => return Err(Fault::bad_request(format!("unsupported algorithm {other}"))),
+            _ => {
+                return Err(Fault::bad_request(
+                    "unsupported algorithm; must be \"sha2-\" or \"sha3-\" with 224, 256, 384 or 512",
+                ));
+            }
         };
         let input = STANDARD
             .decode(&fields.input.0)
@@ -131,9 +133,7 @@ fn format(given: Option<&Text>, usual: Format) -> Result<Format, Fault> {
         "" => Ok(usual),
         "hex" => Ok(Format::Hex),
         "base64" => Ok(Format::Base64),
-        other => {
-            Err(Fault::bad_request(format!("unsupported encoding format {other:?}; must be \"hex\" or \"base64\"")))
-        }
+        _ => Err(Fault::bad_request("unsupported encoding format; must be \"hex\" or \"base64\"")),
     }
 }
 

@@ -141,7 +141,7 @@ impl<'a> Lexer<'a> {
             None => digits.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok(),
         };
         if !good {
-            return Err(self.error(format!("{text:?} is not a number: put strings in double quotes")));
+            return Err(self.error("this is not a number: put strings in double quotes"));
         }
         Ok(Kind::Number(self.take(end).to_owned()))
     }
@@ -172,10 +172,8 @@ impl<'a> Lexer<'a> {
 
     /// `<<EOT`, or `<<-EOT` with its lines' common indentation taken away.
     fn heredoc(&mut self) -> Result<String, SyntaxError> {
-        let unclosed = |lexer: &Self, mark: &str| {
-            lexer.error(format!("the text after <<{mark} has no line {mark:?} that ends it"))
-        };
-        let head = self.rest.find('\n').ok_or_else(|| unclosed(self, ""))?;
+        let unclosed = |lexer: &Self| lexer.error("the text after << has no line that ends it");
+        let head = self.rest.find('\n').ok_or_else(|| unclosed(self))?;
         let written = self.rest[2..head].trim_end_matches('\r');
         let mark = written.strip_prefix('-').unwrap_or(written);
         if mark.is_empty() || !mark.chars().all(|c| c.is_alphanumeric() || c == '_') {
@@ -192,7 +190,7 @@ impl<'a> Lexer<'a> {
             at += line.len();
             lines.push(line);
         }
-        Err(unclosed(self, mark))
+        Err(unclosed(self))
     }
 }
 

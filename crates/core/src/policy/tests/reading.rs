@@ -52,8 +52,8 @@ fn json_too() {
 #[test]
 fn errors_say_where_and_what() {
     for (text, line, part) in [
-        ("path \"a\" { policy = \"bogus\" }", 1, "invalid policy \"bogus\""),
-        ("\npath \"a\" {\n capabilities = [\"root\"] }", 3, "invalid capability \"root\": use create, delete, deny"),
+        ("path \"a\" { policy = \"bogus\" }", 1, "invalid policy: use deny"),
+        ("\npath \"a\" {\n capabilities = [\"root\"] }", 3, "invalid capability: use create, delete, deny"),
         ("path \"a\" { capabilities = [\"Read\"] }", 1, "invalid capability"),
         ("path \"a\" { capabilities = \"read\" }", 1, "must be a list"),
         ("path \"a/+*\" { capabilities = [\"read\"] }", 1, "'+*' is forbidden"),
@@ -62,9 +62,9 @@ fn errors_say_where_and_what() {
         ("path = { \"a\" = { capabilities = [\"read\"] } }", 1, "write one path in quotes"),
         ("path { capabilities = [\"read\"] }", 1, "write one path in quotes"),
         ("path \"a\" \"b\" { }", 1, "write one path in quotes"),
-        ("names = \"x\"", 1, "invalid key \"names\""),
-        ("path \"a\" {\n foo = 1 }", 2, "invalid key \"foo\": known are capabilities"),
-        ("PATH \"a\" { }", 1, "invalid key \"PATH\""),
+        ("names = \"x\"", 1, "invalid key: a policy holds"),
+        ("path \"a\" {\n foo = 1 }", 2, "invalid key: known are capabilities"),
+        ("PATH \"a\" { }", 1, "invalid key: a policy holds"),
         ("path \"a\" { allowed_parameters = { x = \"y\" } }", 1, "must be a list ([] means all values)"),
         ("path \"a\" { allowed_parameters = [] }", 1, "must be an object"),
         ("path \"a\" { required_parameters = \"x\" }", 1, "must be a list"),
@@ -85,9 +85,9 @@ fn errors_say_where_and_what() {
         ("path \"a}}\" { }", 1, "not in pairs"),
         ("path \"{{{{x}}}}\" { }", 1, "not in pairs"),
         ("[]", 1, "expected a key"),
-        ("{\"paths\":{}}", 1, "invalid key \"paths\""),
+        ("{\"paths\":{}}", 1, "invalid key: a policy holds"),
         ("{\"path\":\n{\"a\":[{}]}}", 2, "needs a block"),
-        ("{\"path\":{\"a\":{\"x\":1}}}", 1, "invalid key \"x\""),
+        ("{\"path\":{\"a\":{\"x\":1}}}", 1, "invalid key: known are"),
         ("{\"path\":{}} x", 1, "not JSON"),
         ("\u{feff}path \"a\" { }", 1, "unexpected character"),
     ] {

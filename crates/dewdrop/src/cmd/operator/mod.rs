@@ -193,7 +193,8 @@ fn unwrapped<T: serde::de::DeserializeOwned>(reply: &dewdrop_api::Reply) -> Resu
     if let Some(data) = value.get_mut("data").filter(|d| d.is_object()) {
         value = data.take();
     }
-    serde_json::from_value(value).map_err(|e| Failure::server(format!("the reply is not what this path promises: {e}")))
+    // serde's message may quote the reply, which holds keys.
+    serde_json::from_value(value).map_err(|_| Failure::server("the reply is not what this path promises"))
 }
 
 /// RFC 3339 as people read it: `24 Nov 26 04:04 UTC`. What is no such time is shown as it is.

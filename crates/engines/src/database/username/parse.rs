@@ -27,7 +27,7 @@ pub(super) fn template(text: &str) -> Result<Vec<Node>, TemplateError> {
         parser.skip_blank();
         trim_next = parser.eat("-}}");
         if !trim_next && !parser.eat("}}") {
-            return Err(bad(&format!("expected }}}}, met {}", parser.next_word())));
+            return Err(bad("expected }} after the value"));
         }
         rest = parser.rest;
     }
@@ -97,7 +97,6 @@ impl Parser<'_> {
             self.rest = after;
             return Ok(Operand::Text(text.to_owned()));
         }
-        let next = self.next_word();
         let word = self.word();
         match word {
             ".DisplayName" => return Ok(Operand::DisplayName),
@@ -105,14 +104,14 @@ impl Parser<'_> {
             _ => {}
         }
         if word.starts_with('.') {
-            return Err(bad(&format!("there is no field {word}: use .DisplayName or .RoleName")));
+            return Err(bad("there is no such field: use .DisplayName or .RoleName"));
         }
         if word.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
-            return word.parse().map(Operand::Number).map_err(|_| bad(&format!("{word} is not a whole number")));
+            return word.parse().map(Operand::Number).map_err(|_| bad("a number must be whole"));
         }
         Function::named(word).map(Operand::Function).ok_or_else(|| match word {
-            "" => bad(&format!("{next} is not understood here")),
-            word => bad(&format!("function {word:?} not defined")),
+            "" => bad("a sign is not understood here"),
+            _ => bad("function not defined"),
         })
     }
 
@@ -160,10 +159,6 @@ impl Parser<'_> {
         let after = self.rest.strip_prefix(token);
         self.rest = after.unwrap_or(self.rest);
         after.is_some()
-    }
-
-    fn next_word(&self) -> String {
-        self.rest.chars().next().map_or_else(|| "the end".into(), |c| format!("{c:?}"))
     }
 }
 

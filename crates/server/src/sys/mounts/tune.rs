@@ -6,12 +6,12 @@ use std::time::Duration;
 use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::mount::{Limits, Mount, MountClass, Tune, UserLockout};
-use dewdrop_core::wire::{Flag, Int, Pairs, Strings, Text, Ttl};
+use dewdrop_core::wire::{Flag, Int, Pairs, Strings, Text, Ttl, read_fields};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{at, parse, refuse_plugin_version};
+use super::{at, refuse_plugin_version};
 use crate::sys::Sys;
 
 /// What can be tuned.
@@ -70,7 +70,7 @@ impl Sys {
         let mounted = mounted.ok_or_else(|| Fault::bad_request(format!("no mount entry found for \"{path}/\"")))?;
         let mut mount = Mount::clone(&mounted.mount);
         check_fixed(&mount, &fields)?;
-        let fields: TuneFields = parse(fields)?;
+        let fields: TuneFields = read_fields(fields)?;
         refuse_plugin_version(&fields.plugin_version)?;
         if fields.user_lockout_config.is_some() && class != MountClass::Auth {
             return Err(Fault::bad_request(format!(
@@ -164,15 +164,16 @@ impl TuneFields {
         if let Some(Text(kind)) = self.token_type {
             let known = ["", "service", "batch", "default-service", "default-batch", "default"];
             if !known.contains(&kind.as_str()) {
-                return Err(Fault::bad_request(format!("invalid value for \"token_type\": {kind:?}")));
+                return Err(Fault::bad_request(format!(
+                    "invalid value for \"token_type\": use {}",
+                    known[1..].join(", ")
+                )));
             }
             tune.token_type = kind;
         }
         if let Some(Text(visibility)) = self.listing_visibility {
             if !["", "unauth", "hidden"].contains(&visibility.as_str()) {
-                return Err(Fault::bad_request(format!(
-                    "invalid listing_visibility {visibility:?}: use \"unauth\" or \"hidden\""
-                )));
+                return Err(Fault::bad_request("invalid listing_visibility: use \"unauth\" or \"hidden\""));
             }
             tune.listing_visibility = visibility;
         }
@@ -211,7 +212,7 @@ fn set_ttl(place: &mut Option<Duration>, given: Option<Text>, name: &str) -> Res
         Some("system") => *place = None,
         Some(text) => {
             let ttl = dewdrop_core::wire::parse_ttl(text)
-                .map_err(|why| Fault::bad_request(format!("unable to parse {name} of {why}")))?;
+                .map_err(|why| Fault::bad_request(format!("unable to parse {name}: {why}")))?;
             *place = Some(ttl).filter(|ttl| !ttl.is_zero());
         }
     }

@@ -329,7 +329,7 @@ async fn entity(
         return Ok(if orphan { String::new() } else { parent.record.entity_id.clone() });
     };
     if !role.allows_alias(alias) {
-        return Err(Fault::bad_request(format!("invalid 'entity_alias' value {alias:?}: the role does not allow it")));
+        return Err(Fault::bad_request("invalid 'entity_alias' value: the role does not allow it"));
     }
     let identities = vault.mounts.identities(&call.mount.namespace)?;
     let found = identities

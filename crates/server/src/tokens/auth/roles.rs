@@ -212,7 +212,9 @@ impl TokenRole {
         }
         if let Some(Text(kind)) = fields.token_type {
             if !["", "service", "batch", "default-service", "default-batch"].contains(&kind.as_str()) {
-                return Err(Fault::bad_request(format!("invalid 'token_type' value {kind:?}")));
+                return Err(Fault::bad_request(
+                    "invalid 'token_type' value: use service, batch, default-service or default-batch",
+                ));
             }
             self.token_type = if kind.is_empty() { "default-service".into() } else { kind };
         }
@@ -363,7 +365,7 @@ fn glob_matches(glob: &str, name: &str) -> bool {
 /// 400: it is neither.
 pub fn parse_net(text: &str) -> Result<IpNet, Fault> {
     let parsed = text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
-    parsed.ok_or_else(|| Fault::bad_request(format!("{text:?} is no address or network (10.0.0.0/8)")))
+    parsed.ok_or_else(|| Fault::bad_request("a bound CIDR is no address or network (10.0.0.0/8)"))
 }
 
 /// A network as it was written: single addresses without their length.

@@ -68,7 +68,8 @@ fn server() -> Server {
 
 /// All routes, as the server itself tells them, with the mount before each.
 fn routes(http: Http) -> Vec<String> {
-    let mut routes: Vec<String> = mounts(http).iter().flat_map(|mount| told_by_help(http, mount)).collect();
+    let told: BTreeSet<String> = mounts(http).iter().flat_map(|mount| told_by_help(http, mount)).collect();
+    let mut routes: Vec<String> = told.into_iter().collect();
     // The API document tells of the same routes, and of those that are served before there is a vault.
     let document = http.send("GET", "sys/internal/specs/openapi", "root", b"").ok().value();
     let paths = document["paths"].as_object().unwrap();
@@ -340,7 +341,6 @@ fn every_refusal_is_explained_and_the_smallest_rule_helps() {
             if is_dangerous(route) && verb != "POST" {
                 continue;
             }
-            eprintln!("{verb} {route}");
             if let Err(why) = explained(http, verb, &path) {
                 wrong.push(format!("{verb} {route}: {why}"));
             }

@@ -48,8 +48,8 @@ pub enum PolicyError {
     #[error("invalid password policy: {0:?} must be {1}")]
     WrongType(&'static str, &'static str),
     /// A rule of another kind than `charset`.
-    #[error("invalid password policy: unrecognized rule type {0:?}: the only one is \"charset\"")]
-    UnknownRule(String),
+    #[error("invalid password policy: unrecognized rule type: the only one is \"charset\"")]
+    UnknownRule,
     /// No length, or one that is not positive.
     #[error("invalid password policy: length must be > 0")]
     NoLength,

@@ -13,15 +13,17 @@ const MAX: u64 = 32 << 20;
 pub fn fields(args: &[String]) -> Result<Map<String, Value>> {
     let mut stdin = Stdin { used: false };
     let mut map = Map::new();
-    for arg in args {
+    for (at, arg) in args.iter().enumerate() {
         if arg == "-" {
             merge(&mut map, &stdin.read()?, "stdin")?;
         } else if let Some(file) = arg.strip_prefix('@').filter(|_| !arg.contains('=')) {
             merge(&mut map, &read_file(file)?, file)?;
         } else {
             let (key, value) = arg.split_once('=').ok_or_else(|| {
+                // Not the argument itself: who forgets the name has written the secret alone.
+                let number = at + 1;
                 Failure::usage(format!(
-                    "Failed to parse K=V data: invalid key/value pair {arg:?}: format must be key=value"
+                    "Failed to parse K=V data: invalid key/value pair (number {number}): format must be key=value"
                 ))
             })?;
             let value = match value {
@@ -42,9 +44,8 @@ pub fn fields(args: &[String]) -> Result<Map<String, Value>> {
 pub fn pairs(args: &[String], flag: &str) -> Result<Map<String, Value>> {
     let mut map = Map::new();
     for arg in args {
-        let (key, value) = arg
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("{flag} {arg:?} is not of the form key=value")))?;
+        let (key, value) =
+            arg.split_once('=').ok_or_else(|| Failure::usage(format!("{flag} needs the form key=value")))?;
         map.insert(key.trim().to_owned(), Value::String(value.trim().to_owned()));
     }
     Ok(map)

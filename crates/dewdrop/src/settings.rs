@@ -128,9 +128,7 @@ fn truth(name: &str) -> Result<bool> {
 }
 
 fn pair(text: &str) -> Result<(String, String)> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| Failure::usage(format!("the header {text:?} is not of the form name=value")))?;
+    let (name, value) = text.split_once('=').ok_or_else(|| Failure::usage("a header is not of the form name=value"))?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 

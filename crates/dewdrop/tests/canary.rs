@@ -7,10 +7,15 @@
 #[path = "canary/acts.rs"]
 mod acts;
 mod common;
+#[path = "canary/more.rs"]
+mod more;
 #[path = "canary/search.rs"]
 mod search;
+#[path = "canary/sweep.rs"]
+mod sweep;
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 
 use common::kept::{Kept, files, spawn};
 use common::postgres::Postgres;
@@ -28,9 +33,20 @@ fn no_secret_is_ever_written() {
     acts::tokens(&server, &mut search);
     acts::databases(&server, &mut search, postgres.port);
     acts::failures(&server, &mut search);
-    assert!(server.is_alive());
+    more::ways_to_present_a_token(&server, &mut search);
+    more::ceremonies(&server, &mut search);
+    more::quoting_targets(&server, &mut search, &postgres);
+    more::texts_that_do_not_parse(&server, &mut search);
+    more::command_line(&server, &mut search);
     let others = acts::what_others_are_told(&server);
+    let refused = sweep::sweep(&server, &mut search);
+    assert!(refused > 1000, "only {refused} requests of the sweep were refused");
+    assert!(server.is_alive());
     let (command, environment) = (proc(&server, "cmdline"), proc(&server, "environ"));
+    // As good as a crash: what was in memory must not come to lie on the disk.
+    server.signal(rustix::process::Signal::ABORT);
+    assert!(!server.ended().core_dumped(), "a core was dumped");
+    server.start_again_sealed();
     server.signal(rustix::process::Signal::TERM);
     assert!(server.ended().success());
 
@@ -61,7 +77,7 @@ fn assert_logs_are_kept(server: &Kept) {
             .filter(|file| file.display().to_string().contains(name))
             .any(|file| std::fs::read(file).unwrap().windows(word.len()).any(|w| w == word))
     };
-    assert!(holds("stderr", b"TRACE") || holds("stderr", b"DEBUG"), "the log is not talkative");
+    assert!(holds("stderr", b"refused"), "the log does not tell of refusals");
     assert!(holds("beside.log", b"kv2/data/app"), "the audit file does not tell of the acts");
     assert!(holds("/data/", b"kv2/data/app"), "the audit log does not tell of the acts");
 }
@@ -142,6 +158,13 @@ fn a_broken_configuration_is_told_without_its_secrets() {
             "storage \"etcd\" {{\n  address = \"http://127.0.0.1:1\"\n  username = \"u\"\n  password = \"{secret}\"\n  wrong = 1\n}}\n"
         ),
         format!("seal \"static\" {{\n  current_key = \"{secret}\n}}\n"),
+        format!("seal \"static\" {{\n  current_key_id = \"a\"\n  current_key = {secret}\n}}\n"),
+        format!("seal \"static\" {{\n  current_key_id = \"a\"\n  current_key = [\"{secret}\"]\n}}\n"),
+        format!("seal \"static\" {{\n  current_key_id = \"a\"\n  current_key \"{secret}\" {{}}\n}}\n"),
+        format!("seal \"static\" {{\n  current_key_id = \"a\"\n  current_key {secret}\n}}\n"),
+        format!("{{\"seal\": {{\"static\": {{\"current_key\": \"{secret}\""),
+        format!("{{\"seal\": {{\"static\": {{\"current_key\" \"{secret}\"}}}}}}"),
+        format!("{{\"seal\": {{\"static\": {{\"current_key\": {{\"{secret}\": 1}}}}}}}}"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("server.hcl"), &text).unwrap();

@@ -155,7 +155,7 @@ impl AppRole {
         let accessor = given(ask.secret_id_accessor.as_ref(), "secret_id_accessor")?;
         let (role, _) = self.known_role(&call).await?;
         let Some(found) = self.find_accessor(&role, accessor).await? else {
-            return Err(Fault::not_found().with_data(json!({ "error": unknown_accessor(accessor) })));
+            return Err(Fault::not_found().with_data(json!({ "error": UNKNOWN_ACCESSOR })));
         };
         if !found.record.is_alive(call.now) {
             return Ok(Reply::nothing());
@@ -167,7 +167,7 @@ impl AppRole {
         let accessor = given(ask.secret_id_accessor.as_ref(), "secret_id_accessor")?;
         let (role, _) = self.known_role(&call).await?;
         let found = self.find_accessor(&role, accessor).await?;
-        let found = found.ok_or_else(|| Fault::missing(unknown_accessor(accessor)))?;
+        let found = found.ok_or_else(|| Fault::missing(UNKNOWN_ACCESSOR))?;
         self.place.store.commit(removal(Batch::new(), &role.uid, &found)).await?;
         Ok(Reply::nothing())
     }
@@ -290,7 +290,4 @@ fn given<'a>(text: Option<&'a Text>, field: &str) -> Result<&'a str, Fault> {
     text.map(|t| t.0.as_str()).filter(|t| !t.is_empty()).ok_or_else(|| Fault::bad_request(format!("missing {field}")))
 }
 
-fn unknown_accessor(accessor: &str) -> String {
-    let accessor: String = accessor.chars().take(100).collect();
-    format!("failed to find accessor entry for secret_id_accessor: {accessor:?}")
-}
+const UNKNOWN_ACCESSOR: &str = "failed to find accessor entry for secret_id_accessor";

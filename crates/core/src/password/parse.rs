@@ -219,7 +219,7 @@ fn from_items(items: Vec<Item>) -> Result<Raw, PolicyError> {
 fn rule_of_block(labels: Vec<String>, body: Vec<Item>) -> Result<RawRule, PolicyError> {
     let kind = labels.into_iter().next().unwrap_or_default();
     if kind != "charset" {
-        return Err(PolicyError::UnknownRule(kind));
+        return Err(PolicyError::UnknownRule);
     }
     let mut rule = RawRule::default();
     for item in body {
@@ -258,7 +258,7 @@ fn from_json(value: &Value) -> Result<Raw, PolicyError> {
         let kinds = rule.as_object().ok_or(PolicyError::WrongType("rule", "an object"))?;
         for (kind, body) in kinds {
             if kind != "charset" {
-                return Err(PolicyError::UnknownRule(kind.clone()));
+                return Err(PolicyError::UnknownRule);
             }
             let charset = body.get("charset").and_then(Value::as_str).ok_or(PolicyError::NoCharset)?.to_owned();
             let min_chars = body.get("min-chars").map_or(Ok(0), |min| json_whole("min-chars", min))?;

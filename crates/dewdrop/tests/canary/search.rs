@@ -125,7 +125,12 @@ impl Search {
 
     /// Keeps an answer, whose text must not hold any secret.
     pub fn keep(&mut self, what: &str, answer: &Answer) {
-        self.refusals.push((format!("the answer to {what}"), answer.whole.clone()));
+        self.keep_text(&format!("the answer to {what}"), answer.whole.clone());
+    }
+
+    /// Keeps a text that must not hold any secret.
+    pub fn keep_text(&mut self, place: &str, text: Vec<u8>) {
+        self.refusals.push((place.to_owned(), text));
     }
 
     /// All refusals that were kept.

@@ -127,6 +127,12 @@ impl Kept {
         self.process = spawn(self.folder.path());
     }
 
+    /// The same where people must unseal it.
+    pub fn start_again_sealed(&mut self) {
+        self.spawn_again();
+        self.await_status(&[503]);
+    }
+
     /// Waits until `sys/health` answers with one of these.
     pub fn await_status(&mut self, codes: &[u16]) {
         let http = self.http;

@@ -21,7 +21,7 @@ impl Identities {
         for id in wanted.difference(&held) {
             let key = keys::entity(id);
             match self.revision(&key).await? {
-                0 => return Err(Fault::bad_request(format!("invalid entity ID {id:?}"))),
+                0 => return Err(Fault::bad_request("member_entity_ids holds what is no entity ID")),
                 revision => changes.push((id, Some((key, revision)))),
             }
         }
@@ -54,14 +54,14 @@ impl Identities {
         batch = batch.expect(keys::GRAPH, self.revision(keys::GRAPH).await?).put(keys::GRAPH, "");
         for id in wanted.difference(&held) {
             if *id == group.id {
-                return Err(Fault::bad_request(format!("member group ID {id:?} is same as the ID of the group")));
+                return Err(Fault::bad_request("a member group ID is same as the ID of the group"));
             }
             let revision = self.revision(&keys::group(id)).await?;
             if revision == 0 {
-                return Err(Fault::bad_request(format!("invalid member group ID {id:?}")));
+                return Err(Fault::bad_request("member_group_ids holds what is no group ID: invalid member group ID"));
             }
             if self.is_below(id, &group.id).await? {
-                return Err(Fault::bad_request(format!("cyclic relationship detected for member group ID {id:?}")));
+                return Err(Fault::bad_request("cyclic relationship detected for a member group ID"));
             }
             batch = batch.expect(keys::group(id), revision).put(keys::parent_of(id, &group.id), "");
         }

@@ -11,7 +11,7 @@ impl Identities {
     /// The mount of an accessor, as it is now.
     pub(super) async fn mount_of(&self, namespace: &str, accessor: &str) -> Result<MountOf, Fault> {
         let found = self.house.mount_by_accessor(namespace, accessor).await?;
-        let found = found.ok_or_else(|| Fault::bad_request(format!("invalid mount accessor {accessor:?}")))?;
+        let found = found.ok_or_else(|| Fault::bad_request("invalid mount accessor"))?;
         Ok(MountOf { accessor: accessor.to_owned(), path: found.path, kind: found.kind })
     }
 

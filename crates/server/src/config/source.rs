@@ -127,10 +127,15 @@ fn masked(text: &str, begin: usize, end: usize) -> String {
     line.to_owned()
 }
 
-/// Where the value begins, when a key has just ended: after its quote, a sign and blanks.
+/// Where the value begins, when a key has just ended: after its quote, a sign (if it was not forgotten) and blanks.
 fn value_at(after: &str) -> Option<usize> {
-    let rest = after.strip_prefix('"').unwrap_or(after).trim_start();
-    let rest = rest.strip_prefix(['=', ':'])?.trim_start();
+    let rest = after.strip_prefix('"').unwrap_or(after);
+    if rest.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
+        // Another key that begins alike.
+        return None;
+    }
+    let rest = rest.trim_start_matches([' ', '\t']);
+    let rest = rest.strip_prefix(['=', ':']).map_or(rest, str::trim_start);
     Some(after.len() - rest.len())
 }
 

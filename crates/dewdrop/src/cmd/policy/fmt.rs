@@ -40,7 +40,7 @@ fn replace(file: &str, text: &str) -> std::io::Result<()> {
 
 /// The text in its one form.
 fn format(text: &str) -> Result<String> {
-    let meaning = |text: &str| hcl::from_str::<hcl::Value>(text).map_err(|e| Failure::usage(e.to_string()));
+    let meaning = |text: &str| hcl::from_str::<hcl::Value>(text).map_err(|e| not_hcl(&e));
     let before = meaning(text)?;
     let formatted = align(&lay_out(&tokens(text)));
     // The formatter must never change what a policy says: better no format than another policy.
@@ -50,6 +50,17 @@ fn format(text: &str) -> Result<String> {
         ));
     }
     Ok(formatted)
+}
+
+/// Where it breaks. The parser would show the line, and a log of a pipeline is no place for what may stand there.
+fn not_hcl(error: &hcl::Error) -> Failure {
+    match error {
+        hcl::Error::Parse(error) => {
+            let at = error.location();
+            Failure::usage(format!("HCL parse error in line {}, column {}", at.line(), at.column()))
+        }
+        _ => Failure::usage("the file is not HCL as policies use it"),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dewdrop_store::{KeySeal, LockedKey, Memory};
 use serde_json::{Value, json};
 
@@ -33,6 +34,7 @@ async fn initializing_checks_what_it_is_asked() {
             "recovery_shares not applicable to seal type shamir",
         ),
         (json!({ "secret_shares": "x", "secret_threshold": 1 }), "secret_shares"),
+        (json!({ "secret_shares": "1", "secret_threshold": "1" }), "secret_shares"),
     ];
     for (body, why) in cases {
         let (status, answer) = server.ask("POST", "sys/init", None, body.clone()).await;
@@ -44,6 +46,33 @@ async fn initializing_checks_what_it_is_asked() {
     assert_eq!(status, 501);
     assert_eq!(server.ask("DELETE", "sys/init", None, NULL).await.0, 405);
     assert_eq!(server.ask("GET", "sys/rekey/init", None, NULL).await.0, 503);
+}
+
+#[tokio::test]
+async fn a_sealed_server_says_no_more_than_that() {
+    let server = TestServer::bare(Arc::new(Memory::new()), Vec::new());
+    let refused = server.send(0, "GET", "sys/mounts", &[], Bytes::new()).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.headers.get("retry-after")),
+        (503, None),
+        "people decide when it ends"
+    );
+    assert_eq!(server.ask("POST", "sys/seal", None, NULL).await.0, 204, "it is sealed already");
+    assert_eq!(server.ask("POST", "sys/step-down", None, NULL).await.0, 204);
+    assert_eq!(server.ask("GET", "sys/leader", None, NULL).await.1, json!({ "ha_enabled": false }));
+    for (path, status) in [("health", 501), ("seal-status", 405), ("init", 405)] {
+        assert_eq!(server.ask("HEAD", &format!("sys/{path}"), None, NULL).await.0, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_share_is_refused_by_an_open_server_too() {
+    let server = TestServer::open(1, 1).await;
+    for short in ["aa", "bm9uc2Vuc2U="] {
+        assert_eq!(server.ask("PUT", "sys/unseal", None, json!({ "key": short })).await.0, 400, "{short}");
+    }
+    assert_eq!(server.ask("PUT", "sys/unseal", None, json!({ "key": server.keys[0] })).await.0, 200);
+    assert_eq!(server.ask("POST", "sys/seal", None, NULL).await.0, 403, "an open server asks for the token");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::testing::{TestServer, all, text};
 
+mod namespaces;
 mod openapi;
 mod snapshot;
 
@@ -106,6 +107,8 @@ async fn what_the_server_says_of_itself() {
     assert_eq!(get("sys/plugins/catalog/secret/nope").await.0, 404);
     assert_eq!(server.root("LIST", "sys/plugins/catalog/nope", NULL).await.0, 405);
     assert_eq!(server.root("POST", "sys/plugins/catalog/secret/x", json!({ "sha256": "aa" })).await.0, 400);
+    assert_eq!(server.root("DELETE", "sys/plugins/catalog/secret/x", NULL).await.0, 204, "it is not there");
+    assert_eq!(server.root("POST", "sys/plugins/reload/backend", json!({ "plugin": "kv" })).await.0, 400);
     assert_eq!(get("sys/config/state/sanitized").await.1["data"]["storage"]["type"], "inmem");
     for path in ["raw/core/x", "pprof/heap", "monitor", "replication/status", "storage/raft/configuration"] {
         assert_eq!(get(&format!("sys/{path}")).await.0, 404, "{path}");
@@ -175,4 +178,7 @@ async fn help_says_what_a_path_takes() {
         text(&of_mount["help"]).contains("## PATHS") && of_mount["openapi"]["paths"].as_object().unwrap().len() > 50
     );
     assert_eq!(help("sys/nothing").await.0, 404);
+    let (_, of_the_gate) = help("sys/seal-status").await;
+    assert!(text(&of_the_gate["help"]).contains("The state of the seal"), "{of_the_gate}");
+    assert_eq!(server.root("HELP", "sys/seal-status", NULL).await.1["help"], of_the_gate["help"], "the verb of old");
 }

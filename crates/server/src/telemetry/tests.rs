@@ -62,6 +62,25 @@ fn the_level_changes_while_running_and_others_stay_quiet_even_at_trace() {
     assert!(text.contains("detail") && !text.contains("hunter2"), "{text}");
 }
 
+#[tokio::test]
+async fn the_level_is_changed_over_the_api() {
+    let server = crate::testing::TestServer::open(1, 1).await;
+    assert_eq!(server.root("GET", "sys/loggers", Value::Null).await.0, 400, "the log is not the server's own");
+    let logging = Logging { level: LogLevel::Warn, format: LogFormat::Standard, file: None };
+    let (_layer, handle) = layer(&logging, FakeClock::at(Moment(0)), Sink::Stderr);
+    server.server.logs.set(handle.clone()).unwrap();
+    let shown = async |path: &str| server.root("GET", path, Value::Null).await.1["data"].clone();
+    let set = async |path: &str, level: &str| server.root("POST", path, serde_json::json!({ "level": level })).await.0;
+    assert_eq!(shown("sys/loggers").await, serde_json::json!({ "core": "warn" }));
+    assert_eq!((set("sys/loggers", "odd").await, set("sys/loggers", "").await), (400, 400));
+    assert_eq!((set("sys/loggers/nosuch", "debug").await, handle.level()), (404, LogLevel::Warn));
+    assert_eq!((set("sys/loggers/core", "debug").await, handle.level()), (204, LogLevel::Debug));
+    assert_eq!(shown("sys/loggers/core").await, serde_json::json!({ "core": "debug" }));
+    assert_eq!(shown("sys/loggers/nosuch").await, serde_json::json!({}));
+    assert_eq!((server.root("DELETE", "sys/loggers", Value::Null).await.0, handle.level()), (204, LogLevel::Warn));
+    assert_eq!(server.ask("POST", "sys/loggers", None, serde_json::json!({ "level": "trace" })).await.0, 403);
+}
+
 fn registry(settings: &Metrics) -> std::sync::Arc<Registry> {
     let registry = Registry::new(settings);
     registry.counter("audit.log_request_failure", &[]).add(2);

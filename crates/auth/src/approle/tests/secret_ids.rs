@@ -49,6 +49,7 @@ async fn a_role_bounds_its_secret_ids() {
         (json!({ "token_bound_cidrs": "10.0.0.0/8" }), "failed to verify subset relationship"),
         (json!({ "metadata": "nojson" }), "metadata"),
         (json!({ "metadata": "{\"a\":1}" }), "metadata"),
+        (json!({ "metadata": { "a": "b" } }), "metadata"),
         (json!({ "metadata": format!("a={}", "x".repeat(100_000)) }), "metadata is too large"),
     ] {
         let fault = harness.write("role/app/secret-id", fields).await.unwrap_err();

@@ -186,3 +186,20 @@ fn the_configuration_fills_gaps_from_all() {
         (9, Duration::from_secs(60), Duration::from_secs(900))
     );
 }
+
+#[tokio::test]
+async fn what_a_mount_does_not_set_is_as_configured_and_shown_as_zero() {
+    let rig = rig().await;
+    let tune = async |config: Value| {
+        rig.must("POST", "sys/auth/userpass/tune", json!({ "user_lockout_config": config })).await;
+        rig.must("GET", "sys/auth/userpass/tune", Value::Null).await["data"].clone()
+    };
+    assert_eq!(tune(json!({})).await.get("user_lockout_threshold"), None, "nothing is set");
+    let shown = tune(json!({ "lockout_duration": "1h" })).await;
+    assert_eq!((&shown["user_lockout_threshold"], &shown["user_lockout_duration"]), (&json!(0), &json!(3600)));
+    fail(&rig, "bob", 5).await;
+    rig.advance(901);
+    assert_eq!(login(&rig, "bob", "right").await, denied(), "five as configured, an hour as tuned");
+    rig.advance(3600);
+    assert_eq!(login(&rig, "bob", "right").await.0, 200);
+}

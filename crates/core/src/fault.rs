@@ -109,10 +109,10 @@ impl Fault {
         fault
     }
 
-    /// 503: people decide when it ends, so no time is named after which to try again.
+    /// 503: there is no vault while it is sealed.
     #[must_use]
     pub fn sealed() -> Self {
-        Self::new(Kind::Unavailable, "Vault is sealed")
+        Self::unavailable("Vault is sealed")
     }
 
     /// 500: the caller hears "internal error", the operator hears why.

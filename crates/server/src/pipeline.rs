@@ -42,26 +42,34 @@ impl Handler for Api {
     fn handle(&self, request: Request) -> BoxFuture<Response> {
         let server = self.0.clone();
         Box::pin(async move {
-            let request_id = request.id.clone();
-            if let Err(BadPath::Redirect(path)) = api_path(request.target.path()) {
-                return reply::redirect(&path, request.target.query(), request.method == http::Method::GET);
+            let mut response = answered(&server, request).await;
+            if let Some(hostname) = &server.settings.hostname {
+                response.headers.insert("x-vault-hostname", hostname.clone());
             }
-            if let Some(response) = door::closed(server.settings.access(request.peer.connection.listener), &request) {
-                return response;
-            }
-            if let Some(response) = elsewhere::answer(&server, &request) {
-                return response;
-            }
-            let began = server.clock().steady();
-            let response = around(&server, request, async |request| match walk(&server, request).await {
-                Ok(response) => response,
-                Err(fault) => reply::refuse(&fault, &request_id),
-            });
-            let response = response.await;
-            server.metrics.request(server.clock().steady().saturating_sub(began));
             response
         })
     }
+}
+
+async fn answered(server: &Arc<Server>, request: Request) -> Response {
+    let request_id = request.id.clone();
+    if let Err(BadPath::Redirect(path)) = api_path(request.target.path()) {
+        return reply::redirect(&path, request.target.query(), request.method == http::Method::GET);
+    }
+    if let Some(response) = door::closed(server.settings.access(request.peer.connection.listener), &request) {
+        return response;
+    }
+    if let Some(response) = elsewhere::answer(server, &request) {
+        return response;
+    }
+    let began = server.clock().steady();
+    let response = around(server, request, async |request| match walk(server, request).await {
+        Ok(response) => response,
+        Err(fault) => reply::refuse(&fault, &request_id),
+    });
+    let response = response.await;
+    server.metrics.request(server.clock().steady().saturating_sub(began));
+    response
 }
 
 async fn walk(server: &Arc<Server>, request: Request) -> Result<Response, Fault> {

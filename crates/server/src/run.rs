@@ -4,7 +4,7 @@ mod dev;
 mod dev_tls;
 mod parts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,9 +45,9 @@ pub struct Dev {
 /// # Errors
 /// Whatever keeps it from starting, in words for the operator.
 pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
-    let (mut config, dev) = match start {
-        Start::Files(paths) => (read(&paths)?, None),
-        Start::Dev(dev) => (Config::dev(&dev.options), Some(dev)),
+    let (mut config, dev, files) = match start {
+        Start::Files(paths) => (read(&paths)?, None, paths),
+        Start::Dev(dev) => (Config::dev(&dev.options), Some(dev), Vec::new()),
     };
     config.logging.level = level.unwrap_or(config.logging.level);
     let logs = init_logs(&config.logging, SystemClock::shared()).context("start the log")?;
@@ -55,6 +55,10 @@ pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    if config.switches.ui {
+        tracing::warn!("ui = true has no effect: there is no user interface yet");
+    }
+    let _pid_file = config.switches.pid_file.as_deref().map(PidFile::write).transpose()?;
     if let Err(error) = dewdrop_store::harden_process() {
         tracing::warn!(%error, "the process could not be shut against core dumps");
     }
@@ -68,7 +72,8 @@ pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
     let stats = Arc::new(Stats::default());
     server.metrics.watch_edge(&stats);
     let certificates: Vec<_> = listeners.iter().filter_map(Bound::tls).collect();
-    tokio::spawn(on_hangup(certificates, logs, server.audit.clone()));
+    let level_from = if level.is_some() { Vec::new() } else { files };
+    tokio::spawn(on_hangup(certificates, Log { handle: logs, level_from }, server.audit.clone()));
     let drained = http::serve(listeners, Arc::new(Api(server.clone())), stats, GRACE, told_to_stop()).await;
     server.seal();
     server.audit.close();
@@ -113,14 +118,53 @@ async fn keep_unsealing(server: Arc<Server>) {
     }
 }
 
-/// SIGHUP reads the certificates anew and opens the log file anew; an audit log that was lost goes on in a new file.
-async fn on_hangup(certificates: Vec<Arc<http::TlsStore>>, logs: LogHandle, audit: Arc<crate::audit::Audit>) {
+/// The log, and the configuration that says how much it says; empty when something else does.
+struct Log {
+    handle: LogHandle,
+    level_from: Vec<PathBuf>,
+}
+
+impl Log {
+    fn reload(&self) {
+        if let Err(error) = self.handle.reopen() {
+            tracing::error!(%error, "the log file was not opened anew; the old one stays");
+        }
+        if self.level_from.is_empty() {
+            return;
+        }
+        match read(&self.level_from) {
+            Ok(config) => self.handle.configure(config.logging.level),
+            Err(error) => tracing::error!(%error, "the log level was not read anew; the old one stays"),
+        }
+    }
+}
+
+/// The file with the id of the process; it goes when the process ends.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &Path) -> Result<Self> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("write the pid file {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "the pid file stays");
+        }
+    }
+}
+
+/// SIGHUP reads the certificates and the log level anew and opens the log file anew; an audit log that was lost goes on in a
+/// new file.
+async fn on_hangup(certificates: Vec<Arc<http::TlsStore>>, log: Log, audit: Arc<crate::audit::Audit>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
         audit.reopen();
-        if let Err(error) = logs.reopen() {
-            tracing::error!(%error, "the log file was not opened anew; the old one stays");
-        }
+        log.reload();
         for store in &certificates {
             match store.reload() {
                 Ok(()) => tracing::info!(certificate = %store.certificate().display(), "certificate reloaded"),

@@ -35,6 +35,10 @@ pub struct Settings {
     pub listeners: Vec<Access>,
     /// How `sys/metrics` shows its numbers.
     pub metrics: Metrics,
+    /// Names the cluster when it is initialized; one is made up without it.
+    pub cluster_name: Option<String>,
+    /// Every answer says this in `X-Vault-Hostname`.
+    pub hostname: Option<http::HeaderValue>,
 }
 
 impl Settings {

@@ -37,6 +37,7 @@ use serde::Deserialize;
 use crate::server::Server;
 use crate::vault::{Vault, upgrade};
 pub use cors::{Cors, around};
+pub(crate) use info::hostname;
 pub(crate) use internal::{Document, Place};
 pub use metrics::ServerMetrics;
 

@@ -39,6 +39,8 @@ impl TestServer {
             lockouts: BTreeMap::new(),
             listeners: vec![Access::default(), open],
             metrics: crate::config::Metrics::default(),
+            cluster_name: None,
+            hostname: None,
         };
         let parts = Parts { clock, store, auto_seals, audit: Arc::new(Audit::none()), settings };
         Self { server: Server::new(parts), keys: Vec::new(), root: String::new() }

@@ -84,8 +84,6 @@ pub struct Metrics {
 /// Switches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Switches {
-    /// `sys/internal/inspect` is there.
-    pub introspection: bool,
     /// Answers carry `X-Vault-Hostname`.
     pub hostname_header: bool,
     /// The keys' memory need not be locked.
@@ -325,6 +323,7 @@ pub(super) fn switches(top: &mut Fields<'_>) -> Switches {
         off("raw_storage_endpoint", "sys/raw is not built: use operator snapshot for backups"),
         off("allow_unauthenticated_workflows", "workflows are not built"),
         off("enable_response_header_raft_node_id", "there is no Raft here"),
+        off("introspection_endpoint", "the inside of a running server is not shown"),
         idle("cache_size", "the cache sizes itself"),
         idle("disable_cache", "caches follow the storage and cannot serve what is old"),
         idle("disable_clustering", "servers share the storage and do not speak to each other"),
@@ -340,7 +339,6 @@ pub(super) fn switches(top: &mut Fields<'_>) -> Switches {
         idle("default_lease_count", IDLE),
     ]);
     Switches {
-        introspection: top.flag("introspection_endpoint").unwrap_or(false),
         hostname_header: top.flag("enable_response_header_hostname").unwrap_or(false),
         disable_mlock: top.flag("disable_mlock").unwrap_or(false),
         ui: top.flag("ui").unwrap_or(false),

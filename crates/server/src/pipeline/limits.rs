@@ -47,7 +47,7 @@ pub async fn enter(vault: &Vault, asked: &Asked) -> Result<Entry, Fault> {
     let Some(rate) = vault.quotas.rate(&vault.namespaces, spot) else { return Ok(Entry::default()) };
     let verdict = rate.take(asked.address, vault.clock.steady());
     let shown = (config.headers && !verdict.blocked).then(|| (rate.limit(), verdict));
-    let refusal = (!verdict.allowed).then(|| exceeded(asked, &verdict, config.headers));
+    let refusal = (!verdict.allowed).then(|| exceeded(asked, &verdict));
     Ok(Entry { shown, refusal, audited: config.audit })
 }
 
@@ -65,12 +65,11 @@ impl Entry {
     }
 }
 
-/// Clients that are told when to come back wait that long, be it an hour: only where it is configured.
-fn exceeded(asked: &Asked, verdict: &Verdict, tells_when: bool) -> Fault {
+fn exceeded(asked: &Asked, verdict: &Verdict) -> Fault {
     let lists = matches!(asked.operation, Operation::List | Operation::Scan) && !asked.path.ends_with('/');
     let slash = if lists { "/" } else { "" };
     let mut fault =
         Fault::new(Kind::TooMany, format!("request path \"{}{slash}\": rate limit quota exceeded", asked.path));
-    fault.retry_after = Some(verdict.retry).filter(|_| tells_when);
+    fault.retry_after = Some(verdict.retry);
     fault
 }

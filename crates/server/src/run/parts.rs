@@ -30,6 +30,8 @@ pub async fn server(config: &Config, dev: bool) -> Result<Arc<Server>> {
         dev,
         listeners: config.listeners.iter().map(|listener| listener.access).collect(),
         metrics: config.metrics.clone(),
+        cluster_name: config.addresses.cluster_name.as_ref().map(|name| name.trim().to_owned()),
+        hostname: if config.switches.hostname_header { crate::sys::hostname().parse().ok() } else { None },
         lockouts: crate::vault::lockouts::configured(&config.lockouts),
     };
     let audit = Audit::open(&config.audit, &clock).context("open the audit log")?;

@@ -47,7 +47,10 @@ pub async fn initialize(server: &Arc<Server>, ask: InitAsk, root_token: Option<&
         kind: server.auto_seals.first().map_or("shamir", |seal| seal.kind()).to_owned(),
         shares: ask.shares,
         threshold: ask.threshold,
-        cluster_name: format!("dewdrop-cluster-{}", ids::base62(8)?.to_lowercase()),
+        cluster_name: match &server.settings.cluster_name {
+            Some(name) => name.clone(),
+            None => format!("dewdrop-cluster-{}", ids::base62(8)?.to_lowercase()),
+        },
         cluster_id: ids::uuid()?,
     };
     let batch = wrapped.batch()?.put_json(CONFIG, &config)?;

@@ -189,7 +189,8 @@ fn version() -> String {
     format!("v{VERSION}+builtin.dewdrop")
 }
 
-fn hostname() -> String {
+/// The machine's name.
+pub fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 

@@ -47,8 +47,13 @@ pub enum LogError {
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
     sink: Sink,
+    levels: Arc<Mutex<Levels>>,
+}
+
+/// What the configuration says, and what counts.
+struct Levels {
     configured: LogLevel,
-    level: Arc<Mutex<LogLevel>>,
+    now: LogLevel,
 }
 
 impl fmt::Debug for LogHandle {
@@ -61,17 +66,26 @@ impl LogHandle {
     /// The level that counts.
     #[must_use]
     pub fn level(&self) -> LogLevel {
-        *self.level.lock()
+        self.levels.lock().now
     }
 
     /// From now on the level of the configuration counts again.
     pub fn reset_level(&self) {
-        self.set_level(self.configured);
+        let configured = self.levels.lock().configured;
+        self.set_level(configured);
+    }
+
+    /// The configuration was read anew. A level that did not change there leaves what was set since.
+    pub fn configure(&self, level: LogLevel) {
+        let before = std::mem::replace(&mut self.levels.lock().configured, level);
+        if before != level {
+            self.set_level(level);
+        }
     }
 
     /// From now on this level counts.
     pub fn set_level(&self, level: LogLevel) {
-        *self.level.lock() = level;
+        self.levels.lock().now = level;
         // The subscriber lives as long as the process; when it is gone there is no log to change.
         let _ = self.filter.reload(filter(level));
     }
@@ -116,8 +130,7 @@ pub(super) fn layer(logging: &Logging, clock: Arc<dyn Clock>, sink: Sink) -> (im
     let handle = LogHandle {
         filter: reload,
         sink: sink.clone(),
-        configured: logging.level,
-        level: Arc::new(Mutex::new(logging.level)),
+        levels: Arc::new(Mutex::new(Levels { configured: logging.level, now: logging.level })),
     };
     let lines = Lines { clock, json: logging.format == LogFormat::Json };
     let layer = tracing_subscriber::fmt::layer()

@@ -159,6 +159,8 @@ fn server(store: &Arc<Memory>, clock: &Arc<FakeClock>) -> Arc<Server> {
         lockouts: BTreeMap::new(),
         listeners: Vec::new(),
         metrics: crate::config::Metrics::default(),
+        cluster_name: None,
+        hostname: None,
     };
     let parts = Parts {
         clock: clock.clone(),

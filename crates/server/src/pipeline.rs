@@ -6,6 +6,7 @@ mod elsewhere;
 mod help;
 mod index;
 mod limits;
+mod place;
 mod reply;
 mod request;
 mod who;
@@ -30,6 +31,7 @@ use crate::sys::around;
 use crate::tokens::{LiveToken, end_token};
 use crate::vault::Vault;
 pub use deliver::Delivered;
+use place::{locate, no_namespace};
 pub use reply::status;
 pub use request::Asked;
 pub use who::rights_of;
@@ -103,16 +105,17 @@ async fn served(server: &Arc<Server>, asked: Asked) -> Result<Response, Fault> {
         return answer.map(|reply| reply::plain(reply, &asked.request_id));
     }
     let vault = server.vault()?;
+    let failures = server.settings.access(asked.listener).failures;
     let (namespace, rest) = match locate(&vault, &asked) {
         Ok(found) => found,
-        Err(fault) => return Err(no_namespace(&vault, &asked, fault).await),
+        Err(fault) => return Err(no_namespace(&vault, &asked, failures, fault).await),
     };
     let headers = asked.headers.clone();
     index::await_state(&vault, &headers).await?;
     let mut walk = Walk { vault, namespace, path: rest, asked, token: None, mounted: None, last_use: false };
     let found = walk.identify().await;
     if walk.token.is_none() {
-        walk.vault.quotas.strangers.check(walk.asked.address, walk.vault.clock.steady())?;
+        walk.vault.quotas.strangers.check(walk.asked.address, failures, walk.vault.clock.steady())?;
     }
     let outcome = match found {
         Ok(caller) => walk.audited(caller, &headers).await,
@@ -123,39 +126,9 @@ async fn served(server: &Arc<Server>, asked: Asked) -> Result<Response, Fault> {
     };
     walk.finish_token().await;
     if walk.token.is_none() && matches!(outcome.status.as_u16(), 400 | 403 | 404) {
-        walk.vault.quotas.strangers.failed(walk.asked.address, walk.vault.clock.steady());
+        walk.vault.quotas.strangers.failed(walk.asked.address, failures, walk.vault.clock.steady());
     }
     Ok(outcome)
-}
-
-/// The namespace of a request, by header and path, and the path within it.
-fn locate(vault: &Vault, asked: &Asked) -> Result<(Arc<Namespace>, String), Fault> {
-    if !asked.namespace.is_empty() && vault.namespaces.at(&asked.namespace).is_none() {
-        return Err(Fault::missing("namespace not found"));
-    }
-    let full = format!("{}{}", asked.namespace, asked.path);
-    let (namespace, rest) = vault.namespaces.split(&full);
-    Ok((namespace, rest.to_owned()))
-}
-
-/// Only whoever has a valid token learns that there is no such namespace; a stranger could ask for all names.
-async fn no_namespace(vault: &Vault, asked: &Asked, fault: Fault) -> Fault {
-    let text = asked.token.as_ref().map_or("", |text| text.expose().as_str());
-    let found = match text {
-        "" => Ok(None),
-        text => vault.tokens.find(text, asked.now).await,
-    };
-    match found {
-        Ok(Some(live)) if live.record.may_come_from(asked.address) => return fault,
-        Ok(_) => {}
-        Err(fault) => return fault,
-    }
-    let (address, now) = (asked.address, vault.clock.steady());
-    if let Err(fault) = vault.quotas.strangers.check(address, now) {
-        return fault;
-    }
-    vault.quotas.strangers.failed(address, now);
-    Fault::denied("a namespace that is not there, asked for without a valid token")
 }
 
 /// 404 in the words that clients know.

@@ -66,7 +66,10 @@ pub fn ways_to_present_a_token(server: &Kept, search: &mut Search) {
             http.with("POST", path, &[("Content-Type", "application/x-www-form-urlencoded")], form.as_bytes());
         }
     }
-    // What is no HTTP at all.
+    what_is_no_http(http, search, &bad);
+}
+
+fn what_is_no_http(http: Http, search: &mut Search, bad: &str) {
     for raw in [
         format!("{bad}\r\n\r\n"),
         format!("GET /v1/kv1/app HTTP/1.1\r\nHost: x\r\nX-Vault-Token {bad}\r\n\r\n"),

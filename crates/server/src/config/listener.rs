@@ -113,6 +113,9 @@ pub struct Access {
     pub no_open_generate_root: bool,
     /// Requests must carry `X-Vault-Request: true`.
     pub require_request_header: bool,
+    /// How many requests without a valid token may fail in a minute, for each address (`max_failures_per_minute`);
+    /// 0: any number. Behind a proxy that hides the addresses, one stranger would use the number up for all logins.
+    pub failures: u32,
 }
 
 impl Default for Access {
@@ -124,6 +127,7 @@ impl Default for Access {
             metrics_only: false,
             no_open_rekey: true,
             no_open_generate_root: true,
+            failures: 1000,
             require_request_header: false,
         }
     }
@@ -374,5 +378,8 @@ fn access(fields: &mut Fields<'_>) -> Access {
         require_request_header: fields
             .read("require_request_header", |t| value::boolean(t).ok_or_else(|| "write true or false".into()))
             .unwrap_or(false),
+        failures: fields
+            .read("max_failures_per_minute", |t| t.parse().map_err(|_| "write a whole number; 0 is no limit".into()))
+            .unwrap_or(usual.failures),
     }
 }

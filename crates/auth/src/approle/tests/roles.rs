@@ -56,13 +56,16 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
     let harness = approle();
     harness.write("role/taken", json!({ "role_id": "taken" })).await.unwrap();
     for (fields, told) in [
-        (json!({ "token_type": "bogus" }), "invalid 'token_type' value \"bogus\""),
+        (json!({ "token_type": "bogus" }), "invalid 'token_type' value: use service"),
         (json!({ "token_ttl": -1 }), "token_ttl"),
         (json!({ "token_ttl": "abc" }), "token_ttl"),
         (json!({ "token_ttl": "2h", "token_max_ttl": "1h" }), "'token_ttl' cannot be greater than 'token_max_ttl'"),
         (json!({ "token_num_uses": -1 }), "'token_num_uses' cannot be negative"),
-        (json!({ "token_bound_cidrs": "nope" }), "error parsing address \"nope\""),
-        (json!({ "secret_id_bound_cidrs": "nope" }), "failed to validate CIDR blocks: invalid CIDR address: nope"),
+        (json!({ "token_bound_cidrs": "nope" }), "error parsing address: Unable to convert it"),
+        (
+            json!({ "secret_id_bound_cidrs": "nope" }),
+            "failed to validate CIDR blocks: invalid CIDR address (number 1 of the list)",
+        ),
         (json!({ "secret_id_num_uses": -1 }), "secret_id_num_uses cannot be negative"),
         (json!({ "secret_id_num_uses": "x" }), "secret_id_num_uses"),
         (json!({ "bind_secret_id": false }), "at least one constraint should be enabled on the role"),

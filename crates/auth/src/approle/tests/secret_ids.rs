@@ -45,7 +45,7 @@ async fn a_role_bounds_its_secret_ids() {
         (json!({ "ttl": 0 }), "ttl cannot be longer than the role's secret_id_ttl"),
         (json!({ "ttl": -1 }), "ttl"),
         (json!({ "cidr_list": "10.0.0.0/8" }), "failed to verify subset relationship"),
-        (json!({ "cidr_list": "127.0.0.5" }), "invalid CIDR address: 127.0.0.5"),
+        (json!({ "cidr_list": "127.0.0.5" }), "invalid CIDR address (number 1 of the list)"),
         (json!({ "token_bound_cidrs": "10.0.0.0/8" }), "failed to verify subset relationship"),
         (json!({ "metadata": "nojson" }), "metadata"),
         (json!({ "metadata": "{\"a\":1}" }), "metadata"),

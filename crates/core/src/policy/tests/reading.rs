@@ -71,7 +71,7 @@ fn errors_say_where_and_what() {
         ("path \"a\" { min_wrapping_ttl = \"10s\" max_wrapping_ttl = \"5s\" }", 1, "cannot be less than"),
         ("path \"a\" { min_wrapping_ttl = \"x\" }", 1, "error parsing min_wrapping_ttl"),
         ("path \"a\" { min_wrapping_ttl = -1 }", 1, "negative"),
-        ("path \"a\" { pagination_limit = \"x\" }", 1, "not a whole number"),
+        ("path \"a\" { pagination_limit = \"x\" }", 1, "must be a whole number"),
         ("path \"a\" { pagination_limit = -1 }", 1, "must not be negative"),
         ("path \"a\" { expiration = \"tomorrow\" }", 1, "invalid expiration time"),
         ("path \"a\" { expiration = true }", 1, "expiration must be"),

@@ -57,16 +57,16 @@ fn functions_answer_as_the_oracle_does() {
 }
 
 #[test]
-fn what_is_not_known_is_refused_by_name() {
+fn what_is_not_known_is_refused() {
     for (template, told) in [
-        ("{{bad", "function \"bad\" not defined"),
-        ("{{.Nope}}", "no field .Nope"),
-        ("{{if .RoleName}}x{{end}}", "function \"if\" not defined"),
+        ("{{bad", "function not defined"),
+        ("{{.Nope}}", "there is no such field"),
+        ("{{if .RoleName}}x{{end}}", "function not defined"),
         ("{{$x := 1}}", "not understood"),
         ("{{random \"x\"}}", "wrong number or type"),
         ("{{random 0}}", "from 1 to 1000"),
         ("{{random 1001}}", "from 1 to 1000"),
-        ("{{random 99999999999999999999}}", "not a whole number"),
+        ("{{random 99999999999999999999}}", "a number must be whole"),
         ("{{printf \"%s\"}}", "fewer values"),
         ("{{printf \"a\" 1}}", "more values"),
         ("{{\"a\"", "expected }}"),

@@ -9,13 +9,14 @@ use dewdrop_core::{Fault, Kind};
 
 use super::window::{Bounded, Pace, Window};
 
-/// Failures of one address in a window. Generous: it is there to keep one stranger from taking the machine, and many
-/// honest clients may share an address.
-pub const FAILURES: u64 = 1000;
 /// The window.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 
-const PACE: Pace = Pace { limit: FAILURES, interval: INTERVAL, block: Duration::ZERO };
+/// What a listener lets one address fail in a window; 0: any number. The usual number is generous: it is there to keep
+/// one stranger from taking the machine, and many honest clients may share an address.
+fn pace(failures: u32) -> Pace {
+    Pace { limit: failures.into(), interval: INTERVAL, block: Duration::ZERO }
+}
 
 /// Who failed how often.
 #[derive(Default)]
@@ -26,31 +27,35 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// Refuses an address that has failed too often. `now` is steady time.
+    /// Refuses an address that has failed as often as its listener allows. `now` is steady time.
     ///
     /// # Errors
     /// 429, with when to come back.
-    pub fn check(&self, address: Option<IpAddr>, now: Duration) -> Result<(), Fault> {
-        if !self.any.load(Ordering::Relaxed) {
+    pub fn check(&self, address: Option<IpAddr>, failures: u32, now: Duration) -> Result<(), Fault> {
+        let pace = pace(failures);
+        if failures == 0 || !self.any.load(Ordering::Relaxed) {
             return Ok(());
         }
         let Some(network) = address.map(network) else { return Ok(()) };
-        if self.seen.look(&network, |window| window.is_used_up(&PACE, now)) != Some(true) {
+        if self.seen.look(&network, |window| window.is_used_up(&pace, now)) != Some(true) {
             return Ok(());
         }
         let mut fault = Fault::new(
             Kind::TooMany,
             "too many requests without a valid token from this address failed: try again later",
         );
-        fault.retry_after = self.seen.with(&network, |window| Some(window.look(&PACE, now).retry));
+        fault.retry_after = self.seen.with(&network, |window| Some(window.look(&pace, now).retry));
         Err(fault)
     }
 
     /// A request without a valid token failed.
-    pub fn failed(&self, address: Option<IpAddr>, now: Duration) {
+    pub fn failed(&self, address: Option<IpAddr>, failures: u32, now: Duration) {
+        if failures == 0 {
+            return;
+        }
         if let Some(network) = address.map(network) {
             self.any.store(true, Ordering::Relaxed);
-            self.seen.with(&network, |window| window.take(&PACE, now));
+            self.seen.with(&network, |window| window.take(&pace(failures), now));
         }
     }
 }
@@ -67,19 +72,22 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    const MOST: u32 = 20;
+
     #[test]
     fn one_address_is_refused_the_others_are_not() {
         let strangers = Strangers::default();
         let now = Duration::from_secs(5);
         let bad: IpAddr = "2001:db8::1".parse().unwrap();
-        for _ in 0..FAILURES {
-            assert_eq!(strangers.check(Some(bad), now), Ok(()));
-            strangers.failed(Some(bad), now);
+        for _ in 0..MOST {
+            assert_eq!(strangers.check(Some(bad), MOST, now), Ok(()));
+            strangers.failed(Some(bad), MOST, now);
         }
+        assert_eq!(strangers.check(Some(bad), 0, now), Ok(()), "a listener without a limit");
         let neighbour: IpAddr = "2001:db8::2:3".parse().unwrap();
-        assert_eq!(strangers.check(Some(neighbour), now).unwrap_err().retry_after, Some(INTERVAL));
-        assert_eq!(strangers.check(Some("2001:db8:0:1::1".parse().unwrap()), now), Ok(()));
-        assert_eq!(strangers.check(None, now), Ok(()));
-        assert_eq!(strangers.check(Some(bad), now + INTERVAL), Ok(()), "the next window");
+        assert_eq!(strangers.check(Some(neighbour), MOST, now).unwrap_err().retry_after, Some(INTERVAL));
+        assert_eq!(strangers.check(Some("2001:db8:0:1::1".parse().unwrap()), MOST, now), Ok(()));
+        assert_eq!(strangers.check(None, MOST, now), Ok(()));
+        assert_eq!(strangers.check(Some(bad), MOST, now + INTERVAL), Ok(()), "the next window");
     }
 }

@@ -240,7 +240,7 @@ async fn of_many_at_the_same_time_exactly_the_limit_gets_in() {
 async fn a_stranger_who_hammers_is_refused_and_a_token_from_there_is_not() {
     let rig = Rig::new().await;
     let knock = |token: &'static str| rig.ask("GET", "secret/data/x", Value::Null).from("10.0.0.7").with(token);
-    for _ in 0..super::strangers::FAILURES {
+    for _ in 0..crate::config::Access::default().failures {
         assert_eq!(knock("zork").send().await.status, 403);
     }
     let refused = knock("zork").send().await;

@@ -50,6 +50,7 @@ async fn initializing_checks_what_it_is_asked() {
 #[tokio::test]
 async fn a_sealed_server_says_no_more_than_that() {
     let server = TestServer::bare(Arc::new(Memory::new()), Vec::new());
+    let refused = server.send(0, "GET", "sys/mounts", &[], bytes::Bytes::new()).await;
     assert_eq!(
         (refused.status.as_u16(), refused.headers.get("retry-after")),
         (503, None),

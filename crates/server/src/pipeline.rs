@@ -239,22 +239,7 @@ impl Walk {
         if operation == Operation::Help {
             return help::help(mounted, below, self.gate_docs(mounted));
         }
-        let spot = found.ok_or_else(|| Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))?;
-        if self.asked.is_head {
-            // No right of a policy covers it, so only root is told that no path answers it.
-            let is_root = caller.token.as_ref().is_some_and(|token| token.is_root());
-            return Err(if is_root {
-                Fault::new(Kind::Unsupported, "")
-            } else {
-                Fault::denied("HEAD is no operation of a policy")
-            });
-        }
-        if !spot.knows_operation && matches!(operation, Operation::List | Operation::Scan) && !spot.is_open_ended {
-            return Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"));
-        }
-        if !spot.knows_operation {
-            return Err(Fault::new(Kind::Unsupported, "1 error occurred:\n\t* unsupported operation\n\n"));
-        }
+        let spot = self.served_spot(found, caller)?;
         let caller = &self.counted(caller);
         let lists = who::ListRule::of(&permit, self.token.as_deref(), &mut fields);
         let call = Call {
@@ -280,6 +265,28 @@ impl Walk {
             lists: lists.as_ref().map(|rule| (rule, full)),
         };
         delivery.run(&spot, call).await
+    }
+
+    /// The route, when it serves the verb.
+    fn served_spot(&self, found: Option<Spot>, caller: &Caller) -> Result<Spot, Fault> {
+        let operation = self.asked.operation;
+        let spot = found.ok_or_else(|| Fault::missing("1 error occurred:\n\t* unsupported path\n\n"))?;
+        if self.asked.is_head {
+            // No right of a policy covers it, so only root is told that no path answers it.
+            let is_root = caller.token.as_ref().is_some_and(|token| token.is_root());
+            return Err(if is_root {
+                Fault::new(Kind::Unsupported, "")
+            } else {
+                Fault::denied("HEAD is no operation of a policy")
+            });
+        }
+        if !spot.knows_operation && matches!(operation, Operation::List | Operation::Scan) && !spot.is_open_ended {
+            return Err(Fault::missing("1 error occurred:\n\t* unsupported path\n\n"));
+        }
+        if !spot.knows_operation {
+            return Err(Fault::new(Kind::Unsupported, "1 error occurred:\n\t* unsupported operation\n\n"));
+        }
+        Ok(spot)
     }
 
     /// Counts a use of the token and asks the policies.

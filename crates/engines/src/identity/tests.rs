@@ -248,7 +248,7 @@ async fn groups_refuse_what_cannot_be() {
     assert_eq!(told(&h, &path, json!({ "name": "two" })).await, "group name is already in use");
     assert_eq!(told(&h, &path, json!({ "type": "external" })).await, "group type cannot be changed");
     assert_eq!(told(&h, &path, json!({ "policies": "root" })).await, "policies cannot contain root");
-    assert_eq!(told(&h, "group", json!({ "type": "weird" })).await, "invalid group type \"weird\"");
+    assert_eq!(told(&h, "group", json!({ "type": "weird" })).await, "invalid group type: use internal or external");
     assert_eq!(told(&h, "group/id/nope", json!({})).await, "invalid group ID");
     let path = format!("group/id/{external}");
     let ask = json!({ "member_entity_ids": [entity] });

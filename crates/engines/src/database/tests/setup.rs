@@ -51,7 +51,7 @@ async fn bad_connections_are_refused() {
         (json!({ "username_template": "{{bad" }), "function not defined"),
         (json!({ "password_authentication": "md5" }), "not a valid password authentication type"),
         (json!({ "max_open_connections": "many" }), "whole number"),
-        (json!({ "reconcile": "maybe" }), "field \"reconcile\": expected true or false"),
+        (json!({ "reconcile": "maybe" }), "field \"reconcile\": expected one of: report, drop, off"),
         (json!({ "tls_ca": "x", "connection_url": format!("{url}&sslmode=verify-ca") }), "tls_ca"),
     ] {
         let mut all = json!({ "connection_url": url, "username": SUPERUSER, "password": PASSWORD, "plugin_name": "postgresql-database-plugin" });

@@ -30,6 +30,7 @@ use dewdrop_core::call::Call;
 use dewdrop_core::engine::Engine;
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::route::Routes;
+use dewdrop_core::token::TokenRecord;
 use dewdrop_core::wire::Int;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -98,6 +99,12 @@ pub async fn on_open(server: &Server, vault: &Vault) -> Result<(), Fault> {
     seal::load_rotation(server, vault).await?;
     cors::load(server, vault).await?;
     info::note_version(vault).await
+}
+
+/// Whether a token lives in the namespace of a call, or below it. An accessor is no secret: who finds one elsewhere must
+/// not learn by it what a token of another namespace may do.
+fn lives_here(vault: &Vault, call: &Call, record: &TokenRecord) -> bool {
+    vault.namespaces.by_id(&record.namespace).is_some_and(|home| home.path.starts_with(&namespace_of(call).path))
 }
 
 /// The namespace of a call: where the mount is, fresh from the tree.

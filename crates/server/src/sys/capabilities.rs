@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Sys, namespace_of};
+use super::{Sys, lives_here, namespace_of};
 use crate::pipeline::rights_of;
 use crate::vault::Vault;
 
@@ -81,7 +81,8 @@ impl Sys {
 
     async fn of_accessor(self: Arc<Self>, call: Call, fields: CapabilityFields) -> Result<Reply, Fault> {
         let vault = self.vault()?;
-        let live = vault.tokens.by_accessor(&fields.accessor.0).await?.filter(|live| !live.record.is_expired(call.now));
+        let live = vault.tokens.by_accessor(&fields.accessor.0).await?;
+        let live = live.filter(|live| !live.record.is_expired(call.now) && lives_here(&vault, &call, &live.record));
         let live = live.ok_or_else(|| Fault::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))?;
         answer(&vault, &call, &live.record, &fields).await
     }

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Sys, namespace_of};
+use super::{Sys, lives_here, namespace_of};
 use crate::vault::Vault;
 pub(crate) use openapi::{Document, Place};
 
@@ -86,13 +86,13 @@ impl Sys {
         Reply::of(&json!({ "counters": { "entities": { "total": total } } }))
     }
 
-    /// Counts by reading all of them, in pages.
-    async fn count_tokens(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+    /// Counts those of the namespace and below, by reading all of them in pages.
+    async fn count_tokens(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         let vault = self.vault()?;
         let (mut total, mut after) = (0usize, None::<String>);
         loop {
             let page = vault.tokens.accessors(after.as_deref(), 1000).await?;
-            total += page.len();
+            total += page.iter().filter(|(_, record)| lives_here(&vault, &call, record)).count();
             if page.len() < 1000 {
                 return Reply::of(&json!({ "counters": { "service_tokens": { "total": total } } }));
             }

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{ListFields, Sys, namespace_of};
+use super::{ListFields, Sys, lives_here, namespace_of};
 use crate::vault::{PolicyRecord, Vault};
 
 /// What tokens of wrapped answers may do: lists do not show it.
@@ -235,7 +235,9 @@ impl Sys {
 async fn subject(vault: &Vault, call: &Call, fields: &ExplainFields) -> Result<Arc<TokenRecord>, Fault> {
     let found = match (fields.token.0.as_str(), fields.accessor.0.as_str()) {
         ("", "") => return call.caller.token.clone().ok_or_else(|| Fault::denied("no token")),
-        ("", accessor) => vault.tokens.by_accessor(accessor).await?,
+        ("", accessor) => {
+            vault.tokens.by_accessor(accessor).await?.filter(|live| lives_here(vault, call, &live.record))
+        }
         (token, _) => vault.tokens.find(token, call.now).await?,
     };
     found.map(|live| live.record.clone()).ok_or_else(|| Fault::bad_request("no such token or accessor"))

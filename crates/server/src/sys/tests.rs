@@ -182,3 +182,25 @@ async fn help_says_what_a_path_takes() {
     assert!(text(&of_the_gate["help"]).contains("The state of the seal"), "{of_the_gate}");
     assert_eq!(server.root("HELP", "sys/seal-status", NULL).await.1["help"], of_the_gate["help"], "the verb of old");
 }
+
+#[tokio::test]
+async fn an_accessor_says_nothing_in_another_namespace() {
+    let server = TestServer::open(1, 1).await;
+    server.root("POST", "sys/namespaces/team", json!({})).await;
+    let own = server.root("POST", "team/auth/token/create", json!({ "policies": ["default"] })).await.1;
+    let above = server.root("POST", "auth/token/create", json!({ "policies": ["default"] })).await.1;
+    for (path, question) in [("sys/policies/explain", "path"), ("sys/capabilities-accessor", "paths")] {
+        let ask = async |place: &str, made: &Value| {
+            let body = json!({ "accessor": made["auth"]["accessor"], question: "secret/x" });
+            server.root("POST", &format!("{place}{path}"), body).await.0
+        };
+        assert_eq!((ask("team/", &own).await, ask("", &above).await, ask("", &own).await), (200, 200, 200), "{path}");
+        assert_eq!(ask("team/", &above).await, 400, "{path}");
+    }
+    let count = async |place: &str| {
+        server.root("GET", &format!("{place}sys/internal/counters/tokens"), NULL).await.1["data"]["counters"]
+            ["service_tokens"]["total"]
+            .clone()
+    };
+    assert_eq!((count("team/").await, count("").await), (json!(1), json!(3)));
+}

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use dewdrop_server::config::{DevOptions, LogLevel};
-use dewdrop_server::run::{Dev, Start, run as serve};
+use dewdrop_api::SecretText;
+use dewdrop_server::config::DevOptions;
+use dewdrop_server::run::{Dev, LogFlags, Start, run as serve};
 
 /// What the flags say.
 #[derive(Default)]
@@ -17,7 +19,8 @@ struct Flags {
     data_dir: Option<PathBuf>,
     tls: bool,
     cert_dir: Option<PathBuf>,
-    log_level: Option<LogLevel>,
+    no_store: bool,
+    log: LogFlags,
 }
 
 /// Runs a server until it is told to stop.
@@ -34,7 +37,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let flags = parse(args)?;
     let start = start(&flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(serve(start, flags.log_level))
+    runtime.block_on(serve(start, flags.log))
 }
 
 fn parse(args: &[String]) -> Result<Flags> {
@@ -58,14 +61,21 @@ fn parse(args: &[String]) -> Result<Flags> {
             "dev-data-dir" => (flags.dev, flags.data_dir) = (true, Some(value()?.into())),
             "dev-tls" => (flags.dev, flags.tls) = (switch(inline.as_ref()), switch(inline.as_ref())),
             "dev-tls-cert-dir" => flags.cert_dir = Some(value()?.into()),
-            "dev-no-store-token" => {}
-            "log-level" => {
-                flags.log_level = Some(value()?.parse().map_err(|why| anyhow::anyhow!("-log-level: {why}"))?)
-            }
+            "dev-no-store-token" => flags.no_store = switch(inline.as_ref()),
+            "log-level" => flags.log.level = Some(read(name, &value()?)?),
+            "log-format" => flags.log.format = Some(read(name, &value()?)?),
+            "log-file" => flags.log.file = Some(value()?.into()),
             other => bail!("-{other} is not known; `dewdrop server -help` shows what is"),
         }
     }
+    if let (false, true, Some(path)) = (flags.dev, flags.config.is_empty(), env("CONFIG_PATH")) {
+        flags.config.push(path.into());
+    }
     Ok(flags)
+}
+
+fn read<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|why| anyhow::anyhow!("-{name}: {why}"))
 }
 
 fn start(flags: &Flags) -> Result<Start> {
@@ -81,9 +91,15 @@ fn start(flags: &Flags) -> Result<Start> {
                 None
             };
             let options = DevOptions { address, data_dir: flags.data_dir.clone(), tls };
-            Ok(Start::Dev(Dev { options, root_token: flags.root_token.clone() }))
+            let keep_token = (!flags.no_store).then_some(keep as fn(&str) -> Result<(), String>);
+            Ok(Start::Dev(Dev { options, root_token: flags.root_token.clone(), keep_token }))
         }
     }
+}
+
+/// Puts the root token where the command line looks for it.
+fn keep(token: &str) -> Result<(), String> {
+    crate::token_file::store(&SecretText::new(token.to_owned())).map_err(|failure| failure.to_string())
 }
 
 fn address_of(text: &str) -> Result<SocketAddr> {
@@ -98,14 +114,17 @@ fn env(name: &str) -> Option<String> {
 fn help() {
     crate::output::say(
         "Usage: dewdrop server -config FILE | -dev [options]\n\n\
-         Runs a server until it is told to stop (SIGTERM, Ctrl-C). SIGHUP reads the certificates anew.\n\n\
+         Runs a server until it is told to stop (SIGTERM, Ctrl-C). SIGHUP reads the certificates and the log level anew.\n\n\
          \x20 -config FILE              Configuration in OpenBao's language, HCL or JSON; may be given several times\n\
-         \x20 -log-level LEVEL          error, warn, info, debug or trace\n\n\
+         \x20 -log-level LEVEL          error, warn, info, debug or trace\n\
+         \x20 -log-format FORMAT        standard or json\n\
+         \x20 -log-file FILE            Where the log goes, in place of standard error\n\n\
          To try things on; initialized and unsealed by itself:\n\
          \x20 -dev                      In memory, at 127.0.0.1:8200\n\
          \x20 -dev-root-token-id TOKEN  The root token's text\n\
          \x20 -dev-listen-address ADDR  Another address\n\
          \x20 -dev-data-dir FOLDER      Keeps everything in this folder\n\
+         \x20 -dev-no-store-token       Leaves the token file of the command line (~/.vault-token) alone\n\
          \x20 -dev-tls                  HTTPS with a certificate made for it\n\
          \x20 -dev-tls-cert-dir FOLDER  Where that certificate is put\n",
     );

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use dewdrop_core::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, DevOptions, LogLevel};
+use crate::config::{Config, DevOptions, LogFormat, LogLevel};
 use crate::http::{self, Bound, Stats};
 use crate::pipeline::Api;
 use crate::seal::auto_unseal;
@@ -38,18 +38,34 @@ pub struct Dev {
     pub options: DevOptions,
     /// `-dev-root-token-id`.
     pub root_token: Option<String>,
+    /// Keeps the root token for the command line; says why when it cannot.
+    pub keep_token: Option<fn(&str) -> Result<(), String>>,
 }
 
-/// Serves until it is told to stop. `level` wins over the configuration's.
+/// What the command line says of the log. It wins over the configuration.
+#[derive(Debug, Default)]
+pub struct LogFlags {
+    /// `-log-level`.
+    pub level: Option<LogLevel>,
+    /// `-log-format`.
+    pub format: Option<LogFormat>,
+    /// `-log-file`.
+    pub file: Option<PathBuf>,
+}
+
+/// Serves until it is told to stop.
 ///
 /// # Errors
 /// Whatever keeps it from starting, in words for the operator.
-pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
+pub async fn run(start: Start, flags: LogFlags) -> Result<()> {
     let (mut config, dev, files) = match start {
         Start::Files(paths) => (read(&paths)?, None, paths),
         Start::Dev(dev) => (Config::dev(&dev.options), Some(dev), Vec::new()),
     };
-    config.logging.level = level.unwrap_or(config.logging.level);
+    let level_is_fixed = flags.level.is_some();
+    config.logging.level = flags.level.unwrap_or(config.logging.level);
+    config.logging.format = flags.format.unwrap_or(config.logging.format);
+    config.logging.file = flags.file.or(config.logging.file);
     let logs = init_logs(&config.logging, SystemClock::shared()).context("start the log")?;
     install_panic_hook();
     for warning in &config.warnings {
@@ -72,7 +88,7 @@ pub async fn run(start: Start, level: Option<LogLevel>) -> Result<()> {
     let stats = Arc::new(Stats::default());
     server.metrics.watch_edge(&stats);
     let certificates: Vec<_> = listeners.iter().filter_map(Bound::tls).collect();
-    let level_from = if level.is_some() { Vec::new() } else { files };
+    let level_from = if level_is_fixed { Vec::new() } else { files };
     tokio::spawn(on_hangup(certificates, Log { handle: logs, level_from }, server.audit.clone()));
     let drained = http::serve(listeners, Arc::new(Api(server.clone())), stats, GRACE, told_to_stop()).await;
     server.seal();

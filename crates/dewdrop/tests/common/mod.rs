@@ -121,7 +121,7 @@ impl Drop for Server {
 
 fn dev(port: u16) -> Vec<String> {
     let address = format!("-dev-listen-address=127.0.0.1:{port}");
-    vec!["server".into(), "-dev".into(), "-dev-root-token-id=root".into(), address]
+    vec!["server".into(), "-dev".into(), "-dev-no-store-token".into(), "-dev-root-token-id=root".into(), address]
 }
 
 fn spawn(args: &[String], home: &Path) -> Child {

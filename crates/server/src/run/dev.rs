@@ -30,10 +30,22 @@ pub async fn open(server: &Arc<Server>, dev: &Dev, listeners: &[Bound]) -> Resul
         format!("    $ export DEWDROP_CACERT='{}'\n", certificate.with_file_name("dewdrop-ca.pem").display())
     });
     let address = listeners.first().and_then(Bound::address).unwrap_or(dev.options.address);
+    let kept = match dev.keep_token.map(|keep| keep(root_token.expose())) {
+        None => false,
+        Some(Ok(())) => true,
+        Some(Err(why)) => {
+            tracing::warn!("the root token was not kept for the command line: {why}");
+            false
+        }
+    };
+    let kept = if kept {
+        " The root token is already authenticated to the CLI, so you can immediately begin using Dewdrop."
+    } else {
+        ""
+    };
     print(&format!(
         "==> Dewdrop server started!\n\n\
-         WARNING! dev mode is enabled! In this mode, Dewdrop starts unsealed with a single unseal key{}. \
-         The root token is already authenticated to the CLI, so you can immediately begin using Dewdrop.\n\n\
+         WARNING! dev mode is enabled! In this mode, Dewdrop starts unsealed with a single unseal key{}.{kept}\n\n\
          You may need to set the following environment variables:\n\n    \
          $ export DEWDROP_ADDR='{scheme}://{address}'\n{trust}\n\
          The unseal key and root token are displayed below in case you want to seal/unseal the server or re-authenticate.\n\n\

@@ -9,6 +9,7 @@ mod limits;
 mod place;
 mod reply;
 mod request;
+mod running;
 mod who;
 mod wrap;
 
@@ -34,6 +35,7 @@ pub use deliver::Delivered;
 use place::{locate, no_namespace};
 pub use reply::status;
 pub use request::Asked;
+pub use running::Running;
 pub use who::rights_of;
 pub use wrap::{WrapAsk, is_wrapping, unwrap_response, wrap_response};
 
@@ -64,6 +66,7 @@ async fn answered(server: &Arc<Server>, request: Request) -> Response {
     if let Some(response) = elsewhere::answer(server, &request) {
         return response;
     }
+    let _running = server.running.enter(&request, server.clock().now());
     let began = server.clock().steady();
     let response = around(server, request, async |request| match walk(server, request).await {
         Ok(response) => response,

@@ -13,8 +13,8 @@ use dewdrop_core::store::{Store, get_json};
 use dewdrop_store::BarrierError;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use gate::keys_json;
 pub use gate::{Gate, gate};
+pub(crate) use gate::{keys_json, plain};
 pub use init::{InitAsk, initialize};
 pub use status::VERSION;
 pub use unseal::{Ceremonies, Given, Shares, auto_unseal, open_again, open_vault, unseal_with};

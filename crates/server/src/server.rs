@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::audit::Audit;
 use crate::config::{Access, Metrics};
+use crate::pipeline::Running;
 use crate::seal::Ceremonies;
 use crate::sys::{Cors, ServerMetrics};
 use crate::telemetry::LogHandle;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Names the cluster when it is initialized; one is made up without it.
     pub cluster_name: Option<String>,
+    /// `cluster_addr`, which is only shown; empty without it.
+    pub cluster_addr: String,
     /// Every answer says this in `X-Vault-Hostname`.
     pub hostname: Option<http::HeaderValue>,
 }
@@ -74,6 +77,8 @@ pub struct Server {
     pub cors: ArcSwapOption<Cors>,
     /// The numbers of `sys/metrics`.
     pub metrics: ServerMetrics,
+    /// The requests under way.
+    pub running: Running,
     /// The log of the process, once there is one.
     pub logs: OnceLock<LogHandle>,
     /// Whether another server over the same store is active.
@@ -120,6 +125,7 @@ impl Server {
             ceremonies: Mutex::default(),
             audit: parts.audit,
             cors: ArcSwapOption::empty(),
+            running: Running::default(),
             logs: OnceLock::new(),
             metrics: ServerMetrics::new(me, &parts.settings.metrics),
             settings: parts.settings,

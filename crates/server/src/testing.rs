@@ -27,10 +27,16 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A sealed server that nobody has initialized, over a store. Its second listener serves key ceremonies without a token.
+    /// A sealed server that nobody has initialized, over a store. Its second listener serves without a token
+    /// what a configuration can open: key ceremonies, and the requests under way.
     pub fn bare(store: Arc<dyn SnapshotStore>, auto_seals: Vec<Arc<dyn Seal>>) -> Self {
         let clock = FakeClock::at(dewdrop_core::Moment(1_800_000_000_000));
-        let open = Access { no_open_rekey: false, no_open_generate_root: false, ..Access::default() };
+        let open = Access {
+            no_open_rekey: false,
+            no_open_generate_root: false,
+            in_flight_without_token: true,
+            ..Access::default()
+        };
         let settings = Settings {
             limits: Limits::default(),
             storage_type: "inmem",
@@ -40,6 +46,7 @@ impl TestServer {
             listeners: vec![Access::default(), open],
             metrics: crate::config::Metrics::default(),
             cluster_name: None,
+            cluster_addr: String::new(),
             hostname: None,
         };
         let parts = Parts { clock, store, auto_seals, audit: Arc::new(Audit::none()), settings };

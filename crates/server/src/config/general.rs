@@ -12,7 +12,7 @@ use super::value;
 pub struct Addresses {
     /// `api_addr`: the address that clients are sent to.
     pub api: Option<http::Uri>,
-    /// `cluster_addr`: only shown in `sys/leader`.
+    /// `cluster_addr`: only shown in `sys/leader` and `sys/ha-status`.
     pub cluster: Option<http::Uri>,
     /// `cluster_name`: only shown in `sys/health`.
     pub cluster_name: Option<String>,
@@ -69,8 +69,6 @@ pub struct Times {
 pub struct Metrics {
     /// First word of every name.
     pub prefix: String,
-    /// Gauges that are costly to count are counted this often; `None`: never.
-    pub usage_period: Option<Duration>,
     /// Most label sets of one such gauge.
     pub max_cardinality: u32,
     /// Whether the Prometheus form is given (`prometheus_retention_time` is not 0).
@@ -124,7 +122,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             prefix: "vault".into(),
-            usage_period: Some(Duration::from_secs(600)),
             max_cardinality: 500,
             prometheus: true,
             filters: Vec::new(),
@@ -229,9 +226,7 @@ pub(super) fn metrics(top: &mut Fields<'_>) -> Metrics {
     let mut metrics = Metrics::default();
     let Some(mut fields) = top.block("telemetry") else { return metrics };
     metrics.prefix = fields.filled("metrics_prefix").unwrap_or(metrics.prefix);
-    let period =
-        fields.read("usage_gauge_period", |t| if t == "none" { Ok(None) } else { value::duration(t).map(Some) });
-    metrics.usage_period = period.unwrap_or(metrics.usage_period);
+    let _ = fields.read("usage_gauge_period", |t| if t == "none" { Ok(None) } else { value::duration(t).map(Some) });
     let most = fields.read("maximum_gauge_cardinality", |t| t.parse().map_err(|_| "write a whole number".into()));
     metrics.max_cardinality = most.unwrap_or(metrics.max_cardinality);
     metrics.prometheus = fields.duration("prometheus_retention_time").is_none_or(|time| !time.is_zero());
@@ -260,6 +255,7 @@ pub(super) fn metrics(top: &mut Fields<'_>) -> Metrics {
             rule: Rule::RefusedIfSet,
             why: "Prometheus adds the label instance itself",
         },
+        idle("usage_gauge_period", "gauges are counted whenever the metrics are fetched"),
         idle("lease_metrics_epsilon", COST),
         idle("num_lease_metrics_buckets", COST),
         idle("add_lease_metrics_namespace_labels", COST),

@@ -31,6 +31,7 @@ pub async fn server(config: &Config, dev: bool) -> Result<Arc<Server>> {
         listeners: config.listeners.iter().map(|listener| listener.access).collect(),
         metrics: config.metrics.clone(),
         cluster_name: config.addresses.cluster_name.as_ref().map(|name| name.trim().to_owned()),
+        cluster_addr: config.addresses.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
         hostname: if config.switches.hostname_header { crate::sys::hostname().parse().ok() } else { None },
         lockouts: crate::vault::lockouts::configured(&config.lockouts),
     };

@@ -77,6 +77,9 @@ pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, F
     if matches!(below, "seal" | "step-down") && asked.operation == Operation::Update && server.is_sealed() {
         return Some(Ok(Reply::nothing()));
     }
+    if below == "in-flight-req" && access.in_flight_without_token && asked.operation == Operation::Read {
+        return Some(Ok(plain(&server.running.show())));
+    }
     let spot = gate.room.find(below, asked.operation)?;
     if is_ceremony(below) && asked.operation == Operation::List {
         return None;
@@ -313,7 +316,7 @@ impl Porter {
             "is_self": is_self,
             "active_time": "0001-01-01T00:00:00Z",
             "leader_address": address,
-            "leader_cluster_address": "",
+            "leader_cluster_address": if is_self { server.settings.cluster_addr.as_str() } else { "" },
             "performance_standby": false,
             "performance_standby_last_remote_wal": 0,
         })))

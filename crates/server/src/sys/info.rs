@@ -29,6 +29,7 @@ struct VersionRecord {
 pub(super) fn routes() -> Routes<Sys> {
     Routes::new("")
         .at("host-info", "The machine.", |r| r.sudo().read("Shows the machine", Sys::host_info))
+        .at("in-flight-req", "The requests under way.", |r| r.sudo().read("Shows the requests", Sys::in_flight))
         .at("version-history", "The versions that this store has seen.", |r| {
             r.list("Lists versions", Sys::version_history)
         })
@@ -100,6 +101,11 @@ impl Sys {
         }))
     }
 
+    async fn in_flight(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+        self.only_in_root()?;
+        Ok(crate::seal::plain(&self.server()?.running.show()))
+    }
+
     async fn version_history(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         let mut all = versions(&*self.vault()?).await?;
         all.sort_by_key(|(_, record)| record.installed);
@@ -126,7 +132,7 @@ impl Sys {
         Reply::of(&json!({ "nodes": [{
             "hostname": hostname(),
             "api_address": server.settings.api_addr,
-            "cluster_address": "",
+            "cluster_address": server.settings.cluster_addr,
             "active_node": true,
             "last_echo": null,
             "version": VERSION,

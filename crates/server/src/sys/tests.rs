@@ -117,6 +117,23 @@ async fn what_the_server_says_of_itself() {
 }
 
 #[tokio::test]
+async fn requests_under_way() {
+    let server = TestServer::open(1, 1).await;
+    let at = "sys/in-flight-req";
+    for (listener, token) in [(0, Some(server.root.as_str())), (1, None)] {
+        let (status, shown) = server.ask_at(listener, "GET", &format!("{at}?secret=hunter2"), token, NULL).await;
+        let lines: Vec<&Value> = shown.as_object().unwrap().values().collect();
+        assert_eq!((status, lines.len()), (200, 1), "{shown}");
+        assert_eq!(
+            (&lines[0]["request_path"], &lines[0]["request_method"], &lines[0]["client_remote_address"]),
+            (&json!("/v1/sys/in-flight-req"), &json!("GET"), &json!("127.0.0.1"))
+        );
+    }
+    assert_eq!(server.ask("GET", at, None, NULL).await.0, 403);
+    assert_eq!(server.server.running.show(), json!({}), "what is over is not shown");
+}
+
+#[tokio::test]
 async fn headers_of_the_user_interface() {
     let server = TestServer::open(1, 1).await;
     let at = "sys/config/ui/headers";

@@ -160,6 +160,7 @@ fn server(store: &Arc<Memory>, clock: &Arc<FakeClock>) -> Arc<Server> {
         listeners: Vec::new(),
         metrics: crate::config::Metrics::default(),
         cluster_name: None,
+        cluster_addr: String::new(),
         hostname: None,
     };
     let parts = Parts {

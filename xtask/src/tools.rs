@@ -31,6 +31,7 @@ const TOOLS: &[Tool] = &[
         is_there: |_| protoc_knows_the_common_types(),
     },
     program("etcd", "etcd-server", "testing the etcd store"),
+    program("gpg", "gnupg", "testing PGP-encrypted shares"),
 ];
 
 /// Runs the command: everything, with the oracle.

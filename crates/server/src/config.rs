@@ -141,7 +141,7 @@ impl Config {
                 limits: Limits::default(),
                 forwarded: None,
                 headers: ResponseHeaders::default(),
-                access: Access { metrics_without_token: true, ..Access::default() },
+                access: Access::default(),
             }],
             storage,
             seals: vec![Seal::Shamir],

@@ -1,9 +1,11 @@
 //! The life of the seal: initializing, unsealing, sealing; and the paths that are served while there is no vault.
 
+pub mod backup;
 pub mod ceremonies;
 mod gate;
 pub mod generate_root;
 mod init;
+pub mod pgp;
 pub mod rekey;
 mod status;
 mod unseal;
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use gate::{Gate, gate};
 pub(crate) use gate::{keys_json, plain};
-pub use init::{InitAsk, initialize};
+pub use init::{Eyes, InitAsk, initialize};
 pub use status::VERSION;
 pub use unseal::{Ceremonies, Given, Shares, auto_unseal, open_again, open_vault, unseal_with};
 

@@ -10,7 +10,7 @@ use dewdrop_core::{Fault, Secret};
 use super::Dev;
 use crate::http::Bound;
 use crate::ids;
-use crate::seal::{InitAsk, SealConfig, initialize, unseal_with};
+use crate::seal::{Eyes, InitAsk, SealConfig, initialize, unseal_with};
 use crate::server::Server;
 
 /// Where a kept development server keeps what opens it.
@@ -66,7 +66,7 @@ async fn first(server: &Arc<Server>, dev: &Dev) -> Result<Keys> {
         None => format!("s.{}", ids::base62(24).map_err(words)?),
     };
     let ask = InitAsk { shares: 1, threshold: 1 };
-    let made = initialize(server, ask, Some(&token)).await.map_err(words)?;
+    let made = initialize(server, ask, &Eyes::default(), Some(&token)).await.map_err(words)?;
     let share = made.shares.into_iter().next().ok_or_else(|| anyhow!("no unseal key was made"))?;
     unseal_with(server, Secret::new(share.expose().clone())).await.map_err(words)?;
     if let Some(folder) = &dev.options.data_dir {

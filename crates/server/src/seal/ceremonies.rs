@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::route::{NoFields, Route, Routes};
-use dewdrop_core::wire::{Flag, Int, Strings, Text};
-use dewdrop_core::{Fault, Kind};
+use dewdrop_core::wire::{Flag, Int, Text, TextList};
+use dewdrop_core::{Fault, Kind, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::gate::{Porter, keys_json, parse_share, plain, shares_of};
-use super::generate_root::{self, RootStatus};
-use super::rekey::{self, Face, RekeyStatus, Target, Updated, Verified};
+use super::generate_root::{self, Cover, RootStatus};
+use super::pgp::{self, Holders};
+use super::rekey::{self, Face, RekeyStatus, Target, Updated, Verified, Wanted};
 use crate::config::Access;
+use crate::server::Server;
 
 const WHY: &str = "the unseal keys are the proof; served only where the listener's configuration says so";
 
@@ -25,10 +27,10 @@ pub struct RekeyFields {
     pub secret_shares: Option<Int>,
     /// Shares that will be needed.
     pub secret_threshold: Option<Int>,
-    /// Not built.
+    /// PGP keys of those who are to hold the shares, in base64: one for each share.
     #[serde(default)]
-    pub pgp_keys: Strings,
-    /// Only with PGP keys.
+    pub pgp_keys: TextList,
+    /// Whether the server keeps the encrypted shares as well; only with PGP keys.
     #[serde(default)]
     pub backup: Flag,
     /// Whether the new shares must be shown before they are in force.
@@ -56,7 +58,7 @@ pub struct RootFields {
     /// A one-time pad as long as the token; without it one is made.
     #[serde(default)]
     pub otp: Text,
-    /// Not built.
+    /// A PGP key in base64, in place of a pad.
     #[serde(default)]
     pub pgp_key: Text,
 }
@@ -100,8 +102,9 @@ fn rekeying(route: Route<Porter>, target: Target) -> Route<Porter> {
             Ok(plain(&shown(&rekey::status(&*p.server()?, target).await?)))
         })
         .write("Begins a rekeying", move |p: Arc<Porter>, _: Call, fields: RekeyFields| async move {
-            let (split, verify) = fields.checked("rekey")?;
-            Ok(plain(&shown(&rekey::start(&*p.server()?, target, Face::Rekey, split, verify).await?)))
+            let server = p.server()?;
+            let wanted = fields.checked("rekey", &server)?;
+            Ok(plain(&shown(&rekey::start(&server, target, Face::Rekey, wanted).await?)))
         })
         .delete("Gives a rekeying up", move |p: Arc<Porter>, _: Call, _: NoFields| async move {
             rekey::cancel(&*p.server()?, target).await?;
@@ -116,7 +119,7 @@ fn updating(route: Route<Porter>, target: Target) -> Route<Porter> {
             let updated = rekey::update(&p.server()?, target, Face::Rekey, &fields.nonce.0, fields.share()?).await?;
             Ok(plain(&match updated {
                 Updated::Progress(status) => shown(&status),
-                Updated::Done { nonce, shares, verify_nonce } => done(&nonce, &shares, &verify_nonce),
+                over @ Updated::Done { .. } => done(over),
             }))
         },
     )
@@ -146,7 +149,7 @@ impl Porter {
     }
 
     async fn start_root(self: Arc<Self>, _: Call, fields: RootFields) -> Result<Reply, Fault> {
-        let (status, pad) = generate_root::start(&*self.server()?, fields.checked()?).await?;
+        let (status, pad) = generate_root::start(&*self.server()?, fields.checked(&*self.server()?)?).await?;
         Ok(plain(&root_shown(&status, pad.expose())))
     }
 
@@ -163,15 +166,12 @@ impl Porter {
 }
 
 impl RekeyFields {
-    /// How to share the key out, and whether to verify.
+    /// The new shares that are asked for.
     ///
     /// # Errors
-    /// 400 for numbers that cannot be; 501 for PGP.
-    pub fn checked(&self, word: &str) -> Result<(super::InitAsk, bool), Fault> {
-        if !self.pgp_keys.0.is_empty() {
-            return Err(Fault::not_built("PGP-encrypted shares are not built; leave pgp_keys out"));
-        }
-        if self.backup.0 {
+    /// 400 for numbers that cannot be, and for keys that cannot be used.
+    pub fn checked(&self, word: &str, server: &Server) -> Result<Wanted, Fault> {
+        if self.backup.0 && self.pgp_keys.0.is_empty() {
             return Err(Fault::bad_request(
                 "cannot request a backup of the new keys without providing PGP keys for encryption",
             ));
@@ -179,7 +179,8 @@ impl RekeyFields {
         let split = shares_of(self.secret_shares, self.secret_threshold).map_err(|fault| {
             Fault::bad_request(fault.told.replace("seal configuration", &format!("{word} seal configuration")))
         })?;
-        Ok((split, self.require_verification.0))
+        let holders = Holders::read("pgp_keys", &self.pgp_keys.0, split, server.clock().now())?;
+        Ok(Wanted { split, verify: self.require_verification.0, holders, backup: self.backup.0 })
     }
 }
 
@@ -197,15 +198,15 @@ impl ShareFields {
 }
 
 impl RootFields {
-    /// The pad; empty: one is to be made.
+    /// What is to hide the token.
     ///
     /// # Errors
-    /// 501 for PGP.
-    pub fn checked(&self) -> Result<&str, Fault> {
-        if self.pgp_key.0.is_empty() {
-            Ok(&self.otp.0)
-        } else {
-            Err(Fault::not_built("PGP-encrypted root tokens are not built; use an otp"))
+    /// 400: a key that cannot be used, or one beside a pad.
+    pub fn checked(&self, server: &Server) -> Result<Cover, Fault> {
+        match (self.otp.0.as_str(), self.pgp_key.0.as_str()) {
+            (pad, "") => Ok(Cover::Pad(Secret::new(pad.to_owned()))),
+            ("", key) => pgp::key("pgp_key", key, server.clock().now()).map(Cover::Pgp),
+            _ => Err(Fault::bad_request("give either otp or pgp_key, not both")),
         }
     }
 }
@@ -218,8 +219,8 @@ fn shown(status: &RekeyStatus) -> Value {
         "n": status.shares,
         "progress": status.progress,
         "required": status.required,
-        "pgp_fingerprints": null,
-        "backup": false,
+        "pgp_fingerprints": status.fingerprints,
+        "backup": status.backup,
         "verification_required": status.verify,
     });
     if let (false, Some(body)) = (status.verify_nonce.is_empty(), body.as_object_mut()) {
@@ -228,13 +229,14 @@ fn shown(status: &RekeyStatus) -> Value {
     body
 }
 
-fn done(nonce: &str, shares: &[dewdrop_core::Secret<Vec<u8>>], verify_nonce: &str) -> Value {
-    let mut body = keys_json(shares, "keys");
+fn done(over: Updated) -> Value {
+    let Updated::Done { nonce, shares, verify_nonce, fingerprints, backup } = over else { return Value::Null };
+    let mut body = keys_json(&shares, "keys");
     let rest = [
         ("nonce", nonce.into()),
         ("complete", true.into()),
-        ("pgp_fingerprints", Value::Null),
-        ("backup", false.into()),
+        ("pgp_fingerprints", fingerprints.into()),
+        ("backup", backup.into()),
         ("verification_required", (!verify_nonce.is_empty()).into()),
     ];
     body.extend(rest.map(|(name, value)| (name.to_owned(), value)));
@@ -264,7 +266,7 @@ fn root_shown(status: &RootStatus, otp: &str) -> Value {
         "complete": status.encoded.is_some(),
         "encoded_token": encoded,
         "encoded_root_token": encoded,
-        "pgp_fingerprint": "",
+        "pgp_fingerprint": status.fingerprint,
         "otp": otp,
         "otp_length": status.pad_length,
     })

@@ -11,15 +11,16 @@ use dewdrop_core::engine::Engine;
 use dewdrop_core::mount::{Limits, Mount, MountClass, Namespace, Tune};
 use dewdrop_core::policy::Permit;
 use dewdrop_core::route::{AnyFields, NoFields, Room, RouteDoc, Routes, Spot};
-use dewdrop_core::wire::{Flag, Int, Strings, Text, read_fields};
+use dewdrop_core::wire::{Flag, Int, Text, TextList, read_fields};
 use dewdrop_core::{Fault, Kind, Operation, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::ceremonies::{self, closed, is_ceremony};
+use super::pgp::{self, Holders};
 use super::status::{HealthCodes, health, seal_status};
-use super::{InitAsk, SealConfig, initialize, unseal_with};
+use super::{Eyes, InitAsk, SealConfig, initialize, unseal_with};
 use crate::audit::{Act, End};
 use crate::pipeline::Asked;
 use crate::server::Server;
@@ -153,13 +154,13 @@ struct InitFields {
     /// Recovery keys that are needed, with an automatic seal.
     #[serde(default, deserialize_with = "number")]
     recovery_threshold: Option<Int>,
-    /// Not built.
+    /// PGP keys of those who hold the unseal keys, in base64: one for each share.
     #[serde(default)]
-    pgp_keys: Strings,
-    /// Not built.
+    pgp_keys: TextList,
+    /// PGP keys of those who hold the recovery keys.
     #[serde(default)]
-    recovery_pgp_keys: Strings,
-    /// Not built.
+    recovery_pgp_keys: TextList,
+    /// PGP key of who holds the root token.
     #[serde(default)]
     root_token_pgp_key: Text,
     /// Only 0 or the number of shares.
@@ -252,12 +253,8 @@ impl Porter {
 
     async fn init(self: Arc<Self>, _: Call, fields: InitFields) -> Result<Reply, Fault> {
         let server = self.server()?;
-        let with_pgp = [&fields.pgp_keys, &fields.recovery_pgp_keys].iter().any(|keys| !keys.0.is_empty());
-        if with_pgp || !fields.root_token_pgp_key.0.is_empty() {
-            return Err(Fault::not_built("PGP-encrypted shares are not built; leave the pgp keys out"));
-        }
         let ask = init_ask(&server, &fields)?;
-        let made = initialize(&server, ask, None).await?;
+        let made = initialize(&server, ask, &eyes(&server, &fields, ask)?, None).await?;
         let mut body = keys_json(&[], "keys");
         let name = if made.are_recovery_keys { "recovery_keys" } else { "keys" };
         body.extend(keys_json(&made.shares, name));
@@ -338,15 +335,29 @@ fn init_ask(server: &Server, fields: &InitFields) -> Result<InitAsk, Fault> {
     let by_people = (fields.secret_shares, fields.secret_threshold);
     let recovery = (fields.recovery_shares, fields.recovery_threshold);
     let (kind, right, wrong, names) = match server.auto_seals.first() {
-        None => ("shamir", by_people, recovery, ["recovery_shares", "recovery_threshold"]),
-        Some(seal) => (seal.kind(), recovery, by_people, ["secret_shares", "secret_threshold"]),
+        None => ("shamir", by_people, recovery, ["recovery_shares", "recovery_threshold", "recovery_pgp_keys"]),
+        Some(seal) => (seal.kind(), recovery, by_people, ["secret_shares", "secret_threshold", "pgp_keys"]),
     };
-    let given = [wrong.0, wrong.1].map(|number| number.is_some_and(|n| n.0 != 0));
+    let wrong_keys = if kind == "shamir" { &fields.recovery_pgp_keys } else { &fields.pgp_keys };
+    let [shares, threshold] = [wrong.0, wrong.1].map(|number| number.is_some_and(|n| n.0 != 0));
+    let given = [shares, threshold, !wrong_keys.0.is_empty()];
     let named: Vec<&str> = names.into_iter().zip(given).filter(|(_, given)| *given).map(|(name, _)| name).collect();
     if !named.is_empty() {
         return Err(Fault::bad_request(format!("parameters {} not applicable to seal type {kind}", named.join(","))));
     }
     shares_of(right.0, right.1)
+}
+
+/// For whose eyes the shares and the root token are.
+fn eyes(server: &Server, fields: &InitFields, ask: InitAsk) -> Result<Eyes, Fault> {
+    let now = server.clock().now();
+    let (name, keys) = match server.auto_seals.is_empty() {
+        true => ("pgp_keys", &fields.pgp_keys),
+        false => ("recovery_pgp_keys", &fields.recovery_pgp_keys),
+    };
+    let root = Some(&fields.root_token_pgp_key.0).filter(|text| !text.is_empty());
+    let root = root.map(|text| pgp::key("root_token_pgp_key", text, now)).transpose()?;
+    Ok(Eyes { shares: Holders::read(name, &keys.0, ask, now)?, root })
 }
 
 /// Numbers of shares as they are sent.

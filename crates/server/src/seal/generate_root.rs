@@ -1,13 +1,14 @@
-//! A root token for the holders of enough unseal (or recovery) keys. The token leaves the server only under a one-time pad that
-//! whoever began the generation knows.
+//! A root token for the holders of enough unseal (or recovery) keys. The token leaves the server only under a one-time pad
+//! that whoever began the generation knows, or under a PGP key.
 
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::{Fault, Secret};
 
+use super::pgp::PgpKey;
 use super::rekey::prove;
 use super::{Given, SealConfig, Shares};
 use crate::ids;
@@ -16,8 +17,16 @@ use crate::server::Server;
 /// A generation under way.
 pub struct RootGeneration {
     nonce: String,
-    pad: Secret<Vec<u8>>,
+    cover: Cover,
     shares: Shares,
+}
+
+/// What hides the token on its way.
+pub enum Cover {
+    /// A one-time pad as long as the token; empty: one is made.
+    Pad(Secret<String>),
+    /// A PGP key.
+    Pgp(PgpKey),
 }
 
 /// How a generation stands.
@@ -31,7 +40,9 @@ pub struct RootStatus {
     pub required: u8,
     /// Bytes that the pad must have.
     pub pad_length: usize,
-    /// The token under the pad, once it is made: base64 without padding.
+    /// The fingerprint of the PGP key that the token is made for; empty: it has a pad.
+    pub fingerprint: String,
+    /// The token under its cover, once it is made: base64.
     pub encoded: Option<String>,
 }
 
@@ -49,20 +60,27 @@ pub async fn status(server: &Server) -> Result<RootStatus, Fault> {
 ///
 /// # Errors
 /// 400: one is under way, or a pad of the wrong length. 503: sealed.
-pub async fn start(server: &Server, pad: &str) -> Result<(RootStatus, Secret<String>), Fault> {
+pub async fn start(server: &Server, cover: Cover) -> Result<(RootStatus, Secret<String>), Fault> {
     let config = config(server).await?;
     let length = pad_length()?;
-    if !pad.is_empty() && pad.len() != length {
+    if let Cover::Pad(pad) = &cover
+        && ![0, length].contains(&pad.expose().len())
+    {
         return Err(Fault::bad_request("OTP string has incorrect length"));
     }
     let mut ceremonies = server.ceremonies.lock().await;
     if ceremonies.root.is_some() {
         return Err(Fault::bad_request("root generation already in progress for this namespace"));
     }
-    let made = Secret::new(if pad.is_empty() { ids::base62(length)? } else { String::new() });
-    let bytes = if pad.is_empty() { made.expose().as_bytes() } else { pad.as_bytes() };
-    ceremonies.root =
-        Some(RootGeneration { nonce: ids::uuid()?, pad: Secret::new(bytes.to_vec()), shares: Shares::default() });
+    let (cover, made) = match cover {
+        Cover::Pad(pad) if pad.expose().is_empty() => {
+            let made = ids::base62(length)?;
+            (Cover::Pad(Secret::new(made.clone())), made)
+        }
+        given => (given, String::new()),
+    };
+    let made = Secret::new(made);
+    ceremonies.root = Some(RootGeneration { nonce: ids::uuid()?, cover, shares: Shares::default() });
     tracing::info!("the generation of a root token has begun");
     Ok((told(ceremonies.root.as_ref(), &config)?, made))
 }
@@ -101,7 +119,7 @@ pub async fn update(server: &Arc<Server>, nonce: &str, share: Secret<Vec<u8>>) -
     };
     prove(server, key, "root generation aborted: unable to authenticate").await?;
     let token = crate::tokens::make_root(&vault, None).await?;
-    let encoded = under_pad(token.expose().as_bytes(), root.pad.expose())?;
+    let encoded = root.cover.over(token.expose().as_bytes())?;
     let done =
         RootStatus { progress: usize::from(config.threshold), encoded: Some(encoded), ..told(Some(root), &config)? };
     ceremonies.root = None;
@@ -129,6 +147,15 @@ pub fn decode(encoded: &str, pad: &str) -> Result<Secret<String>, Fault> {
     String::from_utf8(text).map(Secret::new).map_err(|_| Fault::bad_request("the OTP is not that of the token"))
 }
 
+impl Cover {
+    fn over(&self, token: &[u8]) -> Result<String, Fault> {
+        match self {
+            Self::Pad(pad) => under_pad(token, pad.expose().as_bytes()),
+            Self::Pgp(key) => Ok(STANDARD.encode(key.encrypt(token)?)),
+        }
+    }
+}
+
 fn under_pad(token: &[u8], pad: &[u8]) -> Result<String, Fault> {
     if token.len() != pad.len() {
         return Err(Fault::internal("a root token has another length than its pad"));
@@ -153,6 +180,10 @@ fn told(root: Option<&RootGeneration>, config: &SealConfig) -> Result<RootStatus
         progress: root.map_or(0, |r| r.shares.count()),
         required: config.threshold,
         pad_length: pad_length()?,
+        fingerprint: match root.map(|r| &r.cover) {
+            Some(Cover::Pgp(key)) => key.fingerprint().to_owned(),
+            _ => String::new(),
+        },
         encoded: None,
     })
 }

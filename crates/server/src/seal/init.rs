@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use dewdrop_core::shamir;
 use dewdrop_core::{Fault, Secret};
 use dewdrop_store::{KeySeal, LockedKey, Seal, WrappedKeys};
 
+use super::pgp::{Holders, PgpKey};
 use super::{CONFIG, SealConfig, barrier_fault, open_vault};
 use crate::ids;
 use crate::server::Server;
@@ -19,11 +22,20 @@ pub struct InitAsk {
     pub threshold: u8,
 }
 
+/// For whose eyes it is; by default for everybody's.
+#[derive(Default)]
+pub struct Eyes {
+    /// The shares'.
+    pub shares: Holders,
+    /// The root token's.
+    pub root: Option<PgpKey>,
+}
+
 /// What is handed out once and never again.
 pub struct Initialized {
-    /// The shares.
+    /// The shares, encrypted where their holders gave keys.
     pub shares: Vec<Secret<Vec<u8>>>,
-    /// The first root token.
+    /// The first root token; under a PGP key, base64 of the message that holds it.
     pub root_token: Secret<String>,
     /// The shares are recovery keys: an automatic seal opens the server.
     pub are_recovery_keys: bool,
@@ -33,12 +45,17 @@ pub struct Initialized {
 ///
 /// # Errors
 /// 400: already initialized, or numbers that cannot be; the store's.
-pub async fn initialize(server: &Arc<Server>, ask: InitAsk, root_token: Option<&str>) -> Result<Initialized, Fault> {
+pub async fn initialize(
+    server: &Arc<Server>,
+    ask: InitAsk,
+    eyes: &Eyes,
+    root_token: Option<&str>,
+) -> Result<Initialized, Fault> {
     check(ask)?;
     let locked = |e: dewdrop_store::LockedError| Fault::internal(e.to_string());
     let root = LockedKey::random().map_err(locked)?;
     let shared = LockedKey::random().map_err(locked)?;
-    let shares = split(&shared, ask)?;
+    let shares = eyes.shares.seal(split(&shared, ask)?)?;
     let by_people = KeySeal::shamir(shared);
     let mut seals: Vec<&dyn Seal> = vec![&by_people];
     seals.extend(server.auto_seals.iter().map(|seal| &**seal));
@@ -58,6 +75,10 @@ pub async fn initialize(server: &Arc<Server>, ask: InitAsk, root_token: Option<&
     server.barrier.unseal(&root).await.map_err(barrier_fault)?;
     let vault = open_vault(server).await?.ok_or_else(|| Fault::unavailable("another server is active already"))?;
     let root_token = crate::tokens::make_root(&vault, root_token).await?;
+    let root_token = match &eyes.root {
+        None => root_token,
+        Some(key) => Secret::new(STANDARD.encode(key.encrypt(root_token.expose().as_bytes())?)),
+    };
     if server.auto_seals.is_empty() {
         server.seal();
     }

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use dewdrop_core::secret::same_bytes;
+use dewdrop_core::store::Batch;
 use dewdrop_core::{Fault, Secret};
 use dewdrop_store::{KeySeal, LockedKey, Seal, WrappedKeys};
 
 use super::init::{check, split};
+use super::pgp::Holders;
 use super::unseal::root_key;
 use super::{CONFIG, Ceremonies, Given, InitAsk, SealConfig, Shares, barrier_fault};
 use crate::ids;
@@ -19,10 +21,21 @@ use crate::server::Server;
 /// A rekeying under way.
 pub struct Rekey {
     nonce: String,
-    split: InitAsk,
-    verify: bool,
+    wanted: Wanted,
     shares: Shares,
     pending: Option<Pending>,
+}
+
+/// The new shares that are to be made.
+pub struct Wanted {
+    /// How many, and how many of them will be needed.
+    pub split: InitAsk,
+    /// Whether they must be shown before they are in force.
+    pub verify: bool,
+    /// Whose they are.
+    pub holders: Holders,
+    /// Whether the server keeps them too, as their holders get them.
+    pub backup: bool,
 }
 
 /// New keys that are in force once their holders have shown that they have them.
@@ -70,6 +83,10 @@ pub struct RekeyStatus {
     pub verify_nonce: String,
     /// New shares that were shown.
     pub verify_progress: usize,
+    /// The fingerprints of the holders' PGP keys.
+    pub fingerprints: Option<Vec<String>>,
+    /// Whether the server keeps the encrypted shares.
+    pub backup: bool,
 }
 
 /// What a share has led to.
@@ -84,6 +101,10 @@ pub enum Updated {
         shares: Vec<Secret<Vec<u8>>>,
         /// Names the verification that must follow; empty: none.
         verify_nonce: String,
+        /// The fingerprints of the holders' PGP keys.
+        fingerprints: Option<Vec<String>>,
+        /// Whether the server keeps the encrypted shares.
+        backup: bool,
     },
 }
 
@@ -138,14 +159,9 @@ pub async fn status(server: &Server, target: Target) -> Result<RekeyStatus, Faul
 ///
 /// # Errors
 /// 400: one is under way, or numbers that cannot be. 503: sealed.
-pub async fn start(
-    server: &Server,
-    target: Target,
-    face: Face,
-    split: InitAsk,
-    verify: bool,
-) -> Result<RekeyStatus, Fault> {
+pub async fn start(server: &Server, target: Target, face: Face, wanted: Wanted) -> Result<RekeyStatus, Fault> {
     let config = checked(server, target).await?;
+    let split = wanted.split;
     check(split).map_err(|fault| {
         Fault::bad_request(fault.told.replace("seal configuration", &format!("{} seal configuration", face.word())))
     })?;
@@ -153,7 +169,7 @@ pub async fn start(
     if ceremonies.rekey.is_some() {
         return Err(Fault::bad_request(format!("{} already in progress", face.word())));
     }
-    ceremonies.rekey = Some(Rekey { nonce: ids::uuid()?, split, verify, shares: Shares::default(), pending: None });
+    ceremonies.rekey = Some(Rekey { nonce: ids::uuid()?, wanted, shares: Shares::default(), pending: None });
     tracing::info!(shares = split.shares, threshold = split.threshold, "rekeying has begun");
     Ok(told(&ceremonies, &config))
 }
@@ -205,16 +221,22 @@ pub async fn update(
     prove(server, key, "failed to read root key").await?;
     let locked = |e: dewdrop_store::LockedError| Fault::internal(e.to_string());
     let (root, by_people) = (LockedKey::random().map_err(locked)?, LockedKey::random().map_err(locked)?);
-    let shares = split(&by_people, rekey.split)?;
-    let nonce = rekey.nonce.clone();
-    if rekey.verify {
+    let wanted = &rekey.wanted;
+    let shares = wanted.holders.seal(split(&by_people, wanted.split)?)?;
+    let (nonce, fingerprints, backup) = (rekey.nonce.clone(), wanted.holders.fingerprints(), wanted.backup);
+    let keep = match (&fingerprints, backup) {
+        (Some(fingerprints), true) => super::backup::batch(target, &nonce, fingerprints, &shares)?,
+        _ => Batch::new(),
+    };
+    if wanted.verify {
+        server.store.commit(keep).await?;
         let verify_nonce = ids::uuid()?;
         rekey.pending = Some(Pending { nonce: verify_nonce.clone(), root, by_people, shares: Shares::default() });
-        return Ok(Updated::Done { nonce, shares, verify_nonce });
+        return Ok(Updated::Done { nonce, shares, verify_nonce, fingerprints, backup });
     }
-    put_in_force(server, &config, rekey.split, &root, by_people).await?;
+    put_in_force(server, &config, wanted.split, &root, by_people, keep).await?;
     ceremonies.rekey = None;
-    Ok(Updated::Done { nonce, shares, verify_nonce: String::new() })
+    Ok(Updated::Done { nonce, shares, verify_nonce: String::new(), fingerprints, backup })
 }
 
 /// Takes one of the new shares; puts them in force with the last that is needed.
@@ -243,7 +265,7 @@ pub async fn verify(
         )));
     }
     let failed = || Fault::bad_request(format!("{} verification failed; incorrect key shares supplied", face.word()));
-    let key = match pending.shares.give(share, rekey.split) {
+    let key = match pending.shares.give(share, rekey.wanted.split) {
         Ok(Given::Again) => {
             return Err(Fault::bad_request("given key has already been provided during this verify operation"));
         }
@@ -258,7 +280,7 @@ pub async fn verify(
         return Err(failed());
     }
     let by_people = pending.by_people.duplicate().map_err(|e| Fault::internal(e.to_string()))?;
-    put_in_force(server, &config, rekey.split, &pending.root, by_people).await?;
+    put_in_force(server, &config, rekey.wanted.split, &pending.root, by_people, Batch::new()).await?;
     ceremonies.rekey = None;
     Ok(Verified::Done(nonce.to_owned()))
 }
@@ -315,13 +337,15 @@ async fn put_in_force(
     split: InitAsk,
     root: &LockedKey,
     by_people: LockedKey,
+    keep: Batch,
 ) -> Result<(), Fault> {
     let by_people = KeySeal::shamir(by_people);
     let mut seals: Vec<&dyn Seal> = vec![&by_people];
     seals.extend(server.auto_seals.iter().map(|seal| &**seal));
     let wrapped = WrappedKeys::wrap(&seals, root).await.map_err(|e| Fault::internal(e.to_string()))?;
     let config = SealConfig { shares: split.shares, threshold: split.threshold, ..config.clone() };
-    let batch = wrapped.batch()?.put_json(CONFIG, &config)?;
+    let mut batch = wrapped.batch()?.put_json(CONFIG, &config)?;
+    batch.changes.extend(keep.changes);
     server.barrier.change_root_key(root, batch).await.map_err(barrier_fault)?;
     tracing::info!(
         shares = split.shares,
@@ -353,12 +377,14 @@ fn told(ceremonies: &Ceremonies, config: &SealConfig) -> RekeyStatus {
     let Some(rekey) = &ceremonies.rekey else { return RekeyStatus { required, ..RekeyStatus::default() } };
     RekeyStatus {
         nonce: rekey.nonce.clone(),
-        shares: rekey.split.shares,
-        threshold: rekey.split.threshold,
+        shares: rekey.wanted.split.shares,
+        threshold: rekey.wanted.split.threshold,
         progress: rekey.shares.count(),
         required,
-        verify: rekey.verify,
+        verify: rekey.wanted.verify,
         verify_nonce: rekey.pending.as_ref().map(|pending| pending.nonce.clone()).unwrap_or_default(),
         verify_progress: rekey.pending.as_ref().map_or(0, |pending| pending.shares.count()),
+        fingerprints: rekey.wanted.holders.fingerprints(),
+        backup: rekey.wanted.backup,
     }
 }

@@ -1,5 +1,5 @@
 //! The ceremonies of the seal with a token: `sys/rotate/root`, `sys/rotate/recovery`, `sys/generate-root-token`; and the backups
-//! of keys, which are never made here.
+//! of keys that were made for PGP keys.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Sys;
+use crate::seal::backup as kept;
 use crate::seal::ceremonies::{RekeyFields, RootFields, ShareFields};
 use crate::seal::generate_root::{self, RootStatus};
 use crate::seal::keys_json;
@@ -38,10 +39,12 @@ pub(super) fn routes() -> Routes<Sys> {
         .at("rotate/recovery/init", "New recovery keys in place of the old.", |r| rekeying(r, Target::Recovery))
         .at("rotate/recovery/update", "Takes one of the old keys.", |r| updating(r, Target::Recovery))
         .at("rotate/recovery/verify", "Shows that the new keys have arrived.", |r| verifying(r, Target::Recovery))
-        .at("rotate/root/backup", "Backups of unseal keys: never made.", backup)
-        .at("rotate/recovery/backup", "Backups of recovery keys: never made.", backup)
-        .at("rekey/backup", "Backups of unseal keys: never made.", backup)
-        .at("rekey/recovery-key-backup", "Backups of recovery keys: never made.", backup)
+        .at("rotate/root/backup", "The unseal keys, as their holders got them.", |r| backup(r, Target::Unseal))
+        .at("rotate/recovery/backup", "The recovery keys, as their holders got them.", |r| backup(r, Target::Recovery))
+        .at("rekey/backup", "The unseal keys, as their holders got them.", |r| backup(r, Target::Unseal))
+        .at("rekey/recovery-key-backup", "The recovery keys, as their holders got them.", |r| {
+            backup(r, Target::Recovery)
+        })
         .at("generate-root-token/attempt", "A root token for the holders of the keys.", |r| {
             r.read("How the generation stands", Sys::root_status)
                 .write("Begins a generation", Sys::start_root)
@@ -62,8 +65,9 @@ fn rekeying(route: Route<Sys>, target: Target) -> Route<Sys> {
         })
         .write("Begins a rotation", move |s: Arc<Sys>, _: Call, fields: RekeyFields| async move {
             s.only_in_root()?;
-            let (split, verify) = fields.checked("rotate")?;
-            Reply::of(&shown(&rekey::start(&*s.server()?, target, Face::Rotation, split, verify).await?))
+            let server = s.server()?;
+            let wanted = fields.checked("rotate", &server)?;
+            Reply::of(&shown(&rekey::start(&server, target, Face::Rotation, wanted).await?))
         })
         .delete("Gives a rotation up", move |s: Arc<Sys>, _: Call, _: NoFields| async move {
             s.only_in_root()?;
@@ -78,12 +82,12 @@ fn updating(route: Route<Sys>, target: Target) -> Route<Sys> {
         let nonce = nonce(&fields)?;
         match rekey::update(&s.server()?, target, Face::Rotation, nonce, fields.share()?).await? {
             Updated::Progress(status) => Reply::of(&shown(&status)),
-            Updated::Done { nonce, shares, verify_nonce } => {
+            Updated::Done { nonce, shares, verify_nonce, fingerprints, backup } => {
                 let mut data = keys_json(&shares, "keys");
                 data.insert("nonce".into(), nonce.into());
                 data.insert("complete".into(), true.into());
-                data.insert("backup".into(), false.into());
-                data.insert("pgp_fingerprints".into(), Value::Null);
+                data.insert("backup".into(), backup.into());
+                data.insert("pgp_fingerprints".into(), fingerprints.into());
                 data.insert("verification_required".into(), (!verify_nonce.is_empty()).into());
                 data.insert("verification_nonce".into(), verify_nonce.into());
                 Ok(Reply::data(data))
@@ -111,15 +115,16 @@ fn verifying(route: Route<Sys>, target: Target) -> Route<Sys> {
         })
 }
 
-fn backup(route: Route<Sys>) -> Route<Sys> {
+fn backup(route: Route<Sys>, target: Target) -> Route<Sys> {
     route
         .sudo()
-        .read("Shows the backup", |s: Arc<Sys>, _: Call, _: NoFields| async move {
+        .read("Shows the backup", move |s: Arc<Sys>, call: Call, _: NoFields| async move {
             s.only_in_root()?;
-            Err(Fault::bad_request("no backed-up keys found"))
+            Ok(kept::read(&*s.server()?, target).await?.shown(&call.request_id))
         })
-        .delete("Removes the backup", |s: Arc<Sys>, _: Call, _: NoFields| async move {
+        .delete("Removes the backup", move |s: Arc<Sys>, _: Call, _: NoFields| async move {
             s.only_in_root()?;
+            kept::remove(&*s.server()?, target).await?;
             Ok(Reply::nothing())
         })
 }
@@ -140,7 +145,7 @@ impl Sys {
 
     async fn start_root(self: Arc<Self>, _: Call, fields: RootFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
-        let (status, pad) = generate_root::start(&*self.server()?, fields.checked()?).await?;
+        let (status, pad) = generate_root::start(&*self.server()?, fields.checked(&*self.server()?)?).await?;
         Reply::of(&root_shown(&status, pad.expose()))
     }
 
@@ -163,7 +168,7 @@ impl Sys {
             "complete": status.encoded.is_some(),
             "encoded_token": status.encoded.unwrap_or_default(),
             "nonce": status.nonce,
-            "pgp_fingerprint": "",
+            "pgp_fingerprint": status.fingerprint,
             "progress": status.progress,
             "required": status.required,
             "started": true,
@@ -188,7 +193,7 @@ fn shown(status: &RekeyStatus) -> Value {
     if status.nonce.is_empty() {
         return json!({ "n": 0, "required": status.required, "started": false, "t": 0 });
     }
-    json!({
+    let mut body = json!({
         "n": status.shares,
         "nonce": status.nonce,
         "progress": status.progress,
@@ -197,7 +202,12 @@ fn shown(status: &RekeyStatus) -> Value {
         "t": status.threshold,
         "verification_nonce": status.verify_nonce,
         "verification_required": status.verify,
-    })
+    });
+    if let (Some(fingerprints), Some(body)) = (&status.fingerprints, body.as_object_mut()) {
+        body.insert("pgp_fingerprints".into(), fingerprints.clone().into());
+        body.insert("backup".into(), status.backup.into());
+    }
+    body
 }
 
 fn verification(status: &RekeyStatus) -> Value {
@@ -221,7 +231,7 @@ fn root_shown(status: &RootStatus, otp: &str) -> Value {
     });
     if let (false, Some(body)) = (status.nonce.is_empty(), body.as_object_mut()) {
         body.insert("nonce".into(), status.nonce.clone().into());
-        body.insert("pgp_fingerprint".into(), "".into());
+        body.insert("pgp_fingerprint".into(), status.fingerprint.clone().into());
     }
     body
 }

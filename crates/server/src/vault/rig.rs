@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::audit::Audit;
 use crate::http::{Connection, Handler, Peer, Request};
 use crate::pipeline::Api;
-use crate::seal::{InitAsk, initialize, unseal_with};
+use crate::seal::{Eyes, InitAsk, initialize, unseal_with};
 use crate::server::{Parts, Server, Settings};
 use crate::vault::Vault;
 
@@ -50,7 +50,8 @@ impl Rig {
     pub async fn new() -> Self {
         let (store, clock) = (Arc::new(Memory::new()), FakeClock::at(Moment(1_800_000_000_000)));
         let server = server(&store, &clock);
-        let made = initialize(&server, InitAsk { shares: 1, threshold: 1 }, Some(ROOT)).await.unwrap();
+        let made =
+            initialize(&server, InitAsk { shares: 1, threshold: 1 }, &Eyes::default(), Some(ROOT)).await.unwrap();
         let rig = Self { server, clock, store, shares: made.shares };
         rig.unseal().await;
         rig

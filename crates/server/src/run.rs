@@ -32,6 +32,9 @@ pub enum Start {
     Dev(Dev),
 }
 
+/// Keeps a token for the user's command line; an error is a sentence.
+pub type KeepToken = fn(&str) -> Result<(), String>;
+
 /// What `-dev` was told.
 pub struct Dev {
     /// Address, data folder, TLS.
@@ -39,7 +42,7 @@ pub struct Dev {
     /// `-dev-root-token-id`.
     pub root_token: Option<String>,
     /// Keeps the root token for the command line; says why when it cannot.
-    pub keep_token: Option<fn(&str) -> Result<(), String>>,
+    pub keep_token: Option<KeepToken>,
 }
 
 /// What the command line says of the log. It wins over the configuration.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use dewdrop_api::SecretText;
 use dewdrop_server::config::DevOptions;
-use dewdrop_server::run::{Dev, LogFlags, Start, run as serve};
+use dewdrop_server::run::{Dev, KeepToken, LogFlags, Start, run as serve};
 
 /// What the flags say.
 #[derive(Default)]
@@ -91,7 +91,7 @@ fn start(flags: &Flags) -> Result<Start> {
                 None
             };
             let options = DevOptions { address, data_dir: flags.data_dir.clone(), tls };
-            let keep_token = (!flags.no_store).then_some(keep as fn(&str) -> Result<(), String>);
+            let keep_token = (!flags.no_store).then_some(keep as KeepToken);
             Ok(Start::Dev(Dev { options, root_token: flags.root_token.clone(), keep_token }))
         }
     }

@@ -1,6 +1,6 @@
 //! `dewdrop server -dev`: what it says, and where it leaves its root token.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
 mod common;
 

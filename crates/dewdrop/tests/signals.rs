@@ -1,6 +1,6 @@
 //! What the configuration says of the process itself, and what SIGHUP reads of it anew.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
 mod common;
 

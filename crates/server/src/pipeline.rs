@@ -19,7 +19,7 @@ use std::sync::Arc;
 use dewdrop_core::call::{BoxFuture, Call, Caller};
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::policy::Permit;
-use dewdrop_core::route::{RouteDoc, Spot};
+use dewdrop_core::route::Spot;
 use dewdrop_core::{Fault, Kind, Operation};
 use http::HeaderMap;
 
@@ -66,7 +66,7 @@ async fn answered(server: &Arc<Server>, request: Request) -> Response {
     if let Some(response) = elsewhere::answer(server, &request) {
         return response;
     }
-    let _running = server.running.enter(&request, server.clock().now());
+    let _running = server.metrics.running.enter(&request, server.clock().now());
     let began = server.clock().steady();
     let response = around(server, request, async |request| match walk(server, request).await {
         Ok(response) => response,
@@ -240,7 +240,7 @@ impl Walk {
         self.namespace_open()?;
         self.no_folder()?;
         if operation == Operation::Help {
-            return help::help(mounted, below, self.gate_docs(mounted));
+            return help::help(&self.vault, mounted, below);
         }
         let spot = self.served_spot(found, caller)?;
         let caller = &self.counted(caller);
@@ -328,13 +328,6 @@ impl Walk {
             }
             _ => caller.clone(),
         }
-    }
-
-    /// The paths that the gate serves in place of `sys/`.
-    fn gate_docs(&self, mounted: &Mounted) -> Vec<RouteDoc> {
-        let is_sys = mounted.mount.path == "sys/" && mounted.mount.namespace.is_root();
-        let server = self.vault.server.upgrade().filter(|_| is_sys);
-        server.map(|server| server.gate().docs()).unwrap_or_default()
     }
 
     fn namespace_open(&self) -> Result<(), Fault> {

@@ -32,9 +32,6 @@ pub enum Start {
     Dev(Dev),
 }
 
-/// Keeps a token for the user's command line; an error is a sentence.
-pub type KeepToken = fn(&str) -> Result<(), String>;
-
 /// What `-dev` was told.
 pub struct Dev {
     /// Address, data folder, TLS.
@@ -44,6 +41,9 @@ pub struct Dev {
     /// Keeps the root token for the command line; says why when it cannot.
     pub keep_token: Option<KeepToken>,
 }
+
+/// Puts a token where the command line looks for it; says why when it cannot.
+pub type KeepToken = fn(&str) -> Result<(), String>;
 
 /// What the command line says of the log. It wins over the configuration.
 #[derive(Debug, Default)]

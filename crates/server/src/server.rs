@@ -12,7 +12,6 @@ use tokio::sync::Mutex;
 
 use crate::audit::Audit;
 use crate::config::{Access, Metrics};
-use crate::pipeline::Running;
 use crate::seal::Ceremonies;
 use crate::sys::{Cors, ServerMetrics};
 use crate::telemetry::LogHandle;
@@ -77,8 +76,6 @@ pub struct Server {
     pub cors: ArcSwapOption<Cors>,
     /// The numbers of `sys/metrics`.
     pub metrics: ServerMetrics,
-    /// The requests under way.
-    pub running: Running,
     /// The log of the process, once there is one.
     pub logs: OnceLock<LogHandle>,
     /// Whether another server over the same store is active.
@@ -125,7 +122,6 @@ impl Server {
             ceremonies: Mutex::default(),
             audit: parts.audit,
             cors: ArcSwapOption::empty(),
-            running: Running::default(),
             logs: OnceLock::new(),
             metrics: ServerMetrics::new(me, &parts.settings.metrics),
             settings: parts.settings,

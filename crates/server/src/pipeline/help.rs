@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use super::deliver::Delivered;
 use crate::mounts::Mounted;
 use crate::sys::{Document, Place};
+use crate::vault::Vault;
 
-/// The help of a path below a mount; of the mount itself with an empty path. `gate`: what is served before its own paths.
+/// The help of a path below a mount; of the mount itself with an empty path.
 ///
 /// # Errors
 /// 404 when no path matches.
-pub fn help(mounted: &Mounted, below: &str, gate: Vec<RouteDoc>) -> Result<Delivered, Fault> {
-    let mut docs = gate;
+pub fn help(vault: &Vault, mounted: &Mounted, below: &str) -> Result<Delivered, Fault> {
+    let mut docs = of_the_gate(vault, mounted);
     docs.extend(mounted.room.docs());
     let text = if below.is_empty() {
         of_mount(mounted.room.about(), &docs)
@@ -31,6 +32,13 @@ pub fn help(mounted: &Mounted, below: &str, gate: Vec<RouteDoc>) -> Result<Deliv
         .add(&Place { mount: "", kind: &mount.kind, is_auth: mount.path.starts_with("auth/"), generic: false }, &docs);
     let body = json!({ "help": text, "see_also": null, "openapi": document.finish() });
     Ok(Delivered::raw(Raw { content_type: "application/json", body: body.to_string().into() }))
+}
+
+/// The paths that the gate serves in place of `sys/`.
+fn of_the_gate(vault: &Vault, mounted: &Mounted) -> Vec<RouteDoc> {
+    let is_sys = mounted.mount.path == "sys/" && mounted.mount.namespace.is_root();
+    let server = vault.server.upgrade().filter(|_| is_sys);
+    server.map(|server| server.gate().docs()).unwrap_or_default()
 }
 
 fn of_mount(about: &str, docs: &[RouteDoc]) -> String {

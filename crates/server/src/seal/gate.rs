@@ -79,7 +79,7 @@ pub async fn gate(server: &Arc<Server>, asked: &Asked) -> Option<Result<Reply, F
         return Some(Ok(Reply::nothing()));
     }
     if below == "in-flight-req" && access.in_flight_without_token && asked.operation == Operation::Read {
-        return Some(Ok(plain(&server.running.show())));
+        return Some(Ok(plain(&server.metrics.running.show())));
     }
     let spot = gate.room.find(below, asked.operation)?;
     if is_ceremony(below) && asked.operation == Operation::List {

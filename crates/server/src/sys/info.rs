@@ -103,7 +103,7 @@ impl Sys {
 
     async fn in_flight(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
-        Ok(crate::seal::plain(&self.server()?.running.show()))
+        Ok(crate::seal::plain(&self.server()?.metrics.running.show()))
     }
 
     async fn version_history(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::Sys;
 use crate::config::Metrics;
 use crate::http::Stats;
+use crate::pipeline::Running;
 use crate::server::Server;
 use crate::telemetry::{Registry, Samples, Timer};
 
@@ -22,6 +23,8 @@ use crate::telemetry::{Registry, Samples, Timer};
 pub struct ServerMetrics {
     /// All of them.
     pub registry: Arc<Registry>,
+    /// The requests under way.
+    pub running: Running,
     requests: Timer,
     prometheus: bool,
 }
@@ -49,7 +52,12 @@ impl ServerMetrics {
                 look(&server, out);
             }
         });
-        Self { requests: registry.timer("core.handle_request", &[]), registry, prometheus: settings.prometheus }
+        Self {
+            requests: registry.timer("core.handle_request", &[]),
+            registry,
+            running: Running::default(),
+            prometheus: settings.prometheus,
+        }
     }
 
     /// Counts a request that took so long.

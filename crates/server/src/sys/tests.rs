@@ -130,7 +130,7 @@ async fn requests_under_way() {
         );
     }
     assert_eq!(server.ask("GET", at, None, NULL).await.0, 403);
-    assert_eq!(server.server.running.show(), json!({}), "what is over is not shown");
+    assert_eq!(server.server.metrics.running.show(), json!({}), "what is over is not shown");
 }
 
 #[tokio::test]

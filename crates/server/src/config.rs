@@ -3,7 +3,7 @@
 //! Nothing that is not understood is passed over: a setting that is not known is refused with the nearest one that is; one
 //! that is known and not built is refused when going on without it would not be what was asked for, and else named in a
 //! warning. Every mistake is reported at once, with its line. The settings follow OpenBao's public manual and what
-//! `bao server` 2.7.2 does; `audit_log`, `storage "redb"`, `max_connections`, `max_concurrent_streams`, `max_header_size` and
+//! `bao server` 2.7.2 does; `audit_log`, `traces`, `storage "redb"`, `max_connections`, `max_concurrent_streams`, `max_header_size` and
 //! `tls_handshake_timeout` are our own.
 
 mod audit;
@@ -19,6 +19,7 @@ mod seal;
 mod source;
 mod storage;
 mod tls;
+mod traces;
 mod tree;
 mod value;
 
@@ -34,6 +35,7 @@ pub use seal::{KeyError, KeySource, Seal, StaticKey, StaticSeal};
 pub use source::Problem;
 pub use storage::{Etcd, EtcdLogin, Storage};
 pub use tls::{ClientCertificates, TlsFiles};
+pub use traces::Traces;
 
 use fields::{Fields, Report};
 use source::Source;
@@ -55,6 +57,8 @@ pub struct Config {
     pub audit: Audit,
     /// Metrics.
     pub metrics: Metrics,
+    /// Where the spans of requests go, if anywhere.
+    pub traces: Option<Traces>,
     /// Where clients find this server.
     pub addresses: Addresses,
     /// The server's own log.
@@ -147,6 +151,7 @@ impl Config {
             seals: vec![Seal::Shamir],
             audit: Audit { log, devices: Vec::new(), allow_api: false, allow_prefix: false },
             metrics: Metrics::default(),
+            traces: None,
             addresses: Addresses::default(),
             logging: Logging::default(),
             times: Times::default(),
@@ -188,6 +193,7 @@ fn read(report: &Report<'_>, body: &Body) -> Option<Config> {
     let logging = general::logging(&mut top);
     let times = general::times(&mut top);
     let metrics = general::metrics(&mut top);
+    let traces = traces::read(&mut top);
     let lockouts = general::lockouts(&mut top);
     let switches = general::switches(&mut top);
     let blocks = top.blocks("listener", 1);
@@ -212,6 +218,7 @@ fn read(report: &Report<'_>, body: &Body) -> Option<Config> {
         seals,
         audit,
         metrics,
+        traces,
         addresses,
         logging,
         times,

@@ -29,12 +29,13 @@ use crate::http::{Handler, Request, Response};
 use crate::mounts::Mounted;
 use crate::server::Server;
 use crate::sys::around;
+use crate::telemetry::traces::{self, within};
 use crate::tokens::{LiveToken, end_token};
 use crate::vault::Vault;
 pub use deliver::Delivered;
 use place::{locate, no_namespace};
 pub use reply::status;
-pub use request::Asked;
+pub use request::{Asked, parse};
 pub use running::Running;
 pub use who::rights_of;
 pub use wrap::{WrapAsk, is_wrapping, unwrap_response, wrap_response};
@@ -44,15 +45,19 @@ pub struct Api(pub Arc<Server>);
 
 impl Handler for Api {
     fn handle(&self, request: Request) -> BoxFuture<Response> {
-        let server = self.0.clone();
-        Box::pin(async move {
-            let mut response = answered(&server, request).await;
-            if let Some(hostname) = &server.settings.hostname {
-                response.headers.insert("x-vault-hostname", hostname.clone());
-            }
-            response
-        })
+        match &self.0.traces {
+            None => Box::pin(handled(self.0.clone(), request)),
+            Some(traces) => traces.request(request, |request| Box::pin(handled(self.0.clone(), request))),
+        }
     }
+}
+
+async fn handled(server: Arc<Server>, request: Request) -> Response {
+    let mut response = answered(&server, request).await;
+    if let Some(hostname) = &server.settings.hostname {
+        response.headers.insert("x-vault-hostname", hostname.clone());
+    }
+    response
 }
 
 async fn answered(server: &Arc<Server>, request: Request) -> Response {
@@ -116,7 +121,7 @@ async fn served(server: &Arc<Server>, asked: Asked) -> Result<Response, Fault> {
     let headers = asked.headers.clone();
     index::await_state(&vault, &headers).await?;
     let mut walk = Walk { vault, namespace, path: rest, asked, token: None, mounted: None, last_use: false };
-    let found = walk.identify().await;
+    let found = within("who", walk.identify()).await;
     if walk.token.is_none() {
         walk.vault.quotas.strangers.check(walk.asked.address, failures, walk.vault.clock.steady())?;
     }
@@ -232,9 +237,10 @@ impl Walk {
         let below =
             if matches!(operation, Operation::List | Operation::Scan) { below.trim_end_matches('/') } else { below };
         let found = mounted.room.find(below, operation);
+        traces::found(operation, &mounted.mount, found.as_ref().map_or("", |spot| mounted.room.pattern(spot)));
         let permit = match &found {
             Some(spot) if spot.public_because.is_some() => Permit::public(spot.public_because.unwrap_or_default()),
-            _ => self.permitted(Some(mounted), found.as_ref(), full, &fields).await?,
+            _ => within("policy", self.permitted(Some(mounted), found.as_ref(), full, &fields)).await?,
         };
         // After the right is known: a stranger must not learn that there is such a namespace.
         self.namespace_open()?;
@@ -267,7 +273,7 @@ impl Walk {
             asked: &self.asked,
             lists: lists.as_ref().map(|rule| (rule, full)),
         };
-        delivery.run(&spot, call).await
+        within("engine", delivery.run(&spot, call)).await
     }
 
     /// The route, when it serves the verb.

@@ -96,6 +96,7 @@ pub async fn run(start: Start, flags: LogFlags) -> Result<()> {
     let drained = http::serve(listeners, Arc::new(Api(server.clone())), stats, GRACE, told_to_stop()).await;
     server.seal();
     server.audit.close();
+    let _ = tokio::task::spawn_blocking(move || server.traces.as_ref().inspect(|traces| traces.stop()).is_some()).await;
     if !drained.clean {
         bail!("some requests were still under way after {} s and were cut off", GRACE.as_secs());
     }

@@ -15,6 +15,7 @@ use crate::config::{Access, Metrics};
 use crate::seal::Ceremonies;
 use crate::sys::{Cors, ServerMetrics};
 use crate::telemetry::LogHandle;
+use crate::telemetry::traces::{Traces, kept};
 use crate::turn::{Turn, Turns};
 use crate::vault::Vault;
 
@@ -76,6 +77,8 @@ pub struct Server {
     pub cors: ArcSwapOption<Cors>,
     /// The numbers of `sys/metrics`.
     pub metrics: ServerMetrics,
+    /// Where the spans of requests go, if anywhere.
+    pub traces: Option<Traces>,
     /// The log of the process, once there is one.
     pub logs: OnceLock<LogHandle>,
     /// Whether another server over the same store is active.
@@ -104,6 +107,8 @@ pub struct Parts {
     pub audit: Arc<Audit>,
     /// What the configuration says.
     pub settings: Settings,
+    /// Where the spans of requests go, if anywhere.
+    pub traces: Option<Traces>,
 }
 
 impl Server {
@@ -125,6 +130,7 @@ impl Server {
             logs: OnceLock::new(),
             metrics: ServerMetrics::new(me, &parts.settings.metrics),
             settings: parts.settings,
+            traces: parts.traces,
             turns: Turns::default(),
             serving: ArcSwapOption::empty(),
             gate: crate::seal::Gate::new(me.clone()),
@@ -146,7 +152,7 @@ impl Server {
     /// The store behind the barrier.
     #[must_use]
     pub fn behind_barrier(&self) -> SharedStore {
-        self.barrier.clone()
+        kept(self.barrier.clone(), self.traces.as_ref())
     }
 
     /// The paths that are served without the vault.

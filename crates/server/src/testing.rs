@@ -30,6 +30,15 @@ impl TestServer {
     /// A sealed server that nobody has initialized, over a store. Its second listener serves without a token
     /// what a configuration can open: key ceremonies, and the requests under way.
     pub fn bare(store: Arc<dyn SnapshotStore>, auto_seals: Vec<Arc<dyn Seal>>) -> Self {
+        Self::traced(store, auto_seals, None)
+    }
+
+    /// The same, with its spans sent somewhere.
+    pub fn traced(
+        store: Arc<dyn SnapshotStore>,
+        auto_seals: Vec<Arc<dyn Seal>>,
+        traces: Option<crate::telemetry::traces::Traces>,
+    ) -> Self {
         let clock = FakeClock::at(dewdrop_core::Moment(1_800_000_000_000));
         let open = Access {
             no_open_rekey: false,
@@ -49,7 +58,7 @@ impl TestServer {
             cluster_addr: String::new(),
             hostname: None,
         };
-        let parts = Parts { clock, store, auto_seals, audit: Arc::new(Audit::none()), settings };
+        let parts = Parts { clock, store, auto_seals, audit: Arc::new(Audit::none()), settings, traces };
         Self { server: Server::new(parts), keys: Vec::new(), root: String::new() }
     }
 

@@ -61,6 +61,12 @@ impl Room {
         self.0.docs()
     }
 
+    /// The pattern of the route, as its engine wrote it.
+    #[must_use]
+    pub fn pattern(&self, spot: &Spot) -> &'static str {
+        self.0.pattern(spot)
+    }
+
     /// Whether a write would meet something that is there: an `update` and no `create`.
     ///
     /// # Errors
@@ -121,6 +127,7 @@ trait Erased: Send + Sync {
     fn find(&self, path: &str, operation: Operation) -> Option<Spot>;
     fn about(&self) -> &'static str;
     fn docs(&self) -> Vec<RouteDoc>;
+    fn pattern(&self, spot: &Spot) -> &'static str;
     async fn exists(&self, spot: &Spot) -> Result<bool, Fault>;
     async fn serve(&self, spot: &Spot, call: Call) -> Result<Reply, Fault>;
     async fn revoke(&self, credential: &Credential) -> Result<(), Fault>;
@@ -158,6 +165,10 @@ impl<E: Engine> Erased for Mounted<E> {
 
     fn docs(&self) -> Vec<RouteDoc> {
         self.routes.docs()
+    }
+
+    fn pattern(&self, spot: &Spot) -> &'static str {
+        self.routes.routes.get(spot.route).map_or("", |route| route.pattern.text())
     }
 
     async fn exists(&self, spot: &Spot) -> Result<bool, Fault> {

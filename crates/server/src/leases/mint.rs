@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{insert, replace};
 use crate::ids;
+use crate::telemetry::traces::within;
 use crate::vault::Vault;
 use crate::vault::quotas::Where;
 
@@ -62,7 +63,7 @@ pub async fn mint(vault: Arc<Vault>, ask: MintAsk, mint: Mint) -> Result<Minted,
         drop(vault.leases.forget(&lease, written).await);
         return Err(Fault::denied("the token ended while its credential was about to be made"));
     }
-    let made = match mint.create.await {
+    let made = match within("mint", mint.create).await {
         Ok(data) => enliven(&vault, &lease).await.map(|live| (live, data)),
         Err(fault) => Err(fault),
     };

@@ -19,6 +19,7 @@ use crate::audit::End;
 use crate::http::{Body, Response};
 use crate::leases::{MintAsk, mint};
 use crate::mounts::Mounted;
+use crate::telemetry::traces::carried;
 use crate::tokens::from_login;
 use crate::vault::Vault;
 
@@ -140,7 +141,7 @@ impl Delivery<'_> {
         let token = self.caller.token.clone().ok_or_else(|| Fault::denied("a credential needs a token"))?;
         let ask =
             MintAsk { mount: self.mounted.mount.clone(), path: self.below.to_owned(), token, now: self.asked.now };
-        let minted = tokio::spawn(mint(self.vault.clone(), ask, asked))
+        let minted = tokio::spawn(carried(mint(self.vault.clone(), ask, asked)))
             .await
             .map_err(|_| Fault::internal("the task that made a credential broke"))??;
         delivered.warnings.extend(minted.warnings);

@@ -10,6 +10,7 @@ use dewdrop_store::{KeySeal, LockedKey, Memory, Redb, RedbOptions, Seal as KeyWr
 use crate::audit::Audit;
 use crate::config::{Config, Seal, StaticKey, Storage};
 use crate::server::{Parts, Server, Settings};
+use crate::telemetry::traces::Traces;
 
 /// Builds a sealed server.
 ///
@@ -36,7 +37,8 @@ pub async fn server(config: &Config, dev: bool) -> Result<Arc<Server>> {
         lockouts: crate::vault::lockouts::configured(&config.lockouts),
     };
     let audit = Audit::open(&config.audit, &clock).context("open the audit log")?;
-    Ok(Server::new(Parts { clock, store, auto_seals: seals(&config.seals)?, audit: Arc::new(audit), settings }))
+    let traces = config.traces.as_ref().map(Traces::start).transpose()?;
+    Ok(Server::new(Parts { clock, store, auto_seals: seals(&config.seals)?, audit: Arc::new(audit), settings, traces }))
 }
 
 async fn store(

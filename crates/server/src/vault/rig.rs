@@ -170,6 +170,7 @@ fn server(store: &Arc<Memory>, clock: &Arc<FakeClock>) -> Arc<Server> {
         auto_seals: Vec::new(),
         audit: Arc::new(Audit::none()),
         settings,
+        traces: None,
     };
     Server::new(parts)
 }

@@ -4,6 +4,7 @@ mod bench;
 mod compat;
 mod crash;
 mod demo;
+mod fuzz;
 mod parts;
 mod rooms;
 mod say;
@@ -36,6 +37,7 @@ const CHORES: &[Chore] = &[
         about: "kill -9 at random moments under load: nothing lost, nothing orphaned",
         run: crash::run,
     },
+    Chore { name: "fuzz", about: "searches the parsers of outside bytes for inputs that break them", run: fuzz::run },
     Chore { name: "rooms", about: "checks who may use whom, and how large things may grow", run: rooms::run },
     Chore { name: "tools", about: "installs what the other chores need, or says what is missing", run: tools::run },
 ];

@@ -4,6 +4,8 @@ pub mod call;
 pub mod clock;
 pub mod engine;
 pub mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lease;
 pub mod mount;
 pub mod op;

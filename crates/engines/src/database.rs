@@ -11,7 +11,7 @@
 mod certificate;
 mod config;
 mod connection;
-mod cron;
+pub(crate) mod cron;
 mod issue;
 mod preflight;
 mod reconcile;

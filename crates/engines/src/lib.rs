@@ -2,6 +2,8 @@
 
 pub mod cubbyhole;
 pub mod database;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 pub mod kv1;
 pub mod kv2;

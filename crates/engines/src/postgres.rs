@@ -8,7 +8,7 @@
 //!   holds a deadline in the server's own time.
 //! - No password is in an error: texts come from the server or are our own, and callers cut out what they sent.
 
-mod conn_string;
+pub(crate) mod conn_string;
 mod connect;
 mod fault;
 pub mod fill;

@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 mod ids;
 mod leases;

@@ -15,7 +15,7 @@ use dewdrop_core::store::{Store, get_json};
 use dewdrop_store::BarrierError;
 use serde::{Deserialize, Serialize};
 
-pub use gate::{Gate, gate};
+pub use gate::{Gate, gate, parse_share};
 pub(crate) use gate::{keys_json, plain};
 pub use init::{Eyes, InitAsk, initialize};
 pub use status::VERSION;

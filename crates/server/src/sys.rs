@@ -41,6 +41,7 @@ pub use cors::{Cors, around};
 pub(crate) use info::hostname;
 pub(crate) use internal::{Document, Place};
 pub use metrics::ServerMetrics;
+pub(crate) use snapshot::read_archive;
 
 /// The engine of `sys/` in one namespace.
 pub struct Sys {

@@ -2,7 +2,7 @@
 //! and no token is in the store.
 
 mod auth;
-mod batch;
+pub(crate) mod batch;
 mod end;
 mod make;
 

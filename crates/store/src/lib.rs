@@ -8,6 +8,8 @@ mod barrier;
 mod check;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[doc(hidden)]
+pub mod fuzzing;
 mod holds;
 mod hub;
 mod locked;

@@ -14,7 +14,7 @@ const DAYS_AHEAD: u32 = 9 * 366;
 
 /// A schedule that comes again and again. Each field is a set of bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     minutes: u64,
     hours: u64,
     days: u64,
@@ -29,7 +29,7 @@ impl Schedule {
     ///
     /// # Errors
     /// A sentence that names the field, or says that the time never comes.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields.as_slice() else {
             return Err("a schedule must have five fields: minute, hour, day of month, month, day of week".to_owned());
@@ -50,7 +50,7 @@ impl Schedule {
     }
 
     /// The first time after a moment.
-    pub(super) fn after(&self, moment: Moment) -> Option<Moment> {
+    pub(crate) fn after(&self, moment: Moment) -> Option<Moment> {
         let time = Timestamp::from_millisecond(i64::try_from(moment.0).ok()?).ok()?;
         let start = time.to_zoned(TimeZone::UTC).datetime();
         // The next whole minute.

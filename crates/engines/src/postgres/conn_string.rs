@@ -19,7 +19,7 @@ pub(super) enum Tls {
     AuthorityAndName,
 }
 
-pub(super) struct Read {
+pub(crate) struct Read {
     pub(super) config: Config,
     pub(super) tls: Tls,
 }
@@ -47,7 +47,7 @@ const DRIVER_KEYS: [&str; 17] = [
     "sslnegotiation",
 ];
 
-pub(super) fn read(settings: &Settings<'_>) -> Result<Read, String> {
+pub(crate) fn read(settings: &Settings<'_>) -> Result<Read, String> {
     let mut pairs = split(settings.url)?;
     for (_, value) in &mut pairs {
         *value = filled(value, settings);

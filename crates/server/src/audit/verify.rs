@@ -1,7 +1,7 @@
 //! Proves offline that no line of a log was changed, dropped or moved. Reads each file once, with one line in memory.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -86,7 +86,11 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, AuditError> {
 /// # Errors
 /// A file cannot be read.
 pub fn each_line(path: &Path, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(), AuditError> {
-    let mut reader = BufReader::with_capacity(1 << 18, File::open(path).map_err(io("open", path))?);
+    let reader = BufReader::with_capacity(1 << 18, File::open(path).map_err(io("open", path))?);
+    lines(reader, path, visit)
+}
+
+fn lines(mut reader: impl BufRead, path: &Path, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(), AuditError> {
     let mut bytes = Vec::new();
     let mut number = 0;
     loop {
@@ -111,18 +115,21 @@ pub fn verify(paths: &[PathBuf], ask: &Ask) -> Result<Report, AuditError> {
     for path in paths {
         let name = path.display().to_string();
         walk.report.files.push(name.clone());
-        each_line(path, &mut |number, bytes| match walk.line(bytes) {
-            Ok(()) => true,
-            Err(what) => {
-                let seq = walk.at.map_or(1, |(seq, _)| seq + 1);
-                walk.report.problem = Some(Problem { file: name.clone(), line: number, seq, what });
-                false
-            }
-        })?;
+        each_line(path, &mut |number, bytes| walk.goes_on(&name, number, bytes))?;
         if walk.report.problem.is_some() {
             break;
         }
     }
+    Ok(walk.finish())
+}
+
+/// The same for a log that is in memory.
+///
+/// # Errors
+/// Never: memory can be read.
+pub fn verify_bytes(log: &[u8], ask: &Ask) -> Result<Report, AuditError> {
+    let mut walk = Walk { key: ask.key, expect: ask.expect, at: None, report: Report::default() };
+    lines(log, Path::new("memory"), &mut |number, bytes| walk.goes_on("memory", number, bytes))?;
     Ok(walk.finish())
 }
 
@@ -135,6 +142,19 @@ struct Walk {
 }
 
 impl Walk {
+    /// Takes a line; notes what is wrong with it.
+    fn goes_on(&mut self, file: &str, line: u64, bytes: &[u8]) -> bool {
+        let Err(what) = self.line(bytes) else { return true };
+        let seq = self.next();
+        self.report.problem = Some(Problem { file: file.to_owned(), line, seq, what });
+        false
+    }
+
+    /// The number that must come next. A forged line may bear the largest there is.
+    fn next(&self) -> u64 {
+        self.at.map_or(1, |(seq, _)| seq.saturating_add(1))
+    }
+
     fn line(&mut self, bytes: &[u8]) -> Result<(), String> {
         if !bytes.ends_with(b"\n") {
             return Err("the line is cut off: the server crashed while it wrote, or the file was shortened".into());
@@ -144,11 +164,11 @@ impl Walk {
         match self.at {
             None if head.seq == 1 && head.prev != GENESIS => return Err("line 1 names a line before it".into()),
             None => self.report.first_seq = head.seq,
-            Some((last, _)) if head.seq > last + 1 => {
-                return Err(format!("lines {} to {} are missing", last + 1, head.seq - 1));
+            Some(_) if head.seq > self.next() => {
+                return Err(format!("lines {} to {} are missing", self.next(), head.seq - 1));
             }
             Some((last, _)) if head.seq <= last => {
-                return Err(format!("line {} stands where line {} must be", head.seq, last + 1));
+                return Err(format!("line {} stands where line {} must be", head.seq, last.saturating_add(1)));
             }
             Some((last, value)) if head.prev != value => {
                 return Err(format!(
@@ -216,7 +236,7 @@ impl Walk {
                 }
                 _ => None,
             };
-            self.report.problem = what.map(|what| Problem { file, line: 0, seq: last + 1, what });
+            self.report.problem = what.map(|what| Problem { file, line: 0, seq: last.saturating_add(1), what });
         }
         self.report.ok = self.report.problem.is_none();
         self.report

@@ -177,3 +177,24 @@ fn refused(error: SnapshotError) -> Fault {
         SnapshotError::Store(error) => error.into(),
     }
 }
+
+/// Reads an archive to its end; for the fuzzer.
+pub(crate) fn read_archive(bytes: &[u8]) {
+    use futures_util::FutureExt as _;
+    use std::io::Write as _;
+    use tokio::io::AsyncReadExt as _;
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    let zipped = zipped.write_all(bytes).and_then(|()| zipped.finish()).unwrap_or_default();
+    for body in [bytes.to_vec(), zipped] {
+        // A small archive may hold much: the restore reads it piece by piece, so this does not keep it either.
+        let mut piece = vec![0; 1 << 16];
+        let mut archive = Unpacked::new(body.into());
+        for _ in 0..64 {
+            // All of it is in memory, so it never waits.
+            match archive.read(&mut piece).now_or_never() {
+                Some(Ok(read)) if read > 0 => {}
+                _ => break,
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@
 //! Open or sealed is one pointer ([`Unsealed`]), swapped whole: readers take no lock, and sealing drops the keys, which
 //! wipes them.
 
+pub(crate) mod fuzzing;
 mod keyring;
 mod keys;
 mod record;

@@ -237,7 +237,7 @@ impl Walk {
         let below =
             if matches!(operation, Operation::List | Operation::Scan) { below.trim_end_matches('/') } else { below };
         let found = mounted.room.find(below, operation);
-        traces::found(operation, &mounted.mount, found.as_ref().map_or("", |spot| mounted.room.pattern(spot)));
+        traces::found(operation, &mounted.mount, || found.as_ref().map_or("", |spot| mounted.room.pattern(spot)));
         let permit = match &found {
             Some(spot) if spot.public_because.is_some() => Permit::public(spot.public_because.unwrap_or_default()),
             _ => within("policy", self.permitted(Some(mounted), found.as_ref(), full, &fields)).await?,

@@ -157,8 +157,9 @@ pub fn carried<F: Future>(work: F) -> Within<F> {
 }
 
 /// Tells the open span which route it is.
-pub fn found(operation: Operation, mount: &Mount, pattern: &str) {
+pub fn found(operation: Operation, mount: &Mount, pattern: impl FnOnce() -> &'static str) {
     let Some(open) = open() else { return };
+    let pattern = pattern();
     let mut span = open.span.lock();
     span.update_name(format!("{} {}{pattern}", operation.name(), mount.path));
     span.set_attributes([
@@ -166,7 +167,7 @@ pub fn found(operation: Operation, mount: &Mount, pattern: &str) {
         KeyValue::new("dewdrop.mount", mount.path.clone()),
         KeyValue::new("dewdrop.mount_type", mount.kind.clone()),
         KeyValue::new("dewdrop.namespace", mount.namespace.path.clone()),
-        KeyValue::new("http.route", pattern.to_owned()),
+        KeyValue::new("http.route", pattern),
     ]);
 }
 

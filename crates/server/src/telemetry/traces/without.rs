@@ -48,7 +48,7 @@ pub fn carried<F: Future>(work: F) -> F {
 }
 
 /// Nothing.
-pub fn found(_: Operation, _: &Mount, _: &str) {}
+pub fn found(_: Operation, _: &Mount, _: impl FnOnce() -> &'static str) {}
 
 /// The store itself.
 pub fn kept(store: SharedStore, _: Option<&Traces>) -> SharedStore {

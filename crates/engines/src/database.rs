@@ -11,6 +11,7 @@
 mod certificate;
 mod config;
 mod connection;
+mod credential_config;
 pub(crate) mod cron;
 mod issue;
 mod preflight;

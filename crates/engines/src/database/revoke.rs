@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::connection::Connection;
 use super::issue::{expiration, filled};
-use super::role::{or_default, said};
+use super::role::said;
 use super::shared::{Shared, target_fault};
 use crate::postgres::{Target, TargetError, sql};
 
@@ -146,8 +146,7 @@ pub(super) async fn renew(db: &Shared, credential: &Credential, ask: &Renewal) -
         return Ok(Renewed { ttl: life.ttl, warnings: life.warnings });
     }
     let until = expiration(ask.now.plus(life.ttl).plus(std::time::Duration::from_secs(5)));
-    let statements = or_default(&role.renew_statements, sql::RENEW);
-    let batch = filled(&statements, &internal.username, "", &until)?;
+    let batch = filled(&role.renewal(), &internal.username, "", &until)?;
     let target = db.target(&connection).await?;
     let renewed = target.run(batch.expose()).await;
     renewed.map_err(|error| target_fault(&connection.name, &format!("renew user {:?}", internal.username), &error))?;

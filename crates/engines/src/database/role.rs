@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::preflight::{self, Preflight};
 use super::shared::Shared;
-use super::{Database, certificate, name_of};
+use super::{Database, credential_config, name_of};
 use crate::postgres::sql;
 
 /// What is kept of a role. No `Debug`: it may hold the key of an authority.
@@ -109,10 +109,9 @@ async fn read(db: &Shared, call: &Call) -> Result<Reply, Fault> {
         "revocation_statements": role.revocation_statements,
         "rollback_statements": role.rollback_statements,
     });
-    let mut shown = role.credential_config.clone();
-    shown.0.remove("ca_private_key");
-    if !shown.0.is_empty() {
-        data["credential_config"] = json!(shown);
+    let shown = credential_config::shown(&role.credential_config);
+    if !shown.is_empty() {
+        data["credential_config"] = shown.into();
     }
     if let Some(preflight) = role.preflight {
         data["preflight"] = json!(preflight);
@@ -126,29 +125,21 @@ async fn write(db: &Shared, call: &Call, fields: RoleFields) -> Result<Reply, Fa
         return Err(Fault::bad_request("Role and Static Role names must be unique"));
     }
     let mut role = merged(db.roles.find(name).await?.as_deref().cloned(), fields)?;
-    let mut warnings = Vec::new();
-    let own = &role.creation_statements;
-    if !own.is_empty() && !own.iter().any(|statement| statement.contains("{{expiration}}")) {
-        warnings.push(
-            "creation_statements hold no {{expiration}}: a user whose revocation fails for long does not expire by itself"
-                .to_owned(),
-        );
-    }
+    // A kind that PostgreSQL knows no login for makes no users, so there is nothing to prove.
     if role.preflight != Some(false)
+        && role.credential_type != CredentialType::RsaPrivateKey
         && let Some(connection) = db.connections.find(&role.db_name).await?
         && connection.allows(name)
     {
         match preflight::prove(db, &connection, name, &role, &call.mount.namespace.id).await {
             Preflight::Proved => role.proved = true,
-            Preflight::Later(why) => {
-                warnings
-                    .push(format!("the statements are not proved yet and will be before the first credential: {why}"));
-            }
+            // No warning: the API answers without a body, and the first credential says the same.
+            Preflight::Later(why) => tracing::info!(role = name, connection = connection.name, why, "not proved yet"),
             Preflight::Refused(why) => return Err(refused(name, &role.db_name, &why)),
         }
     }
     db.roles.put(name, role).await?;
-    Ok(warnings.into_iter().fold(Reply::nothing(), Reply::warn))
+    Ok(Reply::nothing())
 }
 
 /// What is told of a role whose statements do not work.
@@ -159,6 +150,7 @@ pub(super) fn refused(name: &str, connection: &str, why: &str) -> Fault {
 }
 
 fn merged(known: Option<Role>, fields: RoleFields) -> Result<Role, Fault> {
+    let is_new = known.is_none();
     let mut role = known.unwrap_or_else(|| Role {
         db_name: String::new(),
         creation_statements: Vec::new(),
@@ -192,10 +184,11 @@ fn merged(known: Option<Role>, fields: RoleFields) -> Result<Role, Fault> {
     if let Some(kind) = fields.credential_type {
         role.credential_type = credential_type(&kind.0)?;
     }
-    role.credential_config = fields.credential_config.unwrap_or(role.credential_config);
-    if role.credential_type == CredentialType::ClientCertificate {
-        certificate::check(&role.credential_config)
-            .map_err(|told| Fault::bad_request(format!("credential_config validation failed: {told}")))?;
+    let needs_config = role.credential_type == CredentialType::ClientCertificate;
+    if is_new || needs_config || fields.credential_config.is_some() {
+        role.credential_config =
+            credential_config::of(role.credential_type, fields.credential_config.unwrap_or(role.credential_config))
+                .map_err(|told| Fault::bad_request(format!("credential_config validation failed: {told}")))?;
     }
     Ok(role)
 }
@@ -218,7 +211,21 @@ impl Role {
             CredentialType::ClientCertificate => sql::CREATE_FOR_CERTIFICATE,
             _ => sql::CREATE,
         };
-        or_default(&self.creation_statements, fallback)
+        self.with_net(or_default(&self.creation_statements, fallback))
+    }
+
+    /// The statements that extend its life.
+    pub(super) fn renewal(&self) -> Vec<&str> {
+        self.with_net(or_default(&self.renew_statements, sql::RENEW))
+    }
+
+    /// The last net: a password expires at the database by itself, also where the operator's statements do not say so.
+    fn with_net<'a>(&self, mut statements: Vec<&'a str>) -> Vec<&'a str> {
+        let says = |statement: &&str| statement.contains("{{expiration}}");
+        if self.credential_type == CredentialType::Password && !statements.iter().any(says) {
+            statements.push(sql::RENEW);
+        }
+        statements
     }
 }
 

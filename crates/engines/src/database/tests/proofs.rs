@@ -1,5 +1,7 @@
 //! Preflight and client certificates.
 
+use dewdrop_core::engine::Renewal;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,18 +30,27 @@ async fn statements_that_do_not_work_are_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_that_never_expire_are_warned_about() {
+async fn every_password_expires_by_itself() {
     let b = Bench::new(Postgres::shared()).await;
-    let warnings = b
-        .role("app", json!({ "creation_statements": "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'" }))
-        .await
-        .unwrap();
-    assert!(warnings[0].contains("{{expiration}}"), "{warnings:?}");
-    assert!(b.role("app", json!({})).await.unwrap().is_empty());
-    assert!(b.role("default", json!({ "creation_statements": [] })).await.unwrap().is_empty(), "ours have it");
-    let made = b.creds("default").await;
-    b.login(&made, "SELECT 1").unwrap();
-    b.revoke(&made.internal, made.issued).await.unwrap();
+    let plain = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'";
+    let own = json!({ "creation_statements": plain, "renew_statements": "COMMENT ON ROLE \"{{name}}\" IS 'renewed'" });
+    let left = |made: &Made| {
+        let seconds = b.pg.sql(&format!(
+            "SELECT coalesce(extract(epoch FROM rolvaliduntil), 0)::bigint FROM pg_roles WHERE rolname = '{}'",
+            made.username
+        ));
+        seconds.parse::<u64>().unwrap().saturating_sub(b.h.clock.now().seconds())
+    };
+    for (role, fields) in [("app", own), ("default", json!({ "creation_statements": [] }))] {
+        assert!(b.role(role, fields).await.unwrap().is_empty(), "no warning");
+        let made = b.creds(role).await;
+        b.login(&made, "SELECT 1").unwrap();
+        assert!((3590..3610).contains(&left(&made)), "{role}: {}", left(&made));
+        let ask = Renewal { now: b.h.clock.now(), increment: Duration::from_secs(7200) };
+        b.h.room.renew(&b.h.credential(&made.internal), &ask).await.unwrap();
+        assert!((7190..7210).contains(&left(&made)), "{role} renewed: {}", left(&made));
+        b.revoke(&made.internal, made.issued).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

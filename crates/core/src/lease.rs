@@ -90,11 +90,11 @@ pub fn life(ask: &LifeAsk) -> Life {
         [ask.increment, ask.role_ttl, ask.mount_default].into_iter().find(|t| !t.is_zero()).unwrap_or_default();
     let left = ask.issued.plus(ceiling).since(ask.now);
     if ttl > left {
-        // Only who asked for more is told; a default that is cut surprises nobody.
-        if ask.increment > left {
+        // Less than a second is what passed since the lease was made.
+        if ttl - left >= Duration::from_secs(1) {
             warnings.push(format!(
                 "TTL of {:?} exceeded the effective max_ttl of {:?}; TTL value is capped accordingly",
-                brief_ttl(ask.increment),
+                brief_ttl(ttl),
                 brief_ttl(left)
             ));
         }
@@ -172,7 +172,9 @@ mod tests {
             mount_max: 5 * HOUR,
             ..LifeAsk::default()
         };
-        assert_eq!(life(&ask).ttl, HOUR);
+        let life = life(&ask);
+        assert_eq!(life.ttl, HOUR);
+        assert!(life.warnings[0].contains("\"2h\""), "a default that is cut is told as well: {:?}", life.warnings);
     }
 
     #[test]

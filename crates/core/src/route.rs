@@ -193,6 +193,10 @@ impl<E: Send + Sync + 'static> Route<E> {
         self
     }
 
+    fn knows(&self, operation: Operation) -> bool {
+        self.acts.iter().any(|act| act.operation == operation)
+    }
+
     fn doc(&self) -> RouteDoc {
         RouteDoc {
             pattern: self.pattern.text(),

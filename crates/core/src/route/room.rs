@@ -145,8 +145,15 @@ struct Mounted<E> {
 #[async_trait]
 impl<E: Engine> Erased for Mounted<E> {
     fn find(&self, path: &str, operation: Operation) -> Option<Spot> {
-        let (route, captures) =
-            self.routes.routes.iter().enumerate().find_map(|(at, r)| Some((at, r.pattern.catch(path)?)))?;
+        let routes = || self.routes.routes.iter().enumerate();
+        let (route, captures) = routes().find_map(|(at, r)| Some((at, r.pattern.catch(path)?))).or_else(|| {
+            // With a slash at its end, a folder is still that folder, but only for `LIST`: other verbs are refused there.
+            let folder = path.strip_suffix('/')?;
+            let of_folder = routes().filter(|(_, r)| r.knows(Operation::List) && !r.knows(operation));
+            of_folder
+                .filter(|(_, r)| !r.pattern.is_open_ended())
+                .find_map(|(at, r)| Some((at, r.pattern.catch(folder)?)))
+        })?;
         let found = self.routes.routes.get(route)?;
         Some(Spot {
             route,
@@ -155,7 +162,7 @@ impl<E: Engine> Erased for Mounted<E> {
             needs_sudo: found.needs_sudo,
             tells_create: found.exists.is_some(),
             is_open_ended: found.pattern.is_open_ended(),
-            knows_operation: found.acts.iter().any(|act| act.operation == operation),
+            knows_operation: found.knows(operation),
         })
     }
 

@@ -26,12 +26,20 @@ impl Greeter {
     async fn greet(self: Arc<Self>, call: Call, ask: Greeting) -> Result<Reply, Fault> {
         Reply::of(&json!({ "to": call.capture("name"), "names": ask.names, "ttl": ask.ttl }))
     }
+
+    async fn list(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+        Reply::keys(vec!["bob".into()])
+    }
 }
 
 #[async_trait]
 impl Engine for Greeter {
     fn routes() -> Routes<Self> {
-        Routes::new("greets").at("greet/{name}", "One greeting", |r| r.write("Greets", Self::greet))
+        Routes::new("greets").at("greet", "All greetings", |r| r.list("Lists them", Self::list)).at(
+            "greet/{name}",
+            "One greeting",
+            |r| r.write("Greets", Self::greet),
+        )
     }
 }
 
@@ -102,4 +110,13 @@ fn unknown_paths_and_verbs() {
     assert!(room.find("nobody", Operation::Update).is_none());
     let spot = room.find("greet/bob", Operation::Read).unwrap();
     assert!(!spot.knows_operation);
+}
+
+#[test]
+fn a_folder_with_a_slash_is_known_but_refuses_other_verbs() {
+    let room = Room::new(Arc::new(Greeter));
+    assert!(room.find("greet/", Operation::Read).is_some_and(|spot| !spot.knows_operation));
+    assert!(room.find("greet/", Operation::List).is_none(), "the server takes the slash away before a LIST");
+    assert!(room.find("greet/bob/", Operation::Update).is_none(), "what cannot be listed is no folder");
+    assert!(room.find("other/", Operation::Read).is_none());
 }

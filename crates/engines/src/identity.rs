@@ -42,6 +42,8 @@ pub struct Identities {
     store: SharedStore,
     clock: Arc<dyn Clock>,
     house: Arc<dyn House>,
+    /// Id of the namespace.
+    namespace: String,
     /// One write by the API at a time in this process; other processes are met by trying again.
     writer: Mutex<()>,
     logins: Queues,
@@ -65,13 +67,14 @@ impl Engine for Identities {
 }
 
 impl Identities {
-    /// Opens the engine of a namespace.
+    /// Opens the engine of a namespace, by its id.
     #[must_use]
-    pub fn open(place: Place) -> Arc<Self> {
+    pub fn open(place: Place, namespace: &str) -> Arc<Self> {
         Arc::new(Self {
             store: place.store,
             clock: place.clock,
             house: place.house,
+            namespace: namespace.to_owned(),
             writer: Mutex::new(()),
             logins: Queues::default(),
             views: Cache::new(CACHED_VIEWS),

@@ -202,7 +202,7 @@ impl Identities {
     /// The entity that an alias is made for: the one that is named, or a new one.
     async fn owner(&self, canonical: &str, now: Moment) -> Result<Held, Fault> {
         if canonical.is_empty() {
-            return Ok((Entity::new(now), 0));
+            return Ok((Entity::new(&self.namespace, now), 0));
         }
         self.get(&keys::entity(canonical)).await?.ok_or_else(|| Fault::bad_request("invalid canonical ID"))
     }

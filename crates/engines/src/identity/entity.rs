@@ -84,8 +84,10 @@ impl Identities {
                     let found = self.get::<Entity>(&keys::entity(id)).await?;
                     found.ok_or_else(|| Fault::bad_request("entity not found from id"))?
                 }
-                Which::Name(name) => self.entity_by_name(name).await?.unwrap_or_else(|| (Entity::new(call.now), 0)),
-                Which::New => (Entity::new(call.now), 0),
+                Which::Name(name) => {
+                    self.entity_by_name(name).await?.unwrap_or_else(|| (Entity::new(&self.namespace, call.now), 0))
+                }
+                Which::New => (Entity::new(&self.namespace, call.now), 0),
             };
             let name = which.name_for(&ask.name.0, &entity.name);
             let mut batch = self.rename(revision == 0, &entity, &name).await?;

@@ -72,7 +72,7 @@ impl Identities {
     }
 
     async fn try_write_group(&self, call: &Call, ask: &GroupAsk, which: &Which<'_>) -> Result<Option<Reply>, Fault> {
-        let fresh = || (Group::new(ask.kind.0 == "external", call.now), 0);
+        let fresh = || (Group::new(ask.kind.0 == "external", &self.namespace, call.now), 0);
         let (mut group, revision) = match which {
             Which::Id(id) => {
                 let found = self.get::<Group>(&keys::group(id)).await?;

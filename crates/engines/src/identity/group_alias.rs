@@ -87,7 +87,7 @@ impl Identities {
             (id, _) => id.to_owned(),
         };
         let (mut group, revision) = match target.as_str() {
-            "" => (Group::new(true, now), 0),
+            "" => (Group::new(true, &self.namespace, now), 0),
             id => {
                 let found = self.get::<Group>(&keys::group(id)).await?;
                 found.ok_or_else(|| Fault::bad_request("invalid group ID given in 'canonical_id'"))?

@@ -72,7 +72,7 @@ impl Identities {
         };
         let mut batch = Batch::new();
         let is_new = found.is_none();
-        let (mut entity, revision) = found.unwrap_or_else(|| (Entity::new(now), 0));
+        let (mut entity, revision) = found.unwrap_or_else(|| (Entity::new(&self.namespace, now), 0));
         if is_new {
             batch = batch
                 .expect(factor, self.revision(factor).await?)

@@ -20,7 +20,7 @@ async fn a_first_login_makes_entity_and_alias_and_later_ones_write_nothing() {
     assert!(first.changed && !first.disabled);
     assert_eq!(h.store.revision().await.unwrap(), 1, "one commit");
     let view = identities.view(&first.entity_id).await.unwrap().unwrap();
-    assert!(view.name.starts_with("entity_"));
+    assert!(view.name.starts_with("entity_") && view.name.ends_with(".root"), "{}", view.name);
     assert_eq!(
         (view.aliases["acc2"].name.as_str(), view.aliases["acc2"].metadata["username"].as_str()),
         ("bob", "bob")
@@ -84,14 +84,7 @@ async fn external_groups_follow_the_login() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_first_logins_at_two_servers_make_one_entity() {
     let (h, one) = harness();
-    let two = Identities::open(Place {
-        store: h.store.clone(),
-        clock: h.clock.clone(),
-        mount_uuid: "test-uuid".into(),
-        mount_accessor: "test_accessor".into(),
-        options: BTreeMap::new(),
-        house: Arc::new(Mounts),
-    });
+    let two = second(&h);
     let mut logins = tokio::task::JoinSet::new();
     for n in 0..50 {
         let server = if n % 2 == 0 { one.clone() } else { two.clone() };
@@ -102,6 +95,19 @@ async fn many_first_logins_at_two_servers_make_one_entity() {
     assert_eq!(entities(&h).await, 1);
 }
 
+/// Another server on the same store.
+fn second(h: &Harness) -> Arc<Identities> {
+    let place = Place {
+        store: h.store.clone(),
+        clock: h.clock.clone(),
+        mount_uuid: "test-uuid".into(),
+        mount_accessor: "test_accessor".into(),
+        options: BTreeMap::new(),
+        house: Arc::new(Mounts),
+    };
+    Identities::open(place, "root")
+}
+
 async fn entities(h: &Harness) -> usize {
     h.list("entity/id").await.unwrap().keys().len()
 }
@@ -110,14 +116,7 @@ async fn entities(h: &Harness) -> usize {
 async fn a_circle_of_groups_cannot_be_closed_by_two_servers_at_once() {
     let (h, _) = harness();
     let (mut other, _) = harness();
-    other.room = dewdrop_core::route::Room::new(Identities::open(Place {
-        store: h.store.clone(),
-        clock: h.clock.clone(),
-        mount_uuid: "test-uuid".into(),
-        mount_accessor: "test_accessor".into(),
-        options: BTreeMap::new(),
-        house: Arc::new(Mounts),
-    }));
+    other.room = dewdrop_core::route::Room::new(second(&h));
     let (h, other) = (Arc::new(h), Arc::new(other));
     for n in 0..50 {
         let a = make(&h, "group", json!({ "name": format!("a{n}") })).await;

@@ -89,19 +89,20 @@ pub fn new_id() -> String {
     Uuid::new_v4().to_string()
 }
 
-fn new_name(of: &str) -> String {
+/// A random name that ends in the id of its namespace, as in the API.
+fn new_name(of: &str, namespace: &str) -> String {
     let random = Uuid::new_v4().simple().to_string();
-    format!("{of}_{}", random.get(..8).unwrap_or_default())
+    format!("{of}_{}.{namespace}", random.get(..8).unwrap_or_default())
 }
 
 // === impl Entity ===
 
 impl Entity {
     /// An entity with a random name.
-    pub fn new(now: Moment) -> Self {
+    pub fn new(namespace: &str, now: Moment) -> Self {
         Self {
             id: new_id(),
-            name: new_name("entity"),
+            name: new_name("entity", namespace),
             metadata: Words::new(),
             policies: Vec::new(),
             disabled: false,
@@ -201,10 +202,10 @@ impl Alias {
 
 impl Group {
     /// A group with a random name.
-    pub fn new(external: bool, now: Moment) -> Self {
+    pub fn new(external: bool, namespace: &str, now: Moment) -> Self {
         Self {
             id: new_id(),
-            name: new_name("group"),
+            name: new_name("group", namespace),
             external,
             metadata: Words::new(),
             policies: Vec::new(),

@@ -34,7 +34,7 @@ impl House for Mounts {
 pub(super) fn harness() -> (Harness, Arc<Identities>) {
     let mut opened = None;
     let h = Harness::new(MountClass::Secret, &[], |place| {
-        let identities = Identities::open(Place { house: Arc::new(Mounts), ..place });
+        let identities = Identities::open(Place { house: Arc::new(Mounts), ..place }, "root");
         opened = Some(identities.clone());
         Room::new(identities)
     });

@@ -35,7 +35,7 @@ pub fn known_kinds(class: MountClass) -> &'static [&'static str] {
 /// 400 for a type that is not known, with those that are.
 pub fn open(mount: &Mount, place: Place, vault: Weak<Vault>) -> Result<Opened, Fault> {
     if mount.class == MountClass::Secret && mount.kind == "identity" {
-        let identities = Identities::open(place);
+        let identities = Identities::open(place, &mount.namespace.id);
         return Ok(Opened { room: Room::new(identities.clone()), identities: Some(identities) });
     }
     let room = match (mount.class, mount.kind.as_str()) {

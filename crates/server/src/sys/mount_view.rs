@@ -22,7 +22,7 @@ pub fn show(mount: &Mount) -> Map<String, Value> {
         "type": kind(mount),
         "uuid": mount.uuid,
     });
-    if let (Some(fields), false) = (shown.as_object_mut(), is_builtin(mount)) {
+    if let (Some(fields), false) = (shown.as_object_mut(), is_builtin(mount) || mount.kind == "generic") {
         fields.insert("deprecation_status".into(), "supported".into());
     }
     shown.as_object_mut().map(std::mem::take).unwrap_or_default()

@@ -74,8 +74,10 @@ pub(super) async fn tick(db: &Arc<Shared>, mount: &Arc<Mount>, now: Moment) -> R
     for (name, tries) in due {
         let (db, mount) = (db.clone(), mount.clone());
         tokio::spawn(async move {
-            let rotated = rotate(&db, &name, &mount.namespace.id).await;
-            let next = after(&db, &name, &rotated, tries).await;
+            let next = match not_yet(&db, &name).await {
+                Some(due) => Some((due, 0)),
+                None => after(&db, &name, &rotate(&db, &name, &mount.namespace.id).await, tries).await,
+            };
             let mut calendar = db.calendar.lock();
             calendar.running = calendar.running.saturating_sub(1);
             // Deleted or written anew meanwhile: that counts.
@@ -85,6 +87,14 @@ pub(super) async fn tick(db: &Arc<Shared>, mount: &Arc<Mount>, now: Moment) -> R
         });
     }
     Ok(())
+}
+
+/// When the role is due, if that is later than the calendar had it: it was rotated by hand, or its window has passed while
+/// it failed or nobody looked.
+async fn not_yet(db: &Shared, name: &str) -> Option<Moment> {
+    let role = db.static_roles.find(name).await.ok()??;
+    let now = db.now();
+    role.rhythm.due(role.rotated, now).ok().filter(|due| role.pending.is_none() && *due > now)
 }
 
 /// When to rotate next, after this outcome; `None` when the role is gone.
@@ -126,14 +136,19 @@ async fn read_calendar(db: &Shared, now: Moment) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What whoever reads a static role to write it is alone with.
+pub(super) fn busy_with(name: &str) -> String {
+    format!("static-role/{name}")
+}
+
 /// Replaces the password of a static role, or ends a rotation that was begun.
 pub(super) async fn rotate(db: &Shared, name: &str, namespace: &str) -> Result<Arc<StaticRole>, Fault> {
-    db.alone(&format!("static-role/{name}"), rotate_alone(db, name, namespace, true)).await
+    db.alone(&busy_with(name), rotate_alone(db, name, namespace, true)).await
 }
 
 /// Ends a rotation that was begun; without one, nothing is done.
 pub(super) async fn finish(db: &Shared, name: &str, namespace: &str) -> Result<Arc<StaticRole>, Fault> {
-    db.alone(&format!("static-role/{name}"), rotate_alone(db, name, namespace, false)).await
+    db.alone(&busy_with(name), rotate_alone(db, name, namespace, false)).await
 }
 
 async fn rotate_alone(db: &Shared, name: &str, namespace: &str, begin: bool) -> Result<Arc<StaticRole>, Fault> {

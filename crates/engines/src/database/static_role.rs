@@ -153,21 +153,9 @@ async fn creds(db: &Shared, call: &Call) -> Result<Reply, Fault> {
 
 async fn write(db: &Shared, call: &Call, fields: StaticRoleFields) -> Result<Reply, Fault> {
     let name = call.capture("name");
-    if db.roles.find(name).await?.is_some() {
-        return Err(Fault::bad_request("Role and Static Role names must be unique"));
-    }
     let skip = fields.skip_import_rotation.is_some_and(|flag| flag.0);
-    let known = db.static_roles.find(name).await?;
-    let is_new = known.is_none();
-    let role = merged(known.as_deref().cloned(), fields, call.now)?;
-    let connection = db.connection(&role.db_name).await?;
-    if !connection.allows(name) {
-        return Err(Fault::target(format!("{name:?} is not an allowed role")));
-    }
-    let due = role.rhythm.due(role.rotated, call.now)?;
-    let shared = shared_with(db, name, &role).await?;
-    db.static_roles.put(name, role).await?;
-    db.calendar.lock().set(name, due);
+    // A rotation may be under way: what was read before it would bring its old password back.
+    let (is_new, shared) = db.alone(&rotation::busy_with(name), write_alone(db, call, fields)).await?;
     if is_new && !skip {
         import(db, name, &call.mount.namespace.id).await?;
     }
@@ -177,6 +165,29 @@ async fn write(db: &Shared, call: &Call, fields: StaticRoleFields) -> Result<Rep
         )),
         None => Reply::nothing(),
     })
+}
+
+/// Whether the role is new, and another one for the same user.
+async fn write_alone(db: &Shared, call: &Call, fields: StaticRoleFields) -> Result<(bool, Option<String>), Fault> {
+    let name = call.capture("name");
+    if db.roles.find(name).await?.is_some() {
+        return Err(Fault::bad_request("Role and Static Role names must be unique"));
+    }
+    let (known, revision) = match db.static_roles.find_revision(name).await? {
+        Some((known, revision)) => (Some((*known).clone()), revision),
+        None => (None, 0),
+    };
+    let is_new = known.is_none();
+    let role = merged(known, fields, call.now)?;
+    let connection = db.connection(&role.db_name).await?;
+    if !connection.allows(name) {
+        return Err(Fault::target(format!("{name:?} is not an allowed role")));
+    }
+    let due = role.rhythm.due(role.rotated, call.now)?;
+    let shared = shared_with(db, name, &role).await?;
+    db.static_roles.replace(name, role, revision).await?;
+    db.calendar.lock().set(name, due);
+    Ok((is_new, shared))
 }
 
 /// The first rotation proves that the role works; without it there is no role.

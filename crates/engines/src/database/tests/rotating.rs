@@ -197,6 +197,60 @@ async fn schedules_rotate_only_in_their_window() {
     assert_eq!(password(&b, "s").await, rotated);
 }
 
+/// Ticks for a while; nothing may rotate.
+async fn nothing_rotates(b: &Bench, name: &str) {
+    let before = stored(b, &format!("static-role/{name}"));
+    for _ in 0..10 {
+        b.h.clock.advance(Duration::from_secs(2));
+        b.h.room.tick(&b.h.mount, b.h.clock.now()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert_eq!(stored(b, &format!("static-role/{name}")), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_failed_waits_for_the_next_window() {
+    let b = Bench::new(Postgres::shared()).await;
+    let user = format!("wait_{}", b.database);
+    b.pg.sql(&format!("CREATE ROLE {user} LOGIN PASSWORD 'by-hand'"));
+    b.h.clock.jump_to(Moment::parse_rfc3339("2027-03-01T12:00:00Z").unwrap());
+    let fields =
+        json!({ "db_name": "pg", "username": user, "rotation_schedule": "0 0 * * SAT", "rotation_window": "1h" });
+    b.h.write("static-roles/s", fields).await.unwrap();
+    let first = password(&b, "s").await;
+    b.pg.sql(&format!("ALTER ROLE {user} RENAME TO {user}_x"));
+    b.h.clock.jump_to(Moment::parse_rfc3339("2027-03-06T00:00:30Z").unwrap());
+    b.h.room.tick(&b.h.mount, b.h.clock.now()).await.unwrap();
+    until("it was tried", async || b.pg.log().contains(&format!("role \"{user}\" does not exist"))).await;
+    b.pg.sql(&format!("ALTER ROLE {user}_x RENAME TO {user}; ALTER ROLE {user} PASSWORD '{first}'"));
+    b.h.clock.jump_to(Moment::parse_rfc3339("2027-03-06T02:00:00Z").unwrap());
+    nothing_rotates(&b, "s").await;
+    assert!(opens(&b, &user, &first));
+    b.h.clock.jump_to(Moment::parse_rfc3339("2027-03-13T00:00:30Z").unwrap());
+    until("the next window", async || {
+        b.h.room.tick(&b.h.mount, b.h.clock.now()).await.unwrap();
+        password(&b, "s").await != first
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_by_hand_begins_the_period_anew() {
+    let b = Bench::new(Postgres::shared()).await;
+    static_user(&b, "s").await;
+    b.h.clock.advance(Duration::from_secs(3000));
+    b.h.write("rotate-role/s", json!({})).await.unwrap();
+    b.h.clock.advance(Duration::from_secs(1000));
+    nothing_rotates(&b, "s").await;
+    let before = password(&b, "s").await;
+    b.h.clock.advance(Duration::from_secs(3000));
+    until("the period is over", async || {
+        b.h.room.tick(&b.h.mount, b.h.clock.now()).await.unwrap();
+        password(&b, "s").await != before
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_static_roles_are_refused() {
     let b = Bench::new(Postgres::shared()).await;

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::connection::{Connection, PasswordAuthentication, Reconcile};
 use super::preflight::{self, Preflight};
-use super::role::{CredentialType, Role, refused, said};
+use super::role::{self, CredentialType, Role, refused, said};
 use super::shared::{Shared, random, target_fault};
 use super::username::{Inputs, Template};
 use super::{certificate, revoke};
@@ -33,7 +33,7 @@ pub(super) async fn creds(db: &Arc<Shared>, call: &Call) -> Result<Reply, Fault>
         return Err(Fault::bad_request("unsupported credential_type: \"rsa_private_key\""));
     }
     let namespace = &call.mount.namespace.id;
-    let role = proved(db, &connection, name, role, namespace).await?;
+    let role = if needs_proof(&role) { proved(db, &connection, name, namespace).await? } else { role };
     let ask = LifeAsk {
         issued: call.now,
         now: call.now,
@@ -47,13 +47,7 @@ pub(super) async fn creds(db: &Arc<Shared>, call: &Call) -> Result<Reply, Fault>
     let life = life(&ask);
     let maker = Maker { db, connection: &connection, role_name: name, role: &role, namespace };
     let user = maker.user(call.caller.display_name(), call.now, call.now.plus(life.ttl)).await?;
-    let internal = revoke::Internal {
-        username: user.name.clone(),
-        role: name.to_owned(),
-        connection: connection.id.clone(),
-        db_name: connection.name.clone(),
-        revocation_statements: role.revocation_statements.clone(),
-    };
+    let internal = revoke::Internal::of(&user.name, name, &connection, &role);
     let mint = Mint {
         ttl: life.ttl,
         max_ttl: role.max_ttl,
@@ -64,19 +58,32 @@ pub(super) async fn creds(db: &Arc<Shared>, call: &Call) -> Result<Reply, Fault>
     Ok(life.warnings.into_iter().fold(Outcome::Mint(mint).into(), Reply::warn))
 }
 
-/// The role, once it is proved that its users can be taken away again.
-async fn proved(
+fn needs_proof(role: &Role) -> bool {
+    !role.proved && role.preflight != Some(false)
+}
+
+/// The role, once it is proved that its users can be taken away again. Of many who ask at once, one proves it for all.
+async fn proved(db: &Shared, connection: &Arc<Connection>, name: &str, namespace: &str) -> Result<Arc<Role>, Fault> {
+    db.alone(&role::busy_with(name), prove_alone(db, connection, name, namespace)).await
+}
+
+async fn prove_alone(
     db: &Shared,
     connection: &Arc<Connection>,
     name: &str,
-    role: Arc<Role>,
     namespace: &str,
 ) -> Result<Arc<Role>, Fault> {
-    if role.proved || role.preflight == Some(false) {
+    let found = db.roles.find_revision(name).await?;
+    let (role, revision) = found.ok_or_else(|| Fault::bad_request(format!("unknown role: {name}")))?;
+    if role.db_name != connection.name {
+        return Err(Fault::unavailable(format!("role {name:?} was written anew meanwhile; try again")));
+    }
+    if !needs_proof(&role) {
         return Ok(role);
     }
     match preflight::prove(db, connection, name, &role, namespace).await {
-        Preflight::Proved => db.roles.put(name, Role { proved: true, ..(*role).clone() }).await,
+        // Over this revision only: a role that was deleted or written meanwhile is not brought back.
+        Preflight::Proved => db.roles.replace(name, Role { proved: true, ..(*role).clone() }, revision).await,
         Preflight::Refused(why) => Err(refused(name, &connection.name, &why)),
         Preflight::Later(why) => Err(Fault::target(format!("connection {:?}: {why}", connection.name))),
     }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::connection::{Connection, Reconcile};
 use super::issue::mark_prefix;
+use super::preflight;
 use super::revoke::take_away;
 use super::shared::{Shared, target_fault};
 use crate::postgres::sql;
@@ -116,7 +117,9 @@ async fn look(db: &Shared, connection: &Arc<Connection>) -> Result<Found, Fault>
     let rows = rows.map_err(|error| target_fault(&connection.name, "list users", &error))?;
     // Users first, leases second: see above.
     let leases = db.place.house.leases_of(&db.place.mount_uuid).await?;
-    let leased: BTreeSet<&str> = leases.iter().filter_map(|lease| lease.internal["username"].as_str()).collect();
+    let proofs = preflight::users(db).await?;
+    let mut leased: BTreeSet<&str> = leases.iter().filter_map(|lease| lease.internal["username"].as_str()).collect();
+    leased.extend(proofs.iter().map(|user| user.username.as_str()));
     let marked = rows.len();
     let orphans = rows.into_iter().filter_map(|row| {
         let [Some(username), Some(mark)] = row.as_slice() else { return None };
@@ -136,7 +139,10 @@ async fn drop_all(
     let target = db.target(connection).await?;
     let (mut dropped, mut failed) = (Vec::new(), Vec::new());
     for orphan in orphans {
-        match take_away(db, connection, &target, &orphan.username, &[]).await {
+        // As its lease would: by the statements of its role, while there is one.
+        let role = db.roles.find(&orphan.role).await?.filter(|role| role.db_name == connection.name);
+        let statements = role.map(|role| role.revocation_statements.clone()).unwrap_or_default();
+        match take_away(db, connection, &target, &orphan.username, &statements).await {
             Ok(_) => dropped.push(orphan.username.clone()),
             Err(error) => failed.push((orphan.username.clone(), error.to_string())),
         }

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::connection::Connection;
 use super::issue::{expiration, filled};
-use super::role::said;
+use super::role::{Role, said};
 use super::shared::{Shared, target_fault};
 use crate::postgres::{Target, TargetError, sql};
 
@@ -30,14 +30,30 @@ pub(super) struct Internal {
     pub(super) revocation_statements: Vec<String>,
 }
 
+impl Internal {
+    pub(super) fn of(username: &str, role_name: &str, connection: &Connection, role: &Role) -> Self {
+        Self {
+            username: username.to_owned(),
+            role: role_name.to_owned(),
+            connection: connection.id.clone(),
+            db_name: connection.name.clone(),
+            revocation_statements: role.revocation_statements.clone(),
+        }
+    }
+}
+
 pub(super) async fn revoke(db: &Shared, credential: &Credential) -> Result<(), Fault> {
     let internal = read(credential)?;
     let connection = db.connection_of_lease(&internal.db_name, &internal.connection).await?;
     // What the operator mended since counts.
     let role = db.roles.find(&internal.role).await?.filter(|role| role.db_name == internal.db_name);
-    let statements = role.map_or(internal.revocation_statements, |role| role.revocation_statements.clone());
+    let statements =
+        role.map_or_else(|| internal.revocation_statements.clone(), |role| role.revocation_statements.clone());
     let target = db.target(&connection).await?;
     let gone = take_away(db, &connection, &target, &internal.username, &statements).await;
+    if gone.is_err() && connection.retired.is_some() && by_successor(db, &internal, &statements).await {
+        return Ok(());
+    }
     match gone {
         Ok(Gone::Now) => Ok(()),
         Ok(Gone::Before) if db.may_appear(&internal.username, credential.issued) => Err(Fault::unavailable(format!(
@@ -47,6 +63,14 @@ pub(super) async fn revoke(db: &Shared, credential: &Credential) -> Result<(), F
         Ok(Gone::Before) => Ok(()),
         Err(error) => Err(target_fault(&connection.name, &format!("revoke user {:?}", internal.username), &error)),
     }
+}
+
+/// A deleted connection no longer opens: whether the one that was written anew under its name took the user away. Only who
+/// was there counts: the new one may lead elsewhere.
+async fn by_successor(db: &Shared, user: &Internal, statements: &[String]) -> bool {
+    let Ok(Some(connection)) = db.connections.find(&user.db_name).await else { return false };
+    let Ok(target) = db.target(&connection).await else { return false };
+    matches!(take_away(db, &connection, &target, &user.username, statements).await, Ok(Gone::Now))
 }
 
 /// When a user went.

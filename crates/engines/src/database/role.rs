@@ -120,6 +120,16 @@ async fn read(db: &Shared, call: &Call) -> Result<Reply, Fault> {
 }
 
 async fn write(db: &Shared, call: &Call, fields: RoleFields) -> Result<Reply, Fault> {
+    // The proof of an earlier write, or of a first credential, may be under way.
+    db.alone(&busy_with(call.capture("name")), write_alone(db, call, fields)).await
+}
+
+/// What whoever reads a role to write it is alone with.
+pub(super) fn busy_with(name: &str) -> String {
+    format!("role/{name}")
+}
+
+async fn write_alone(db: &Shared, call: &Call, fields: RoleFields) -> Result<Reply, Fault> {
     let name = call.capture("name");
     if db.static_roles.find(name).await?.is_some() {
         return Err(Fault::bad_request("Role and Static Role names must be unique"));

@@ -189,7 +189,7 @@ impl Shared {
     }
 
     /// Closes what is idle; forgets deleted connections that no lease needs any more.
-    pub(super) async fn tidy(&self, now: Moment) -> Result<(), Fault> {
+    pub(super) async fn tidy(self: &Arc<Self>, now: Moment) -> Result<(), Fault> {
         {
             let mut tidied = self.tidied.lock();
             if now.since(*tidied) < TIDY_EVERY {
@@ -206,6 +206,13 @@ impl Shared {
                 target.tidy(details.max_connection_lifetime.0, IDLE, details.max_idle());
             }
         }
+        let db = self.clone();
+        // A target may take long to answer.
+        tokio::spawn(async move {
+            if let Err(fault) = super::preflight::sweep(&db, now).await {
+                tracing::warn!(why = %fault.told, "users of proofs were not looked through");
+            }
+        });
         self.forget_retired(now).await
     }
 
@@ -222,7 +229,11 @@ impl Shared {
             return Ok(());
         }
         let leases = self.place.house.leases_of(&self.place.mount_uuid).await?;
-        due.retain(|(_, id)| !leases.iter().any(|lease| lease.internal["connection"] == **id));
+        let proofs = super::preflight::users(self).await?;
+        due.retain(|(_, id)| {
+            !leases.iter().any(|lease| lease.internal["connection"] == **id)
+                && !proofs.iter().any(|user| user.connection == *id)
+        });
         for (key, id) in due {
             store.commit(Batch::new().delete(key)).await?;
             self.drop_target(&id);

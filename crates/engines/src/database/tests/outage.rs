@@ -84,6 +84,27 @@ async fn a_deleted_connection_is_kept_for_its_leases() {
     assert_eq!(retired(&b), 0);
 }
 
+/// The usual way out of a lost password: the connection is deleted and written anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_written_anew_takes_over() {
+    let b = Bench::with_limits(Postgres::shared(), short()).await;
+    let root = format!("root_{}", b.database);
+    b.pg.sql(&format!("CREATE ROLE {root} LOGIN SUPERUSER PASSWORD 'first-Password'"));
+    b.connect(json!({ "username": root, "password": "first-Password" })).await.unwrap();
+    b.role("app", json!({})).await.unwrap();
+    let made = b.creds("app").await;
+    b.pg.sql(&format!("ALTER ROLE {root} PASSWORD 'second-Password'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{root}'"));
+    b.h.delete("config/pg").await.unwrap();
+    assert!(b.revoke(&made.internal, made.issued).await.is_err());
+    // One that leads elsewhere, where nobody of that name is, proves nothing.
+    let elsewhere = Postgres::start();
+    b.connect(json!({ "connection_url": elsewhere.url("postgres", "sslmode=disable") })).await.unwrap();
+    assert!(b.revoke(&made.internal, made.issued).await.is_err());
+    b.connect(json!({ "username": root, "password": "second-Password" })).await.unwrap();
+    b.revoke(&made.internal, made.issued).await.unwrap();
+    assert!(!b.exists(&made.username));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn users_without_a_lease_are_found_and_dropped() {
     let b = Bench::new(Postgres::shared()).await;

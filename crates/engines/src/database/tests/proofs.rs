@@ -1,6 +1,7 @@
 //! Preflight and client certificates.
 
 use dewdrop_core::engine::Renewal;
+use dewdrop_core::store::{Batch, Store};
 
 use super::*;
 
@@ -25,8 +26,61 @@ async fn statements_that_do_not_work_are_refused_with_the_reason() {
     let left =
         format!("SELECT count(*) FROM pg_shdescription WHERE description LIKE 'dewdrop:{}:%'", b.place.mount_uuid);
     assert_eq!(b.pg.sql(&left), "0", "nothing of the proofs is left");
+    assert!(notes(&b).is_empty());
     b.role("bad", json!({ "creation_statements": ["SELECT 1"], "preflight": false })).await.unwrap();
     assert_eq!(b.h.read("roles/bad").await.unwrap().data()["preflight"], json!(false));
+}
+
+fn notes(b: &Bench) -> Vec<Vec<u8>> {
+    let keys = b.h.store.dump().into_iter().map(|(key, _)| key);
+    keys.filter(|key| key.starts_with(b"proof/")).collect()
+}
+
+/// The store and the target as a crash in a proof leaves them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_a_proof_leaves_no_user() {
+    let mut b = Bench::new(Postgres::shared()).await;
+    b.role("app", json!({})).await.unwrap();
+    assert!(notes(&b).is_empty(), "a proof that ended leaves nothing");
+    let made = b.creds("app").await;
+    b.h.house.leases.lock().clear();
+    let note = json!({ "user": made.internal, "since": b.h.clock.now().0 });
+    let key = format!("proof/{}", made.username);
+    b.h.store.commit(Batch::new().put_json(key, &note).unwrap()).await.unwrap();
+    b.restart();
+    assert_eq!(b.h.read("reconcile/pg").await.unwrap().data()["orphans"], json!([]), "it is known");
+    b.h.clock.advance(Duration::from_secs(120));
+    b.h.room.tick(&b.h.mount, b.h.clock.now()).await.unwrap();
+    until("the note is struck out", async || notes(&b).is_empty()).await;
+    assert!(!b.exists(&made.username));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_proof_serves_all_and_brings_no_deleted_role_back() {
+    let b = Arc::new(Bench::bare(Postgres::shared(), Limits::default()));
+    b.pg.sql(&format!("CREATE DATABASE {}", b.database));
+    let slow = json!({ "creation_statements": [CREATE, "SELECT pg_sleep(1)"] });
+    b.role("many", slow.clone()).await.unwrap();
+    b.role("gone", slow).await.unwrap();
+    b.connect(json!({})).await.unwrap();
+    let ask = |role: &'static str| {
+        let b = b.clone();
+        tokio::spawn(async move { b.ask(role).await })
+    };
+    let asked = [ask("many"), ask("many"), ask("many")];
+    for one in asked {
+        assert!(one.await.unwrap().is_ok());
+    }
+    let log = b.pg.log();
+    let mark = |role: &str| format!("dewdrop:{}:{role}'", b.place.mount_uuid);
+    let proofs = log.lines().filter(|l| l.contains("\"v-prefligh") && l.contains(&mark("many"))).count();
+    assert_eq!(proofs, 1);
+
+    let asked = ask("gone");
+    until("the proof is under way", async || !notes(&b).is_empty()).await;
+    b.h.delete("roles/gone").await.unwrap();
+    assert!(asked.await.unwrap().is_err());
+    assert!(b.h.read("roles/gone").await.is_err(), "it stays deleted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

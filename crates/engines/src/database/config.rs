@@ -69,7 +69,10 @@ async fn write_alone(db: &Shared, name: &str, fields: ConfigFields) -> Result<Re
     let known = db.connections.find(name).await?;
     check_plugin(fields.plugin_name.as_ref().map(|text| text.0.as_str()), known.is_some())?;
     let verify = fields.verify_connection.is_none_or(|flag| flag.0);
-    let connection = merged(name, known.as_deref().cloned(), fields);
+    let mut connection = merged(name, known.as_deref().cloned(), fields);
+    if !known.is_some_and(|known| known.leads_like(&connection)) {
+        connection.way = uuid::Uuid::new_v4().to_string();
+    }
     let details = connection.details()?;
     if details.connection_url.0.is_empty() {
         return Err(creating("connection_url cannot be empty"));
@@ -118,6 +121,7 @@ fn check_plugin(name: Option<&str>, known: bool) -> Result<(), Fault> {
 fn merged(name: &str, known: Option<Connection>, fields: ConfigFields) -> Connection {
     let mut connection = known.unwrap_or_else(|| Connection {
         id: uuid::Uuid::new_v4().to_string(),
+        way: String::new(),
         name: name.to_owned(),
         plugin_version: String::new(),
         details: Map::new(),

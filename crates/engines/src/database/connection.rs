@@ -20,6 +20,9 @@ const DEFAULT_OPEN: usize = 8;
 pub(super) struct Connection {
     /// Random; leases hold it, so that a new connection of the same name is not taken for this one.
     pub(super) id: String,
+    /// Random; another one when it leads elsewhere, or as somebody else: what was proved of roles holds no longer.
+    #[serde(default)]
+    pub(super) way: String,
     pub(super) name: String,
     #[serde(default)]
     pub(super) plugin_version: String,
@@ -124,6 +127,11 @@ impl Connection {
     /// Whether it reaches the same target in the same way.
     pub(super) fn reaches_like(&self, other: &Self) -> bool {
         self.details == other.details && self.password == other.password && self.private_key == other.private_key
+    }
+
+    /// Whether it leads to the same place as the same user, as far as its fields say.
+    pub(super) fn leads_like(&self, other: &Self) -> bool {
+        ["connection_url", "username"].iter().all(|name| self.details.get(*name) == other.details.get(*name))
     }
 
     /// Whether a role may use it: names with `*` for any text.

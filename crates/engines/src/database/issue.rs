@@ -33,7 +33,7 @@ pub(super) async fn creds(db: &Arc<Shared>, call: &Call) -> Result<Reply, Fault>
         return Err(Fault::bad_request("unsupported credential_type: \"rsa_private_key\""));
     }
     let namespace = &call.mount.namespace.id;
-    let role = if needs_proof(&role) { proved(db, &connection, name, namespace).await? } else { role };
+    let role = if needs_proof(&role, &connection) { proved(db, &connection, name, namespace).await? } else { role };
     let ask = LifeAsk {
         issued: call.now,
         now: call.now,
@@ -58,8 +58,8 @@ pub(super) async fn creds(db: &Arc<Shared>, call: &Call) -> Result<Reply, Fault>
     Ok(life.warnings.into_iter().fold(Outcome::Mint(mint).into(), Reply::warn))
 }
 
-fn needs_proof(role: &Role) -> bool {
-    !role.proved && role.preflight != Some(false)
+fn needs_proof(role: &Role, connection: &Connection) -> bool {
+    role.preflight != Some(false) && (role.proved.is_empty() || role.proved != connection.way)
 }
 
 /// The role, once it is proved that its users can be taken away again. Of many who ask at once, one proves it for all.
@@ -78,12 +78,15 @@ async fn prove_alone(
     if role.db_name != connection.name {
         return Err(Fault::unavailable(format!("role {name:?} was written anew meanwhile; try again")));
     }
-    if !needs_proof(&role) {
+    if !needs_proof(&role, connection) {
         return Ok(role);
     }
     match preflight::prove(db, connection, name, &role, namespace).await {
         // Over this revision only: a role that was deleted or written meanwhile is not brought back.
-        Preflight::Proved => db.roles.replace(name, Role { proved: true, ..(*role).clone() }, revision).await,
+        Preflight::Proved => {
+            let role = Role { proved: connection.way.clone(), ..(*role).clone() };
+            db.roles.replace(name, role, revision).await
+        }
         Preflight::Refused(why) => Err(refused(name, &connection.name, &why)),
         Preflight::Later(why) => Err(Fault::target(format!("connection {:?}: {why}", connection.name))),
     }

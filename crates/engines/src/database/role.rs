@@ -32,8 +32,9 @@ pub(super) struct Role {
     pub(super) credential_config: Pairs,
     /// Whether the operator wants the proof; `None`: did not say.
     pub(super) preflight: Option<bool>,
-    /// Making and taking away was proved with the statements of now.
-    pub(super) proved: bool,
+    /// The `way` of the connection at which making and taking away was proved with the statements of now; empty: none.
+    #[serde(default)]
+    pub(super) proved: String,
 }
 
 /// What kind of credential a role gives.
@@ -142,7 +143,7 @@ async fn write_alone(db: &Shared, call: &Call, fields: RoleFields) -> Result<Rep
         && connection.allows(name)
     {
         match preflight::prove(db, &connection, name, &role, &call.mount.namespace.id).await {
-            Preflight::Proved => role.proved = true,
+            Preflight::Proved => role.proved.clone_from(&connection.way),
             // No warning: the API answers without a body, and the first credential says the same.
             Preflight::Later(why) => tracing::info!(role = name, connection = connection.name, why, "not proved yet"),
             Preflight::Refused(why) => return Err(refused(name, &role.db_name, &why)),
@@ -172,9 +173,9 @@ fn merged(known: Option<Role>, fields: RoleFields) -> Result<Role, Fault> {
         credential_type: CredentialType::Password,
         credential_config: Pairs::default(),
         preflight: None,
-        proved: false,
+        proved: String::new(),
     });
-    role.proved = false;
+    role.proved.clear();
     let set = |old: &mut Vec<String>, new: Option<Statements>| {
         if let Some(new) = new {
             *old = new.0;

@@ -84,6 +84,24 @@ async fn one_proof_serves_all_and_brings_no_deleted_role_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_leads_elsewhere_needs_a_new_proof() {
+    let b = Bench::new(Postgres::shared()).await;
+    b.pg.sql_in(&b.database, "CREATE SCHEMA app");
+    let own = json!({ "creation_statements": [CREATE, r#"GRANT USAGE ON SCHEMA app TO "{{name}}""#] });
+    b.role("app", own).await.unwrap();
+    b.creds("app").await;
+    b.connect(json!({ "max_open_connections": 2 })).await.unwrap();
+    b.creds("app").await;
+    // There is no such schema, and nobody is handed a lease before that is known.
+    b.connect(json!({ "connection_url": b.pg.url("postgres", "sslmode=disable") })).await.unwrap();
+    let (fault, lease) = b.ask("app").await.map(|_| ()).unwrap_err();
+    assert!(lease.is_none() && fault.told.contains("preflight"), "{}", fault.told);
+    b.h.delete("config/pg").await.unwrap();
+    b.connect(json!({})).await.unwrap();
+    b.creds("app").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_password_expires_by_itself() {
     let b = Bench::new(Postgres::shared()).await;
     let plain = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'";

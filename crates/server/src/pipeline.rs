@@ -45,7 +45,7 @@ pub struct Api(pub Arc<Server>);
 
 impl Handler for Api {
     fn handle(&self, request: Request) -> BoxFuture<Response> {
-        match &self.0.traces {
+        match &self.0.telemetry.traces {
             None => Box::pin(handled(self.0.clone(), request)),
             Some(traces) => traces.request(request, |request| Box::pin(handled(self.0.clone(), request))),
         }

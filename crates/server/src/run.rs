@@ -82,7 +82,7 @@ pub async fn run(start: Start, flags: LogFlags) -> Result<()> {
         tracing::warn!(%error, "the process could not be shut against core dumps");
     }
     let server = parts::server(&config, dev.is_some()).await?;
-    let _ = server.logs.set(logs.clone());
+    let _ = server.telemetry.logs.set(logs.clone());
     let listeners = http::bind(&config.listeners).context("cannot listen")?;
     match &dev {
         Some(dev) => dev::open(&server, dev, &listeners).await?,
@@ -96,7 +96,9 @@ pub async fn run(start: Start, flags: LogFlags) -> Result<()> {
     let drained = http::serve(listeners, Arc::new(Api(server.clone())), stats, GRACE, told_to_stop()).await;
     server.seal();
     server.audit.close();
-    let _ = tokio::task::spawn_blocking(move || server.traces.as_ref().inspect(|traces| traces.stop()).is_some()).await;
+    let _ =
+        tokio::task::spawn_blocking(move || server.telemetry.traces.as_ref().inspect(|traces| traces.stop()).is_some())
+            .await;
     if !drained.clean {
         bail!("some requests were still under way after {} s and were cut off", GRACE.as_secs());
     }

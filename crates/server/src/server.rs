@@ -14,7 +14,7 @@ use crate::audit::Audit;
 use crate::config::{Access, Metrics};
 use crate::seal::Ceremonies;
 use crate::sys::{Cors, ServerMetrics};
-use crate::telemetry::LogHandle;
+use crate::telemetry::Telemetry;
 use crate::telemetry::traces::{Traces, kept};
 use crate::turn::{Turn, Turns};
 use crate::vault::Vault;
@@ -77,13 +77,10 @@ pub struct Server {
     pub cors: ArcSwapOption<Cors>,
     /// The numbers of `sys/metrics`.
     pub metrics: ServerMetrics,
-    /// Where the spans of requests go, if anywhere.
-    pub traces: Option<Traces>,
-    /// The log of the process, once there is one.
-    pub logs: OnceLock<LogHandle>,
-    /// Whether another server over the same store is active.
+    /// The log of the process, and where the spans of requests go.
+    pub telemetry: Telemetry,
+    /// What is served, or whether another server over the same store is active.
     pub turns: Turns,
-    serving: ArcSwapOption<Serving>,
     gate: crate::seal::Gate,
 }
 
@@ -127,12 +124,10 @@ impl Server {
             ceremonies: Mutex::default(),
             audit: parts.audit,
             cors: ArcSwapOption::empty(),
-            logs: OnceLock::new(),
             metrics: ServerMetrics::new(me, &parts.settings.metrics),
             settings: parts.settings,
-            traces: parts.traces,
+            telemetry: Telemetry { logs: OnceLock::new(), traces: parts.traces },
             turns: Turns::default(),
-            serving: ArcSwapOption::empty(),
             gate: crate::seal::Gate::new(me.clone()),
         })
     }
@@ -152,7 +147,7 @@ impl Server {
     /// The store behind the barrier.
     #[must_use]
     pub fn behind_barrier(&self) -> SharedStore {
-        kept(self.barrier.clone(), self.traces.as_ref())
+        kept(self.barrier.clone(), self.telemetry.traces.as_ref())
     }
 
     /// The paths that are served without the vault.
@@ -166,7 +161,7 @@ impl Server {
     /// # Errors
     /// 503 while it is sealed, or another server is active.
     pub fn vault(&self) -> Result<Arc<Vault>, Fault> {
-        match &*self.serving.load() {
+        match &*self.turns.serving.load() {
             Some(serving) if serving.turn.is_ours() => Ok(serving.vault.clone()),
             None if self.turns.leader().is_none() => Err(Fault::sealed()),
             _ => Err(Fault::unavailable("this server stands by: another one is active")),
@@ -176,24 +171,24 @@ impl Server {
     /// Whether this server neither serves nor could take over.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        self.serving.load().is_none() && self.turns.leader().is_none()
+        self.turns.serving.load().is_none() && self.turns.leader().is_none()
     }
 
     /// The vault that is served, with its turn.
     #[must_use]
     pub fn serving(&self) -> Option<Arc<Serving>> {
-        self.serving.load_full()
+        self.turns.serving.load_full()
     }
 
     /// The barrier is open: serve.
     pub fn serve(&self, serving: Arc<Serving>) {
-        self.serving.store(Some(serving));
+        self.turns.serving.store(Some(serving));
         self.turns.leave();
     }
 
     /// Stops serving what is served now, with the barrier open. `false`: it is not served any more.
     pub fn step_aside(&self, from: &Arc<Serving>) -> bool {
-        let was = self.serving.compare_and_swap(from, None);
+        let was = self.turns.serving.compare_and_swap(from, None);
         let is_it = was.as_ref().is_some_and(|was| Arc::ptr_eq(was, from));
         if is_it {
             self.audit.lock();
@@ -204,7 +199,7 @@ impl Server {
     /// Stops serving and forgets the keys. What is under way still ends.
     pub fn seal(&self) {
         self.turns.leave();
-        if let Some(serving) = self.serving.swap(None) {
+        if let Some(serving) = self.turns.serving.swap(None) {
             serving.turn.end();
         }
         self.audit.lock();
@@ -217,6 +212,6 @@ impl Server {
 
     /// Stops serving without sealing: what is stored is about to be replaced.
     pub fn take_serving(&self) -> Option<Arc<Serving>> {
-        self.serving.swap(None)
+        self.turns.serving.swap(None)
     }
 }

@@ -50,6 +50,8 @@ pub struct Leader {
 /// What a server knows of turns.
 #[derive(Default)]
 pub struct Turns {
+    /// What this server serves, while it does.
+    pub(crate) serving: ArcSwapOption<Serving>,
     /// Set while this server stands by.
     standby: ArcSwapOption<Leader>,
     /// Somebody waits for the lock.

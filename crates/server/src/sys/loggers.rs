@@ -68,7 +68,7 @@ impl Sys {
 
     fn logs(&self) -> Result<LogHandle, Fault> {
         self.only_in_root()?;
-        let logs = self.server()?.logs.get().cloned();
+        let logs = self.server()?.telemetry.logs.get().cloned();
         logs.ok_or_else(|| Fault::bad_request("this server runs inside of another program, which keeps the log"))
     }
 }

@@ -68,7 +68,7 @@ async fn the_level_is_changed_over_the_api() {
     assert_eq!(server.root("GET", "sys/loggers", Value::Null).await.0, 400, "the log is not the server's own");
     let logging = Logging { level: LogLevel::Warn, format: LogFormat::Standard, file: None };
     let (_layer, handle) = layer(&logging, FakeClock::at(Moment(0)), Sink::Stderr);
-    server.server.logs.set(handle.clone()).unwrap();
+    server.server.telemetry.logs.set(handle.clone()).unwrap();
     let shown = async |path: &str| server.root("GET", path, Value::Null).await.1["data"].clone();
     let set = async |path: &str, level: &str| server.root("POST", path, serde_json::json!({ "level": level })).await.0;
     assert_eq!(shown("sys/loggers").await, serde_json::json!({ "core": "warn" }));

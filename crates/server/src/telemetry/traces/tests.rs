@@ -78,7 +78,7 @@ async fn ask(server: &TestServer, method: &str, path: &str, parent: &str, body: 
 
 async fn spans(server: &TestServer, sent: &Sent) -> Vec<Span> {
     let handle = server.server.clone();
-    tokio::task::spawn_blocking(move || handle.traces.as_ref().unwrap().stop()).await.unwrap();
+    tokio::task::spawn_blocking(move || handle.telemetry.traces.as_ref().unwrap().stop()).await.unwrap();
     let sent = sent.lock();
     let decoded = sent.iter().map(|(_, body)| ExportTraceServiceRequest::decode(body.as_slice()).unwrap());
     decoded.flat_map(|r| r.resource_spans).flat_map(|r| r.scope_spans).flat_map(|s| s.spans).collect()

@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) roles: Records<Role>,
     pub(super) static_roles: Records<StaticRole>,
     pub(super) calendar: Mutex<Calendar>,
-    /// When each connection was reconciled last.
+    /// When each connection was reconciled last; of a deleted one, when its leases were looked for last.
     pub(super) reconciled: Mutex<HashMap<String, Moment>>,
     /// By connection id, each with the record that it was opened by.
     targets: Mutex<HashMap<String, Opened>>,
@@ -225,6 +225,12 @@ impl Shared {
                 due.push((row.key, connection.id));
             }
         }
+        {
+            // All leases of the mount are read for it, so not each minute.
+            let mut looked = self.reconciled.lock();
+            due.retain(|(_, id)| looked.get(id).is_none_or(|last| now.since(*last) >= RETIRED_AT_LEAST));
+            looked.extend(due.iter().map(|(_, id)| (id.clone(), now)));
+        }
         if due.is_empty() {
             return Ok(());
         }
@@ -237,6 +243,7 @@ impl Shared {
         for (key, id) in due {
             store.commit(Batch::new().delete(key)).await?;
             self.drop_target(&id);
+            self.reconciled.lock().remove(&id);
         }
         Ok(())
     }

@@ -78,6 +78,7 @@ async fn answered(server: &Arc<Server>, request: Request) -> Response {
         Err(fault) => reply::refuse(&fault, &request_id),
     });
     let response = response.await;
+    crate::turn::after(server, &request_id).await;
     server.metrics.request(server.clock().steady().saturating_sub(began));
     response
 }

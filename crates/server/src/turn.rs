@@ -15,6 +15,7 @@ use arc_swap::ArcSwapOption;
 use dewdrop_core::store::{Batch, Hold, SharedStore, get_json};
 use dewdrop_core::{Fault, Moment};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::seal::open_vault;
@@ -58,6 +59,17 @@ pub struct Turns {
     waiting: AtomicBool,
     /// In milliseconds of the steady clock.
     rests_until: AtomicU64,
+    /// The request with which the turn ends, and how.
+    ending: Mutex<Option<(Arc<str>, Ending)>>,
+}
+
+/// How a turn ends by request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The server is sealed.
+    Seal,
+    /// Another server takes over.
+    StepDown,
 }
 
 // === impl Turn ===
@@ -82,6 +94,11 @@ impl Turns {
     #[must_use]
     pub fn leader(&self) -> Option<Arc<Leader>> {
         self.standby.load_full()
+    }
+
+    /// Once this request is answered and on the audit log, which needs the vault, the turn ends.
+    pub fn end_with(&self, request_id: &Arc<str>, ending: Ending) {
+        *self.ending.lock() = Some((request_id.clone(), ending));
     }
 
     /// This server neither serves nor waits.
@@ -170,8 +187,18 @@ pub async fn guard(server: Weak<Server>, serving: Weak<Serving>) {
     }
 }
 
+/// A request is answered and on the audit log: does what it was about.
+pub async fn after(server: &Arc<Server>, request_id: &str) {
+    let ending = server.turns.ending.lock().take_if(|(id, _)| **id == *request_id);
+    match ending.map(|(_, ending)| ending) {
+        Some(Ending::Seal) => server.seal(),
+        Some(Ending::StepDown) => step_down(server).await,
+        None => {}
+    }
+}
+
 /// Gives the turn up for a while, so that another server takes it. Nothing happens where there is no other.
-pub async fn step_down(server: &Arc<Server>) {
+async fn step_down(server: &Arc<Server>) {
     let Some(serving) = server.serving().filter(|serving| !serving.turn.alone) else { return };
     let until = server.clock().steady() + REST;
     server.turns.rests_until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::Sys;
 use crate::seal::barrier_fault;
 use crate::server::Server;
+use crate::turn::Ending;
 use crate::vault::Vault;
 
 #[derive(Deserialize, JsonSchema)]
@@ -69,19 +70,15 @@ const LEAST_OPERATIONS: i64 = 1_000_000;
 const MOST_OPERATIONS: i64 = 3_865_470_566;
 
 impl Sys {
-    async fn seal(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+    async fn seal(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
-        let server = self.server()?;
-        // After the answer is on its way: the audit line of this very request still needs the vault.
-        tokio::spawn(async move { server.seal() });
+        self.server()?.turns.end_with(&call.request_id, Ending::Seal);
         Ok(Reply::nothing())
     }
 
-    async fn step_down(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+    async fn step_down(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         self.only_in_root()?;
-        let server = self.server()?;
-        // As when sealing: the audit line of this very request still needs the vault.
-        tokio::spawn(async move { crate::turn::step_down(&server).await });
+        self.server()?.turns.end_with(&call.request_id, Ending::StepDown);
         Ok(Reply::nothing())
     }
 

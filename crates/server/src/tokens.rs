@@ -22,7 +22,7 @@ use crate::leases::index;
 use crate::vault::Compiled;
 pub use auth::TokenAuth;
 pub use batch::BatchKey;
-pub use end::{end_token, end_tokens, end_tokens_made_until, finish_tombstone};
+pub use end::{AT_ONCE, end_token, end_tokens, end_tokens_made_until, finish_tombstone};
 pub use make::{INITIAL_ROOT, from_login, make, make_root};
 
 /// How many tokens are kept parsed in memory.

@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use tokio::task::JoinSet;
 
 use super::{index, revoke_and_wait};
-use crate::tokens::end_tokens_made_until;
+use crate::tokens::{AT_ONCE, end_tokens_made_until};
 use crate::vault::Vault;
 
 const PAGE: usize = 500;
@@ -18,8 +18,7 @@ const PAGE: usize = 500;
 const LEASES_AT_ONCE: usize = 30;
 /// Leases that are taken back at the same time while somebody waits.
 const WAITED_FOR: usize = 16;
-/// Tokens that are ended in one commit, and such chunks at the same time.
-const TOKENS_AT_ONCE: usize = 20;
+/// Chunks of tokens that are ended at the same time.
 const CHUNKS: usize = 8;
 
 /// Leases below a path, a page at a time.
@@ -125,7 +124,7 @@ pub async fn end_tokens_below(vault: &Arc<Vault>, namespace: &str, prefix: &str,
                 std::str::from_utf8(&row.key).ok()?.rsplit_once("/h").map(|(_, accessor)| accessor.to_owned())
             })
             .collect();
-        for chunk in accessors.chunks(TOKENS_AT_ONCE) {
+        for chunk in accessors.chunks(AT_ONCE) {
             if running.len() >= CHUNKS {
                 joined(running.join_next().await)?;
             }

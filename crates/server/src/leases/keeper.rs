@@ -15,7 +15,7 @@ use dewdrop_core::{Fault, Moment};
 use super::index::{self, Due};
 use super::queue::LeaseRef;
 use super::{below, revoke, token_ref};
-use crate::tokens::{end_tokens, finish_tombstone};
+use crate::tokens::{AT_ONCE, end_tokens, finish_tombstone};
 use crate::vault::Vault;
 
 /// How often the time index is looked at.
@@ -25,8 +25,6 @@ const OVERLAP: Duration = Duration::from_secs(5);
 /// The longest until the keeper goes back to the start of the index.
 const ROUND: Duration = Duration::from_secs(30);
 const PAGE: usize = 500;
-/// Tokens that are ended in one commit; below the limit of an etcd transaction.
-const TOKENS_AT_ONCE: usize = 20;
 /// Token chunks at the same time.
 const CHUNKS: usize = 8;
 /// Tombstones that are finished at the same time.
@@ -162,7 +160,7 @@ async fn take_in(vault: &Arc<Vault>, due: Vec<(&Row, Due)>) -> Result<(), Fault>
 /// Ends tokens whose time is up, in chunks side by side.
 async fn end_expired(vault: &Arc<Vault>, tokens: Vec<String>) {
     let mut running = tokio::task::JoinSet::new();
-    for chunk in tokens.chunks(TOKENS_AT_ONCE) {
+    for chunk in tokens.chunks(AT_ONCE) {
         if running.len() >= CHUNKS {
             running.join_next().await;
         }

@@ -13,8 +13,8 @@ use crate::vault::Vault;
 
 /// How many leases are handled in one commit; below the limit of an etcd transaction.
 const PAGE: usize = 30;
-/// Tokens that are ended in one commit.
-const AT_ONCE: usize = 20;
+/// The most tokens that are ended in one commit; below the limit of an etcd transaction.
+pub const AT_ONCE: usize = 20;
 /// Children that are looked at at the same time; they are struck from the list in one commit.
 const CHILDREN: usize = 6 * AT_ONCE;
 /// Mark in a tombstone: the children live on as orphans.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completion, kv, lease, logical, login, misc, mounts, namespace, operator, policy, run, status, token,
+    audit, completion, kv, lease, logical, login, misc, mounts, namespace, node, operator, policy, run, status, token,
 };
 use crate::ctx::Ctx;
 use crate::failure::Result;
@@ -81,6 +81,8 @@ pub enum Command {
     /// Run a server (`dewdrop server -dev` for trying out)
     #[command(disable_help_flag = true)]
     Server(ServerArgs),
+    /// Run the agent of a Kubernetes node
+    Node(Box<node::Node>),
     /// Print the API's own help for a path
     PathHelp(misc::PathHelp),
     /// Print what is in force
@@ -129,6 +131,7 @@ impl Command {
             Self::Audit(cmd) => cmd.run(ctx).await,
             Self::Operator(cmd) => cmd.run(ctx).await,
             Self::Server(cmd) => crate::serve(&cmd.args),
+            Self::Node(cmd) => cmd.run(ctx).await,
             Self::PathHelp(cmd) => cmd.run(ctx).await,
             Self::Print(cmd) => cmd.run(ctx),
             Self::Completion(cmd) => cmd.run(),

@@ -1,5 +1,14 @@
 //! The node agent: one program on each node that gives every container its own credentials and takes them back when it
 //! ends (docs/decisions/0016). CSI is the anchor that nothing starts without; NRI says when a container starts and ends.
 
-pub mod csi;
+mod agent;
+mod csi;
 pub mod nri;
+mod run;
+mod settings;
+mod spec;
+mod volume;
+
+pub use agent::vault::SignIn;
+pub use run::{RunError, run};
+pub use settings::Settings;

@@ -9,6 +9,7 @@ pub mod login;
 pub mod misc;
 pub mod mounts;
 pub mod namespace;
+pub mod node;
 pub mod operator;
 pub mod policy;
 pub mod run;

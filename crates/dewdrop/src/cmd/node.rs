@@ -1,0 +1,55 @@
+//! `dewdrop node`: the agent of one node, in a DaemonSet.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use dewdrop_node::{Settings, SignIn};
+
+use crate::ctx::Ctx;
+use crate::failure::{Failure, Result};
+
+/// Flags of the agent. The server's address and CA are those of all commands.
+#[derive(Debug, Args)]
+pub struct Node {
+    /// The node's name (in a DaemonSet: `spec.nodeName`)
+    #[arg(long, env = "DEWDROP_NODE_NAME")]
+    node_name: String,
+    /// Kubelet's folder
+    #[arg(long, env = "DEWDROP_KUBELET_DIR", default_value = "/var/lib/kubelet")]
+    kubelet_dir: PathBuf,
+    /// The runtime's NRI socket; an empty text goes without NRI
+    #[arg(long, env = "DEWDROP_NRI_SOCKET", default_value = "/var/run/nri/nri.sock")]
+    nri_socket: String,
+    /// Where the agent keeps what it must know after a restart: on a tmpfs, for root alone
+    #[arg(long, env = "DEWDROP_NODE_STATE", default_value = "/run/dewdrop/node")]
+    state_dir: PathBuf,
+    /// Where the Kubernetes auth method is mounted
+    #[arg(long, env = "DEWDROP_AUTH_MOUNT", default_value = "kubernetes")]
+    auth_mount: String,
+    /// The role of that method for agents
+    #[arg(long, env = "DEWDROP_NODE_ROLE", default_value = "dewdrop-node")]
+    role: String,
+    /// The file with the agent's own ServiceAccount token
+    #[arg(long, env = "DEWDROP_NODE_TOKEN_FILE", default_value = "/var/run/secrets/dewdrop/token")]
+    token_file: PathBuf,
+}
+
+impl Node {
+    /// Runs until SIGTERM or SIGINT.
+    pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        let client = ctx.client().await?.with_token(None).with_retries(0);
+        let settings = Settings {
+            node: self.node_name,
+            kubelet_dir: self.kubelet_dir,
+            nri_socket: Some(self.nri_socket).filter(|path| !path.is_empty()).map(PathBuf::from),
+            state_dir: self.state_dir,
+            sign_in: SignIn {
+                mount: self.auth_mount.trim_matches('/').to_owned(),
+                role: self.role,
+                token_file: self.token_file,
+            },
+        };
+        dewdrop_node::run(settings, client).await.map_err(|e| Failure::usage(e.to_string()))?;
+        Ok(0)
+    }
+}

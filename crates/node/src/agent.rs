@@ -1,0 +1,114 @@
+//! The agent's core: which volumes are published, which container has which, and what is to be done when one starts or
+//! ends. CSI, NRI and the API server's watch bring the events; the server makes and ends the credentials.
+
+mod beat;
+mod ender;
+mod fail;
+mod hold;
+mod journal;
+mod keeper;
+mod life;
+mod mint;
+mod publish;
+mod record;
+mod start;
+pub mod vault;
+mod watch;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+pub use fail::Fail;
+
+use crate::settings::Settings;
+use ender::Ender;
+use hold::Hold;
+use journal::Journal;
+use vault::{StartName, Vault};
+
+/// The agent of one node.
+pub struct Agent {
+    vault: Vault,
+    ender: Arc<Ender>,
+    journal: Journal,
+    holds: Mutex<HashMap<String, Arc<Hold>>>,
+    pods_dir: PathBuf,
+    me: Weak<Agent>,
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// The agent with what a former one left: its volumes, and the starts that it could not end.
+    ///
+    /// # Errors
+    /// The state's folder cannot be used.
+    pub fn open(settings: &Settings, vault: Vault) -> Result<Arc<Self>, Fail> {
+        let journal = Journal::open(&settings.state_dir.join("volumes"))?;
+        let ender = Ender::open(vault.clone(), Journal::open(&settings.state_dir.join("ends"))?)?;
+        let agent = Arc::new_cyclic(|me| Self {
+            vault,
+            ender,
+            journal,
+            holds: Mutex::default(),
+            pods_dir: settings.kubelet_dir.join("pods"),
+            me: me.clone(),
+        });
+        agent.recall()?;
+        Ok(agent)
+    }
+
+    /// Does its own work until it is dropped: ends what is over, and tells the server that the node lives.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.ender.clone().run(), beat::run(self));
+    }
+
+    /// Waits until everything that is over has been told to the server, but not for ever.
+    pub async fn settle(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while self.ender.waiting() > 0 && Instant::now() < end {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// How many volumes are published.
+    #[must_use]
+    pub fn volumes(&self) -> usize {
+        self.holds.lock().len()
+    }
+
+    /// The names of all starts, for the beat.
+    fn starts(&self) -> Vec<StartName> {
+        let name = |hold: &Arc<Hold>| hold.start().map(|start| hold.named(&start.name));
+        self.holds.lock().values().filter_map(name).collect()
+    }
+
+    /// The volumes of one container.
+    fn of_container(&self, pod_uid: &str, container: &str) -> Vec<Arc<Hold>> {
+        let is_its = |hold: &&Arc<Hold>| hold.about.pod.uid == pod_uid && hold.about.spec.container == container;
+        self.holds.lock().values().filter(is_its).cloned().collect()
+    }
+
+    /// The volumes of one pod.
+    fn of_pod(&self, pod_uid: &str) -> Vec<Arc<Hold>> {
+        self.holds.lock().values().filter(|hold| hold.about.pod.uid == pod_uid).cloned().collect()
+    }
+
+    /// The agent itself, for the tasks that it starts.
+    fn me(&self) -> Result<Arc<Self>, Fail> {
+        self.me.upgrade().ok_or_else(|| Fail::odd("the agent is stopping"))
+    }
+
+    /// Takes up a volume and gives it a keeper.
+    fn take_up(self: &Arc<Self>, hold: Hold) -> Arc<Hold> {
+        let hold = Arc::new(hold);
+        self.holds.lock().insert(hold.about.volume_id.clone(), hold.clone());
+        tokio::spawn(keeper::keep(self.clone(), hold.clone()));
+        hold
+    }
+}

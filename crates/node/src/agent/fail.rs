@@ -1,0 +1,45 @@
+//! What can go wrong for the agent, in words that kubelet may show in the pod's events.
+
+use crate::volume::VolumeError;
+
+/// A failed act of the agent.
+#[derive(Debug, thiserror::Error)]
+pub enum Fail {
+    /// The server refused, or cannot be reached.
+    #[error("{0}")]
+    Server(#[from] dewdrop_api::Error),
+    /// The volume cannot be written.
+    #[error("{0}")]
+    Volume(#[from] VolumeError),
+    /// Something is not as it must be.
+    #[error("{0}")]
+    Odd(String),
+}
+
+// === impl Fail ===
+
+impl Fail {
+    /// Something is not as it must be; a sentence says what.
+    #[must_use]
+    pub fn odd(what: impl Into<String>) -> Self {
+        Self::Odd(what.into())
+    }
+
+    /// Whether the same may well succeed later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Server(error) => error.is_passing(),
+            Self::Volume(_) | Self::Odd(_) => false,
+        }
+    }
+
+    /// The server's HTTP status, when it answered.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Server(error) => error.status(),
+            Self::Volume(_) | Self::Odd(_) => None,
+        }
+    }
+}

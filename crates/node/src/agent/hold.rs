@@ -1,0 +1,226 @@
+//! One published volume: what it is for, how far it is, and what its keeper has to do next. The runtime's callbacks only
+//! change this record and return; the keeper does the work.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dewdrop_api::SecretText;
+use parking_lot::Mutex;
+use rustix::fd::OwnedFd;
+use tokio::sync::Notify;
+
+use super::life::{Act, ContainerId, Life, Phase};
+use super::start::Start;
+use super::vault::StartName;
+use crate::spec::{PodInfo, VolumeSpec};
+
+/// What does not change while the volume is published.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Kubelet's id of the volume.
+    pub volume_id: String,
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// What is in it and for which container.
+    pub spec: VolumeSpec,
+    /// The pod.
+    pub pod: PodInfo,
+    /// The group that kubelet wants on the files.
+    pub fs_group: Option<u32>,
+}
+
+/// What the keeper has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Todo {
+    /// Renew what is there, when it is time.
+    Renew,
+    /// Make a credential for a container that is still to start.
+    Mint,
+    /// Make another for the one that runs, and tell it.
+    Refresh,
+    /// The volume is gone.
+    Close,
+}
+
+/// A volume and its state.
+pub struct Hold {
+    /// What it is.
+    pub about: About,
+    state: Mutex<State>,
+    /// Rung when there is something to do.
+    pub bell: Notify,
+}
+
+struct State {
+    life: Life,
+    todo: Todo,
+    pod_token: SecretText,
+    start: Option<Arc<Start>>,
+    process: Option<Arc<OwnedFd>>,
+}
+
+// === impl Hold ===
+
+impl Hold {
+    /// A volume with the start that it has, if any.
+    #[must_use]
+    pub fn new(about: About, phase: Phase, pod_token: SecretText, start: Option<Start>) -> Self {
+        let todo = if phase == Phase::Minting { Todo::Mint } else { Todo::Renew };
+        let state = State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), process: None };
+        Self { about, state: Mutex::new(state), bell: Notify::new() }
+    }
+
+    /// The first start is there.
+    #[must_use]
+    pub fn begun(self, start: Start) -> Self {
+        let pod_token = self.state.into_inner().pod_token;
+        Self::new(self.about, Phase::Ready, pod_token, Some(start))
+    }
+
+    /// A start's name with the container that has it, when one has.
+    #[must_use]
+    pub fn named(&self, name: &StartName) -> StartName {
+        let container_id = match self.state.lock().life.phase() {
+            Phase::Taken(id) => Some(id.clone()),
+            Phase::Minting | Phase::Ready => None,
+        };
+        StartName { container_id, ..name.clone() }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.state.lock().life.phase().clone()
+    }
+
+    /// The start in force.
+    #[must_use]
+    pub fn start(&self) -> Option<Arc<Start>> {
+        self.state.lock().start.clone()
+    }
+
+    /// The pod's newest token.
+    #[must_use]
+    pub fn pod_token(&self) -> SecretText {
+        self.state.lock().pod_token.clone()
+    }
+
+    /// Kubelet brought a newer token of the pod.
+    pub fn renew_pod_token(&self, token: SecretText) {
+        self.state.lock().pod_token = token;
+    }
+
+    /// What is to be done now.
+    #[must_use]
+    pub fn todo(&self) -> Todo {
+        self.state.lock().todo
+    }
+
+    /// The container is about to be created. `Err` refuses it, with the start that is over if one was missed.
+    ///
+    /// # Errors
+    /// Its credential is not there yet.
+    pub fn creating(&self, id: &str) -> Result<(), Option<Arc<Start>>> {
+        let mut state = self.state.lock();
+        match state.life.creating(id) {
+            Ok(()) => Ok(()),
+            Err(act) => Err(self.apply(&mut state, act)),
+        }
+    }
+
+    /// The container runs. Answers the start that is over, if that shows now.
+    pub fn running(&self, id: &str, process: Option<OwnedFd>) -> Option<Arc<Start>> {
+        let mut state = self.state.lock();
+        let act = state.life.running(id);
+        if matches!(state.life.phase(), Phase::Taken(holder) if holder == id) {
+            state.process = process.map(Arc::new);
+        }
+        self.apply(&mut state, act)
+    }
+
+    /// The container ended. Answers the start that is over.
+    pub fn stopped(&self, id: &str) -> Option<Arc<Start>> {
+        let mut state = self.state.lock();
+        let act = state.life.stopped(id);
+        self.apply(&mut state, act)
+    }
+
+    /// All containers of that name that exist. Answers the start that is over, if one is.
+    pub fn seen(&self, alive: &[&str]) -> Option<Arc<Start>> {
+        let mut state = self.state.lock();
+        let act = state.life.seen(alive);
+        self.apply(&mut state, act)
+    }
+
+    /// The server has no token of a start any more. Answers that start.
+    pub fn lost(&self, start: &str) -> Option<Arc<Start>> {
+        let mut state = self.state.lock();
+        if state.start.as_ref().is_none_or(|held| held.name.start != start) {
+            return None;
+        }
+        let act = state.life.lost();
+        self.apply(&mut state, act)
+    }
+
+    /// What the container has cannot be renewed for much longer.
+    pub fn wants_another(&self) {
+        let mut state = self.state.lock();
+        if state.todo == Todo::Renew {
+            state.todo = Todo::Refresh;
+        }
+    }
+
+    /// The volume is gone. Answers the start that is over.
+    pub fn close(&self) -> Option<Arc<Start>> {
+        let mut state = self.state.lock();
+        state.todo = Todo::Close;
+        state.process = None;
+        self.bell.notify_one();
+        state.start.take()
+    }
+
+    /// A credential was made and written. `Err` gives it back: the volume was closed meanwhile.
+    ///
+    /// # Errors
+    /// The volume is gone, or the container that it was made for ended while it was made.
+    pub fn minted(&self, start: Start, done: Todo) -> Result<Option<Arc<Start>>, Start> {
+        let mut state = self.state.lock();
+        if state.todo != done {
+            return Err(start);
+        }
+        state.life.minted();
+        state.todo = Todo::Renew;
+        Ok(state.start.replace(Arc::new(start)))
+    }
+
+    /// The process of the running container, and which container it is.
+    #[must_use]
+    pub fn process(&self) -> Option<(ContainerId, Arc<OwnedFd>)> {
+        let state = self.state.lock();
+        match (state.life.phase(), &state.process) {
+            (Phase::Taken(id), Some(process)) => Some((id.clone(), process.clone())),
+            _ => None,
+        }
+    }
+
+    fn apply(&self, state: &mut State, act: Act) -> Option<Arc<Start>> {
+        if state.todo == Todo::Close {
+            return None;
+        }
+        let over = match act {
+            Act::Rest => return None,
+            Act::Replace => {
+                state.todo = Todo::Mint;
+                state.process = None;
+                state.start.take()
+            }
+            // The files stay until the new ones are there; the server ends the old token when it makes the new one.
+            Act::Refresh => {
+                state.todo = Todo::Refresh;
+                None
+            }
+        };
+        self.bell.notify_one();
+        over
+    }
+}

@@ -1,0 +1,84 @@
+//! Making the credentials of one start: a token from the server, what it may read, and the files.
+
+use std::collections::BTreeMap;
+
+use dewdrop_api::{Call, Envelope, SecretText};
+use futures_util::future::try_join_all;
+use serde_json::{Map, Value, json};
+
+use super::Agent;
+use super::fail::Fail;
+use super::hold::Hold;
+use super::start::{Held, Start};
+use super::vault::StartName;
+use crate::spec::{Credential, Verb};
+use crate::volume::Volume;
+
+impl Agent {
+    /// Makes a start and writes its files. When that fails, nothing of it stays.
+    pub(super) async fn mint(&self, hold: &Hold) -> Result<Start, Fail> {
+        let about = &hold.about;
+        let name = StartName {
+            pod_uid: about.pod.uid.clone(),
+            container: about.spec.container.clone(),
+            start: uuid::Uuid::new_v4().to_string(),
+            role: about.spec.role.clone(),
+            container_id: None,
+        };
+        self.note_with(hold, Some(name.clone()))?;
+        match self.make(hold, name.clone()).await {
+            Ok(start) => Ok(start),
+            Err(why) => {
+                // Perhaps the server made it and its answer was lost.
+                self.ender.end(name);
+                Err(why)
+            }
+        }
+    }
+
+    async fn make(&self, hold: &Hold, name: StartName) -> Result<Start, Fail> {
+        let spec = &hold.about.spec;
+        let auth = self.vault.start(&name, &hold.pod_token()).await?;
+        let fetched =
+            try_join_all(spec.credentials.iter().map(|credential| self.fetch(&auth.client_token, &spec.namespace, credential)))
+                .await?;
+        let mut fields: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+        let mut leases = Vec::new();
+        for (credential, envelope) in spec.credentials.iter().zip(fetched) {
+            leases.push(Held {
+                lease_id: envelope.lease_id.clone(),
+                seconds: envelope.lease_duration,
+                renewable: envelope.renewable,
+            });
+            let data = envelope.data.unwrap_or_default();
+            fields.insert(credential.name.clone(), data.expose().clone());
+        }
+        self.write(hold, fields).await?;
+        Ok(Start { name, token: auth.client_token, seconds: auth.lease_duration, leases })
+    }
+
+    async fn fetch(&self, token: &SecretText, namespace: &str, credential: &Credential) -> Result<Envelope, Fail> {
+        let call = match credential.verb {
+            Verb::Get => Call::read(&credential.path)?,
+            Verb::Put => Call::write(&credential.path, &json!({}))?,
+        };
+        self.vault.fetch(token, namespace, call).await
+    }
+
+    async fn write(&self, hold: &Hold, fields: BTreeMap<String, Map<String, Value>>) -> Result<(), Fail> {
+        let about = hold.about.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let volume = Volume::mount(&about.target)?;
+            volume.write(&about.spec, about.fs_group, &fields)
+        });
+        Ok(written.await.map_err(|_| Fail::odd("the task that writes a volume broke"))??)
+    }
+
+    /// Tells the container's process that its files are new, if the volume asks for it.
+    pub(super) fn signal(&self, hold: &Hold) {
+        let (Some(signal), Some((_, process))) = (hold.about.spec.signal, hold.process()) else { return };
+        if let Err(why) = rustix::process::pidfd_send_signal(process.as_ref(), signal) {
+            tracing::warn!(container = %hold.about.spec.container, %why, "the container could not be told of its new files");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the runtime tells: a container is created, runs, ends. Every answer comes from memory, at once; the keepers do
+//! the work.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::Agent;
+use super::hold::Hold;
+use super::start::Start;
+use crate::nri::{Adjustment, Container, Link, Pod, State, Watcher};
+
+/// Where kubelet mounts a pod's inline volumes, below the pod's folder.
+const INLINE: &str = "/volumes/kubernetes.io~csi/";
+
+impl Watcher for Agent {
+    fn synchronize(&self, pods: Vec<Pod>, containers: Vec<Container>) {
+        let uids: HashMap<&str, &str> = pods.iter().map(|pod| (pod.id.as_str(), pod.uid.as_str())).collect();
+        for hold in self.holds.lock().values().cloned().collect::<Vec<_>>() {
+            let about = &hold.about;
+            let its = containers.iter().filter(|container| {
+                container.name == about.spec.container
+                    && uids.get(container.pod_id.as_str()).is_some_and(|uid| *uid == about.pod.uid)
+            });
+            let alive: Vec<&Container> = its.filter(|container| container.state != State::Stopped).collect();
+            let ids: Vec<&str> = alive.iter().map(|container| container.id.as_str()).collect();
+            self.over(&hold, hold.seen(&ids));
+            for container in alive {
+                self.over(&hold, hold.running(&container.id, process_of(container)));
+            }
+            self.note_or_warn(&hold);
+        }
+    }
+
+    fn creating(&self, pod: &Pod, container: &Container) -> Result<Adjustment, String> {
+        self.refuse_foreign(pod, container)?;
+        for hold in self.of_container(&pod.uid, &container.name) {
+            match hold.creating(&container.id) {
+                Ok(()) => self.note_or_warn(&hold),
+                Err(over) => {
+                    self.over(&hold, over);
+                    return Err(format!(
+                        "dewdrop: the credential of this start of container {:?} is not there yet; it is being made",
+                        container.name
+                    ));
+                }
+            }
+        }
+        Ok(Adjustment::default())
+    }
+
+    fn started(&self, pod: &Pod, container: &Container) {
+        for hold in self.of_container(&pod.uid, &container.name) {
+            self.over(&hold, hold.running(&container.id, process_of(container)));
+        }
+    }
+
+    fn stopped(&self, pod: &Pod, container: &Container) {
+        for hold in self.of_container(&pod.uid, &container.name) {
+            self.over(&hold, hold.stopped(&container.id));
+            self.note_or_warn(&hold);
+        }
+    }
+
+    fn pod_gone(&self, pod: &Pod) {
+        // Its containers are gone as well; the volumes follow when kubelet unpublishes them.
+        for hold in self.of_pod(&pod.uid) {
+            self.over(&hold, hold.seen(&[]));
+        }
+    }
+
+    fn link(&self, state: Link) {
+        match state {
+            Link::Connected { runtime, version, .. } => {
+                tracing::info!(%runtime, %version, "the runtime tells of starts and ends of containers (NRI)");
+            }
+            Link::Lost { why } => tracing::warn!(%why, "the runtime tells nothing (NRI); trying again"),
+        }
+    }
+}
+
+impl Agent {
+    /// The second net behind the webhook: a volume of ours belongs to one container of the pod.
+    fn refuse_foreign(&self, pod: &Pod, container: &Container) -> Result<(), String> {
+        let pod_dir = self.pods_dir.join(&pod.uid);
+        let inside = format!("{}{INLINE}", pod_dir.display());
+        for mount in container.mounts.iter().filter(|mount| mount.source.starts_with(&inside)) {
+            for hold in self.of_pod(&pod.uid) {
+                let about = &hold.about;
+                let is_it = about.target.to_str().is_some_and(|target| mount.source.starts_with(target));
+                if is_it && about.spec.container != container.name {
+                    return Err(format!(
+                        "dewdrop: container {:?} mounts a volume that belongs to container {:?}",
+                        container.name, about.spec.container
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn over(&self, hold: &Arc<Hold>, start: Option<Arc<Start>>) {
+        if let Some(start) = start {
+            tracing::debug!(container = %hold.about.spec.container, start = %start.name.start, "a start is over");
+            self.ender.end(start.name.clone());
+        }
+    }
+}
+
+/// A handle of the container's process that stays right when the number is used again.
+fn process_of(container: &Container) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(container.pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}

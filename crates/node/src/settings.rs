@@ -1,0 +1,20 @@
+//! What the agent is told at its start.
+
+use std::path::PathBuf;
+
+use crate::agent::vault::SignIn;
+
+/// The settings of one agent.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node's name, as Kubernetes knows it.
+    pub node: String,
+    /// Kubelet's folder: `/var/lib/kubelet`.
+    pub kubelet_dir: PathBuf,
+    /// The runtime's NRI socket; `None`: go without.
+    pub nri_socket: Option<PathBuf>,
+    /// Where the agent keeps what it must know after a restart; on a tmpfs.
+    pub state_dir: PathBuf,
+    /// How it signs in.
+    pub sign_in: SignIn,
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask e2e`: containers start and end on a real cluster, in every way there is; after each, the database has just
+//! the users that it must have.
+
+mod pods;
+mod scenes;
+mod stage;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::say::{self, Stopwatch};
+use stage::Stage;
+
+const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--only TEXT] [--keep-going]";
+
+/// Runs the command; an error when a scene fails.
+pub fn run(args: &[String]) -> Result<()> {
+    let (mut program, mut only, mut keep_going) = (None, String::new(), false);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match (arg.as_str(), arg == "--keep-going") {
+            (_, true) => keep_going = true,
+            ("--dewdrop", _) => program = args.next().map(PathBuf::from),
+            ("--only", _) => only = args.next().cloned().unwrap_or_default(),
+            _ => bail!("usage: {USAGE}"),
+        }
+    }
+    let program = match program {
+        Some(program) => program,
+        None => crate::demo::build()?,
+    };
+    play(program, &only, keep_going)
+}
+
+fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
+    say::heading("A real cluster, PostgreSQL, a server, and an agent on the node");
+    let clock = Stopwatch::start();
+    let mut stage = Stage::open(program, 1)?;
+    say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
+    let mut failed = Vec::new();
+    let mut played = 0;
+    for (name, scene) in scenes::ALL.iter().filter(|(name, _)| name.contains(only)) {
+        say::heading(name);
+        let clock = Stopwatch::start();
+        played += 1;
+        match scene(&mut stage) {
+            Ok(()) => say::good(&say::time(clock.elapsed())),
+            Err(error) => {
+                say::failed(&format!("{error:#}"));
+                failed.push(*name);
+                if !keep_going {
+                    break;
+                }
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} of {played} scenes failed: {}", failed.len(), failed.join("; "));
+    }
+    if played == 0 {
+        bail!("no scene has {only:?} in its name");
+    }
+    say::good(&format!("{played} scenes"));
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The stage of the end-to-end tests: a real cluster, a real PostgreSQL, the real server, and an agent on each node.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::cluster::{self, Cluster, Node, image};
+use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
+use crate::parts::vault::{Kind, Vault};
+use crate::parts::{Process, TempDir};
+use crate::say::{self, Stopwatch};
+
+/// How long a pod, a user or an event may take to come or go before a scene fails. The machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// A node that is silent for longer is lost.
+pub const NODE_GRACE: &str = "6s";
+/// Users that the server made.
+const USERS: &str = "select rolname from pg_roles where rolname like 'v-%' order by rolname";
+
+/// What Kubernetes has to know of us. A chart says the same in more words.
+const BASE: &str = include_str!("base.yaml");
+
+/// Everything that runs. Fields are dropped in order.
+pub struct Stage {
+    agents: Vec<Agent>,
+    /// The server.
+    pub vault: Vault,
+    /// The database.
+    pub postgres: Postgres,
+    /// The cluster; `None` once it is down.
+    cluster: Option<Cluster>,
+    dewdrop: PathBuf,
+    dir: TempDir,
+}
+
+/// The agent of one node.
+struct Agent {
+    node: Node,
+    process: Option<Process>,
+}
+
+impl Stage {
+    /// Starts everything.
+    pub fn open(dewdrop: PathBuf, nodes: u8) -> Result<Self> {
+        let postgres = postgres::start()?;
+        let vault = Vault::open(Kind::Dewdrop, &dewdrop)?;
+        let cluster = cluster::up(&cluster::Options { nodes, ..cluster::Options::default() })?;
+        let dir = TempDir::new("dewdrop-e2e")?;
+        let agents = cluster.nodes.iter().map(|node| Agent { node: node.clone(), process: None }).collect();
+        let mut stage = Self { agents, vault, postgres, cluster: Some(cluster), dewdrop, dir };
+        stage.prepare()?;
+        Ok(stage)
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.cluster()?.import_image(&image::busybox()?)?;
+        self.cluster()?.apply(BASE)?;
+        self.configure_database()?;
+        self.configure_login()?;
+        for index in 0..self.agents.len() {
+            self.start_agent(index)?;
+        }
+        Ok(())
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_ref().context("the cluster is down")
+    }
+
+    fn configure_database(&self) -> Result<()> {
+        let root = |path: &str, body: Value| self.vault.ask("POST", path, Some(body));
+        root("sys/mounts/database", json!({ "type": "database" }))?;
+        let port = self.postgres.port;
+        root(
+            "database/config/demo",
+            json!({
+                "plugin_name": "postgresql-database-plugin",
+                "connection_url": format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable"),
+                "username": SUPERUSER,
+                "password": PASSWORD,
+                "allowed_roles": "*",
+            }),
+        )?;
+        let creation = r#"create role "{{name}}" with login password '{{password}}' valid until '{{expiration}}'"#;
+        for role in ["app", "worker"] {
+            let body = json!({ "db_name": "demo", "creation_statements": [creation], "default_ttl": "1h", "max_ttl": "24h" });
+            root(&format!("database/roles/{role}"), body)?;
+            let policy = format!("path \"database/creds/{role}\" {{ capabilities = [\"read\"] }}");
+            root(&format!("sys/policies/acl/{role}"), json!({ "policy": policy }))?;
+        }
+        Ok(())
+    }
+
+    fn configure_login(&self) -> Result<()> {
+        let root = |path: &str, body: Value| self.vault.ask("POST", path, Some(body));
+        root("sys/auth/kubernetes", json!({ "type": "kubernetes" }))?;
+        let jwks = self.kubectl(&["get", "--raw", "/openid/v1/jwks"])?;
+        let server = self.cluster()?.server.clone();
+        root(
+            "auth/kubernetes/config",
+            json!({
+                "kubernetes_host": server, "issuer": server, "verify": "offline", "jwks": jwks, "cluster": "test",
+                "node_grace": NODE_GRACE, "disable_local_ca_jwt": true,
+            }),
+        )?;
+        let policy = r#"path "auth/kubernetes/agent/*" { capabilities = ["create", "update"] }"#;
+        root("sys/policies/acl/node-agent", json!({ "policy": policy }))?;
+        root(
+            "auth/kubernetes/role/dewdrop-node",
+            json!({
+                "bound_service_account_names": "dewdrop-node", "bound_service_account_namespaces": "dewdrop-system",
+                "audience": "dewdrop", "agent": true, "token_policies": "node-agent", "token_ttl": "10m",
+            }),
+        )?;
+        for role in ["app", "worker"] {
+            root(
+                &format!("auth/kubernetes/role/{role}"),
+                json!({
+                    "bound_service_account_names": "default", "bound_service_account_namespaces": "default",
+                    "audience": "dewdrop", "bound_container_names": role, "token_policies": role, "token_ttl": "1h",
+                }),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Starts the agent of a node, or starts it again.
+    pub fn start_agent(&mut self, index: usize) -> Result<()> {
+        let node = self.agents.get(index).context("no such node")?.node.clone();
+        let token = self.kubectl(&[
+            "create", "token", "dewdrop-node", "-n", "dewdrop-system", "--audience", "dewdrop", "--bound-object-kind",
+            "Node", "--bound-object-name", &node.name,
+        ])?;
+        let file = self.dir.path().join(format!("{}.token", node.name));
+        std::fs::write(&file, token.trim())?;
+        let mut command = Command::new(&self.dewdrop);
+        command.args(["node", "--node-name", &node.name, "--kubelet-dir"]).arg(&node.root_dir);
+        command.arg("--nri-socket").arg(&node.nri_sock).arg("--token-file").arg(&file);
+        command.arg("--state-dir").arg(node.dir().join("dewdrop"));
+        command.env("DEWDROP_ADDR", &self.vault.address).env("HOME", self.dir.path());
+        let log = self.dir.path().join(format!("agent-{}.log", node.name));
+        let registered = node.root_dir.join("plugins/csi.dewdrop.dev/csi.sock");
+        let mut process = Process::start(command, &log)?;
+        process.wait_until(PATIENCE, || registered.exists())?;
+        if let Some(agent) = self.agents.get_mut(index) {
+            agent.process = Some(process);
+        }
+        self.wait("kubelet to know the driver", PATIENCE, || {
+            let known = self.kubectl(&["get", "csinode", &node.name, "-o", "jsonpath={.spec.drivers[*].name}"])?;
+            Ok(known.contains("csi.dewdrop.dev"))
+        })?;
+        Ok(())
+    }
+
+    /// SIGKILL to the agent of a node.
+    pub fn kill_agent(&mut self, index: usize) {
+        if let Some(mut process) = self.agents.get_mut(index).and_then(|agent| agent.process.take()) {
+            process.kill9();
+        }
+    }
+
+    /// The agent's process on a node.
+    pub fn agent_pid(&self, index: usize) -> Result<u32> {
+        let process = self.agents.get(index).and_then(|agent| agent.process.as_ref());
+        Ok(process.context("the agent does not run")?.pid())
+    }
+
+    /// What an agent said last.
+    pub fn agent_log(&self) -> String {
+        let tail = |agent: &Agent| agent.process.as_ref().map_or_else(String::new, Process::log_tail);
+        self.agents.iter().map(tail).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Runs kubectl; an error with its words when it fails.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let out = self.cluster()?.kubectl(args)?;
+        if !out.status.success() {
+            bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&out.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+
+    /// The users that the server made and that are there now.
+    pub fn users(&self) -> Result<Vec<String>> {
+        Ok(self.postgres.psql(USERS)?.lines().map(str::to_owned).collect())
+    }
+
+    /// Waits until a user is gone; says how long it took.
+    pub fn until_gone(&self, user: &str) -> Result<Duration> {
+        self.wait(&format!("user {user} to be gone"), PATIENCE, || Ok(!self.users()?.iter().any(|name| name == user)))
+    }
+
+    /// Waits for a condition; says how long it took.
+    pub fn wait(&self, what: &str, limit: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<Duration> {
+        let clock = Stopwatch::start();
+        while clock.elapsed() < limit {
+            if is_so()? {
+                return Ok(clock.elapsed());
+            }
+            sleep(LOOK_AGAIN);
+        }
+        bail!("waited {} in vain for {what}\nthe agents say:\n{}\nthe server says:\n{}", say::time(limit), self.agent_log(), self.vault.log_tail())
+    }
+
+    /// The folder of logs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.agents.clear();
+        if let Some(cluster) = self.cluster.take()
+            && let Err(error) = cluster.down()
+        {
+            say::failed(&format!("the cluster is not wholly down: {error:#}"));
+        }
+    }
+}

@@ -106,7 +106,10 @@ func (r *runtime) up() error {
 		return err
 	}
 	r.adaptation = adaptation
-	return adaptation.Start()
+	if err := adaptation.Start(); err != nil {
+		return err
+	}
+	return <-r.synced // of the plug-ins that it starts itself, of which there are none
 }
 
 // A pod and its container.

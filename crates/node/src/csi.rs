@@ -113,3 +113,6 @@ fn listen(path: &Path) -> io::Result<UnixListenerStream> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(UnixListenerStream::new(listener))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-pub use parse::SpecError;
+pub use parse::{SpecError, is_file_name};
 
 /// One volume for one container.
 #[derive(Debug, Clone, PartialEq)]

@@ -38,7 +38,8 @@ pub fn make(cluster: &mut Cluster) -> Result<()> {
     }
     cluster.save()?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot switch routing on")?;
-    ip(&["link", "add", BRIDGE, "alias", &cluster.state.to_string_lossy(), "type", "bridge"])?;
+    ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    ip(&["link", "set", BRIDGE, "alias", &cluster.state.to_string_lossy()])?;
     ip(&["address", "add", &format!("{HOST}/24"), "dev", BRIDGE])?;
     ip(&["link", "set", BRIDGE, "up"])?;
     for node in &cluster.nodes {
@@ -52,8 +53,8 @@ pub fn make(cluster: &mut Cluster) -> Result<()> {
 /// Another cluster on this machine would have the same addresses.
 fn refuse_others(state: &Path) -> Result<()> {
     let Some(owner) = owner() else { return Ok(()) };
-    if Path::new(&owner) == state {
-        bail!("a part of a former cluster is there: cargo xtask cluster down --state {owner}");
+    if owner.is_empty() || Path::new(&owner) == state {
+        bail!("the bridge {BRIDGE} is there already, left by a start that was cut off: ip link delete {BRIDGE}");
     }
     bail!("the bridge {BRIDGE} belongs to another cluster: cargo xtask cluster down --state {owner}")
 }
@@ -67,6 +68,7 @@ fn owner() -> Option<String> {
 
 /// A network namespace with its own pods behind it. It is kept by a mount below the state folder.
 fn join(node: &Node, netns: &Path) -> Result<()> {
+    std::fs::create_dir_all(node.dir()).with_context(|| format!("cannot make {}", node.dir().display()))?;
     std::fs::write(netns, "").with_context(|| format!("cannot make {}", netns.display()))?;
     output_of(Command::new("unshare").arg(format!("--net={}", netns.display())).arg("true"))?;
     let (outer, path) = (veth(node), netns.to_string_lossy());
@@ -99,7 +101,8 @@ pub fn cable(node: &Node, plugged: bool) -> Result<()> {
 
 /// Takes everything back, if it is ours. What is not there is no error.
 pub fn remove(cluster: &Cluster) -> Result<()> {
-    if owner().is_some_and(|owner| Path::new(&owner) == cluster.state) {
+    // Without a name it was made a moment before its maker ended.
+    if owner().is_some_and(|owner| owner.is_empty() || Path::new(&owner) == cluster.state) {
         for node in cluster.nodes.iter().filter(|node| node.netns.is_some()) {
             if Path::new("/sys/class/net").join(veth(node)).exists() {
                 ip(&["link", "delete", &veth(node)])?;

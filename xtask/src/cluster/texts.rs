@@ -20,7 +20,8 @@ pub fn containerd(cluster: &Cluster, node: &Node) -> String {
 root = "{dir}/containerd"
 state = "{dir}/run"
 disabled_plugins = ["io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs",
-  "io.containerd.differ.v1.erofs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
+  "io.containerd.differ.v1.erofs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",
+  "io.containerd.internal.v1.opt"]
 
 [grpc]
 address = "{socket}"

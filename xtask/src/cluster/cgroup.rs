@@ -83,8 +83,14 @@ fn kill_in(folders: &[PathBuf]) -> BTreeSet<i32> {
     pids
 }
 
-/// The processes of a group and of all groups below it. Pid 0 is somebody whom we cannot see from here.
-pub fn members(group: &Path) -> Vec<i32> {
+/// The processes of a group, of which some hierarchies may not know, and of all groups below it.
+pub fn pids(group: &str) -> Result<Vec<i32>> {
+    let all: BTreeSet<i32> = roots()?.iter().flat_map(|root| members(&root.join(group))).collect();
+    Ok(all.into_iter().collect())
+}
+
+/// The processes of one folder and of all below it. Pid 0 is somebody whom we cannot see from here.
+fn members(group: &Path) -> Vec<i32> {
     let mut pids: Vec<i32> = std::fs::read_to_string(group.join("cgroup.procs"))
         .map(|text| text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect())
         .unwrap_or_default();

@@ -83,6 +83,10 @@ fn outside(cluster: &Cluster) {
             drop(std::fs::remove_file(entry.path()));
         }
     }
+    // Only what is empty goes.
+    for folder in [CNI_RESULTS, "/var/lib/cni", LOG_LINKS] {
+        drop(std::fs::remove_dir(folder));
+    }
 }
 
 /// Removes the folder: first all but the record.

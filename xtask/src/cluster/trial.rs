@@ -14,6 +14,8 @@ use crate::say::{self, Stopwatch};
 
 /// How long anything here may take. The machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Name of the image that is made here.
+const GREETER: &str = "dewdrop.test/greeter:1";
 /// A node is given up after 40 s of silence.
 const LOST: Duration = Duration::from_secs(90);
 
@@ -24,7 +26,7 @@ pub fn run(mut cluster: Cluster) -> Result<()> {
     if nodes.is_empty() {
         bail!("`try` looks behind the API, which it can only do on a cluster of our own");
     }
-    cluster.import_image(&greeter())?;
+    cluster.import_image(&greeter()?)?;
     let tried =
         nodes.iter().try_for_each(|node| pod(&cluster, node)).and_then(|()| service(&cluster)).and_then(
             |()| match nodes.iter().find(|node| node.netns.is_some()) {
@@ -38,23 +40,21 @@ pub fn run(mut cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// An image of our own making, as the tests bring theirs.
-fn greeter() -> Image {
-    let text = "#!/bin/sh\necho hello from $0\n";
-    let shell = std::fs::read("/bin/busybox").unwrap_or_default();
-    Image {
-        name: "dewdrop.test/greeter:1".to_owned(),
+/// An image of our own making, as the tests bring theirs: its entrypoint is a script behind a link.
+fn greeter() -> Result<Image> {
+    Ok(Image {
+        name: GREETER.to_owned(),
         entries: vec![
-            Entry::program("bin/sh", shell),
-            Entry::program("greet", text.as_bytes().to_vec()),
+            Entry::program("bin/sh", std::fs::read("/bin/busybox").context("no /bin/busybox")?),
+            Entry::program("greet", b"#!/bin/sh\necho hello from $0\n".to_vec()),
             Entry::link("again", "greet"),
         ],
         entrypoint: vec!["/again".to_owned()],
         ..Image::default()
-    }
+    })
 }
 
-/// Two containers, of which one is killed and started again in place; logs and exec.
+/// An init container and two others, of which one is killed and started again in place; logs and exec.
 fn pod(cluster: &Cluster, node: &Node) -> Result<()> {
     let name = format!("try-{}", node.name);
     let before = cluster.container_pids(node)?;
@@ -64,7 +64,7 @@ fn pod(cluster: &Cluster, node: &Node) -> Result<()> {
         field(cluster, &name, "{.status.conditions[?(@.type=='Ready')].status}") == "True"
     })?;
     say::line(&format!("{}: a pod of two containers is Ready ({})", node.name, say::time(clock.elapsed())));
-    until(LIMIT, "its log", || said(cluster, &["logs", &name, "-c", "first"], "hello"))?;
+    until(LIMIT, "its log", || said(cluster, &["logs", &name, "-c", "greet"], "hello from /again"))?;
     until(LIMIT, "exec", || said(cluster, &["exec", &name, "-c", "second", "--", "id", "-u"], "65534"))?;
     say::line(&format!("{}: logs and exec", node.name));
     let at = "{.status.containerStatuses[?(@.name=='first')].restartCount}";
@@ -93,8 +93,9 @@ fn manifest(name: &str, node: &Node) -> Value {
         "metadata": { "name": name, "labels": { "dewdrop": "try", "on": node.name } },
         "spec": {
             "nodeName": node.name, "terminationGracePeriodSeconds": 1,
+            "initContainers": [{ "name": "greet", "image": GREETER, "imagePullPolicy": "Never" }],
             "containers": [
-                container("first", "echo hello; exec sleep 1000001"),
+                container("first", "exec sleep 1000001"),
                 container("second", "mkdir -p /tmp/w; echo served > /tmp/w/index.html; exec httpd -f -p 8080 -h /tmp/w"),
             ],
         },

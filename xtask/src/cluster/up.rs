@@ -87,7 +87,7 @@ fn bring_up(cluster: &mut Cluster, options: &Options) -> Result<()> {
     step("controllers, scheduler, kubelets, kube-proxies started", || {
         control::rest(cluster)?;
         nodes.iter().try_for_each(|node| node::kubelet(cluster, node))?;
-        apply(cluster, DISCOVERY)
+        cluster.apply(DISCOVERY)
     })?;
     step("nodes Ready", || wait_for_nodes(cluster))?;
     step("ServiceAccount `default` there", || wait_for(cluster, &["get", "serviceaccount", "default"]))
@@ -138,13 +138,6 @@ fn folders(cluster: &Cluster) -> Result<()> {
 fn port_of(host: &str, usual: u16) -> Result<u16> {
     let bound = std::net::TcpListener::bind((host, usual)).or_else(|_| std::net::TcpListener::bind((host, 0)));
     Ok(bound.with_context(|| format!("no free port on {host}"))?.local_addr()?.port())
-}
-
-/// `kubectl apply` of a text.
-pub fn apply(cluster: &Cluster, manifest: &str) -> Result<()> {
-    let file = cluster.state.join("applied.json");
-    std::fs::write(&file, manifest)?;
-    output_of(cluster.kubectl_command().args(["apply", "-f"]).arg(&file)).map(drop)
 }
 
 fn wait_for_nodes(cluster: &Cluster) -> Result<()> {

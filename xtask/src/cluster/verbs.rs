@@ -1,13 +1,14 @@
 //! What a test does with a cluster.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::image::Image;
+use super::image::{self, Image};
 use super::record::{Cluster, Node};
-use super::{cgroup, down, network, node, path_with, up};
+use super::{cgroup, down, network, node, path_with};
 
 impl Cluster {
     /// kubectl with the administrator's way in, ready for arguments.
@@ -29,22 +30,34 @@ impl Cluster {
 
     /// `kubectl apply` of a text, YAML or JSON.
     pub fn apply(&self, manifest: &str) -> Result<()> {
-        up::apply(self, manifest)
+        let mut kubectl = self.kubectl_command();
+        kubectl.args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = kubectl.spawn().context("cannot start kubectl")?;
+        let mut input = child.stdin.take().context("kubectl takes no input")?;
+        // When it ends early, its own words say more than this.
+        let written = input.write_all(manifest.as_bytes());
+        drop(input);
+        let out = child.wait_with_output()?;
+        if !out.status.success() {
+            bail!("kubectl apply: {}", String::from_utf8_lossy(&out.stderr).trim());
+        }
+        written.context("cannot hand the manifest to kubectl")
     }
 
     /// Puts an image on every node. Pods that use it say `imagePullPolicy: Never`.
     pub fn import_image(&self, image: &Image) -> Result<()> {
-        let file = self.state.join("images").join("import.tar");
-        std::fs::write(&file, image.archive()?).with_context(|| format!("cannot write {}", file.display()))?;
-        let imported = self.nodes.iter().try_for_each(|node| node::import(self, node, &file));
-        std::fs::remove_file(&file)?;
-        imported
+        if self.nodes.is_empty() {
+            bail!("{}: an image can be brought by hand only to a cluster of our own", image.name);
+        }
+        let archive = image.archive()?;
+        let file = self.state.join("images").join(format!("{}.tar", image::hash(&archive)));
+        std::fs::write(&file, archive).with_context(|| format!("cannot write {}", file.display()))?;
+        self.nodes.iter().try_for_each(|node| node::import(self, node, &file))
     }
 
     /// The processes of all containers of a node, the pause processes too, as this machine numbers them.
     pub fn container_pids(&self, node: &Node) -> Result<Vec<i32>> {
-        let groups = cgroup::make(&self.cgroup, &node.name)?;
-        Ok(groups.first().map(|group| cgroup::members(group)).unwrap_or_default())
+        cgroup::pids(&format!("{}/{}", self.cgroup, node.name))
     }
 
     /// Pulls the cable of a node, or puts it back: a partition, in which its containers run on.

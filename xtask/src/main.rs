@@ -1,6 +1,7 @@
 //! The chores of this repository: `cargo xtask CHORE`. Plain words, honest exit codes, nothing left running.
 
 mod bench;
+mod cluster;
 mod compat;
 mod crash;
 mod demo;
@@ -37,6 +38,7 @@ const CHORES: &[Chore] = &[
         about: "kill -9 at random moments under load: nothing lost, nothing orphaned",
         run: crash::run,
     },
+    Chore { name: "cluster", about: "a real Kubernetes on this machine: up, down, status, env", run: cluster::run },
     Chore { name: "fuzz", about: "searches the parsers of outside bytes for inputs that break them", run: fuzz::run },
     Chore { name: "rooms", about: "checks who may use whom, and how large things may grow", run: rooms::run },
     Chore { name: "tools", about: "installs what the other chores need, or says what is missing", run: tools::run },

@@ -61,6 +61,13 @@ pub fn bring(name: &'static str, package: &'static str, used_for: &'static str) 
     if (tool.is_there)(&tool) { Ok(()) } else { install(&[&tool]) }
 }
 
+/// Brings a library with what C needs to build with it.
+pub fn bring_library(name: &'static str, package: &'static str, used_for: &'static str) -> Result<()> {
+    let known = |tool: &Tool| output_of(Command::new("pkg-config").arg("--exists").arg(tool.name)).is_ok();
+    let tool = Tool { name, package, used_for, is_there: known };
+    if (tool.is_there)(&tool) { Ok(()) } else { install(&[&tool]) }
+}
+
 fn install(missing: &[&Tool]) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     let names: Vec<String> =
@@ -98,6 +105,7 @@ fn protoc_knows_the_common_types() -> bool {
     asks().is_ok()
 }
 
-fn is_root() -> Result<bool> {
+/// Whether we may do everything.
+pub fn is_root() -> Result<bool> {
     Ok(output_of(Command::new("id").arg("-u"))?.trim() == "0")
 }

@@ -1,0 +1,150 @@
+//! The network of a cluster: one bridge on the machine, with the first node's pods on it, and a veth into the network
+//! namespace of each further node. Addresses are private to the machine; no packet leaves it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::record::{Cluster, Node};
+use super::texts::BRIDGE;
+use crate::parts::output_of;
+
+/// The machine's address on the bridge: the first node, and the API server.
+pub const HOST: &str = "10.244.0.1";
+
+/// Settings of the kernel that a cluster changes: routing by us, the others by kubelet.
+const SYSCTLS: &[&str] = &[
+    "net/ipv4/ip_forward",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+];
+
+/// The tables that kube-proxy makes.
+const TABLES: &[&str] = &["ip", "ip6"];
+
+/// Looks whether the names are free, notes the kernel's settings, and makes the bridge.
+pub fn make(cluster: &mut Cluster) -> Result<()> {
+    refuse_others(&cluster.state)?;
+    for name in SYSCTLS {
+        // A kernel without it has nothing to be put back.
+        if let Ok(value) = std::fs::read_to_string(Path::new("/proc/sys").join(name)) {
+            cluster.sysctls.insert((*name).to_owned(), value.trim().to_owned());
+        }
+    }
+    cluster.save()?;
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot switch routing on")?;
+    ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    ip(&["link", "set", BRIDGE, "alias", &cluster.state.to_string_lossy()])?;
+    ip(&["address", "add", &format!("{HOST}/24"), "dev", BRIDGE])?;
+    ip(&["link", "set", BRIDGE, "up"])?;
+    for node in &cluster.nodes {
+        if let Some(netns) = &node.netns {
+            join(node, netns)?;
+        }
+    }
+    Ok(())
+}
+
+/// Another cluster on this machine would have the same addresses.
+fn refuse_others(state: &Path) -> Result<()> {
+    let Some(owner) = owner() else { return Ok(()) };
+    if owner.is_empty() || Path::new(&owner) == state {
+        bail!("the bridge {BRIDGE} is there already, left by a start that was cut off: ip link delete {BRIDGE}");
+    }
+    bail!("the bridge {BRIDGE} belongs to another cluster: cargo xtask cluster down --state {owner}")
+}
+
+/// The state folder of the cluster whose bridge is there. The bridge itself tells it.
+fn owner() -> Option<String> {
+    let folder = Path::new("/sys/class/net").join(BRIDGE);
+    let alias = || std::fs::read_to_string(folder.join("ifalias")).unwrap_or_default();
+    folder.exists().then(|| alias().trim().to_owned())
+}
+
+/// A network namespace with its own pods behind it. It is kept by a mount below the state folder.
+fn join(node: &Node, netns: &Path) -> Result<()> {
+    std::fs::create_dir_all(node.dir()).with_context(|| format!("cannot make {}", node.dir().display()))?;
+    std::fs::write(netns, "").with_context(|| format!("cannot make {}", netns.display()))?;
+    output_of(Command::new("unshare").arg(format!("--net={}", netns.display())).arg("true"))?;
+    let (outer, path) = (veth(node), netns.to_string_lossy());
+    ip(&["link", "add", &outer, "type", "veth", "peer", "name", "eth0", "netns", &path])?;
+    ip(&["link", "set", &outer, "master", BRIDGE, "up"])?;
+    let inside = |args: &[&str]| -> Result<()> {
+        let mut command = Command::new("nsenter");
+        output_of(command.arg(format!("--net={path}")).arg("--").args(args)).map(drop)
+    };
+    inside(&["ip", "link", "set", "lo", "up"])?;
+    inside(&["ip", "address", "add", &format!("{}/24", node.address), "dev", "eth0"])?;
+    inside(&["ip", "link", "set", "eth0", "up"])?;
+    inside(&["ip", "route", "add", "default", "via", HOST])?;
+    inside(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
+    ip(&["route", "add", &node.pods, "via", &node.address, "dev", BRIDGE])
+}
+
+/// The machine's end of the cable to a node.
+fn veth(node: &Node) -> String {
+    format!("{BRIDGE}-{}", node.name)
+}
+
+/// Pulls the cable of a node, or puts it back: its containers run on, but nobody hears of them.
+pub fn cable(node: &Node, plugged: bool) -> Result<()> {
+    if node.netns.is_none() {
+        bail!("{} lives in the machine's own network: it has no cable", node.name);
+    }
+    ip(&["link", "set", &veth(node), if plugged { "up" } else { "down" }])
+}
+
+/// Takes everything back, if it is ours. What is not there is no error.
+pub fn remove(cluster: &Cluster) -> Result<()> {
+    // Without a name it was made a moment before its maker ended.
+    if owner().is_some_and(|owner| owner.is_empty() || Path::new(&owner) == cluster.state) {
+        for node in cluster.nodes.iter().filter(|node| node.netns.is_some()) {
+            if Path::new("/sys/class/net").join(veth(node)).exists() {
+                ip(&["link", "delete", &veth(node)])?;
+            }
+        }
+        remove_tables();
+        ip(&["link", "delete", BRIDGE])?;
+    }
+    for (name, value) in &cluster.sysctls {
+        let file = Path::new("/proc/sys").join(name);
+        if std::fs::read_to_string(&file).is_ok_and(|now| now.trim() != value) {
+            std::fs::write(&file, value).with_context(|| format!("cannot put {} back", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The tables are there only if kube-proxy came so far.
+fn remove_tables() {
+    for family in TABLES {
+        drop(output_of(Command::new("nft").args(["delete", "table", family, "kube-proxy"])));
+    }
+}
+
+fn ip(args: &[&str]) -> Result<()> {
+    output_of(Command::new("ip").args(args)).map(drop).with_context(|| format!("ip {}", args.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_cables_are_short_enough_for_the_kernel() {
+        let cluster = Cluster::plan(Path::new("/run/x"), Path::new("/bin"), 9).expect("plan");
+        assert!(cluster.nodes.iter().all(|node| veth(node).len() <= 15));
+    }
+
+    #[test]
+    fn the_first_node_has_no_cable_to_pull() {
+        let cluster = Cluster::plan(Path::new("/run/x"), Path::new("/bin"), 1).expect("plan");
+        let error = cable(cluster.node("n1").expect("node"), false).expect_err("no cable");
+        assert!(error.to_string().contains("no cable"), "{error}");
+    }
+}

@@ -1,0 +1,92 @@
+//! What a test does with a cluster.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::image::{self, Image};
+use super::record::{Cluster, Node};
+use super::{cgroup, down, network, node, path_with};
+
+impl Cluster {
+    /// kubectl with the administrator's way in, ready for arguments.
+    pub fn kubectl_command(&self) -> Command {
+        let ours = self.bin.join("kubectl");
+        // A cluster of somebody else may be used without ever building one.
+        let mut command = Command::new(if ours.is_file() { ours.as_path() } else { Path::new("kubectl") });
+        // The cache of what the API server offers would land in the home folder.
+        let cache = std::env::temp_dir().join("dewdrop-kubectl");
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--cache-dir").arg(cache);
+        command.env("PATH", path_with(&self.bin)).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs kubectl to its end; what it says, good or bad.
+    pub fn kubectl(&self, args: &[&str]) -> Result<Output> {
+        self.kubectl_command().args(args).output().context("cannot start kubectl")
+    }
+
+    /// `kubectl apply` of a text, YAML or JSON.
+    pub fn apply(&self, manifest: &str) -> Result<()> {
+        let mut kubectl = self.kubectl_command();
+        kubectl.args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = kubectl.spawn().context("cannot start kubectl")?;
+        let mut input = child.stdin.take().context("kubectl takes no input")?;
+        // When it ends early, its own words say more than this.
+        let written = input.write_all(manifest.as_bytes());
+        drop(input);
+        let out = child.wait_with_output()?;
+        if !out.status.success() {
+            bail!("kubectl apply: {}", String::from_utf8_lossy(&out.stderr).trim());
+        }
+        written.context("cannot hand the manifest to kubectl")
+    }
+
+    /// Puts an image on every node. Pods that use it say `imagePullPolicy: Never`.
+    pub fn import_image(&self, image: &Image) -> Result<()> {
+        if self.nodes.is_empty() {
+            bail!("{}: an image can be brought by hand only to a cluster of our own", image.name);
+        }
+        let archive = image.archive()?;
+        let file = self.state.join("images").join(format!("{}.tar", image::hash(&archive)));
+        std::fs::write(&file, archive).with_context(|| format!("cannot write {}", file.display()))?;
+        self.nodes.iter().try_for_each(|node| node::import(self, node, &file))
+    }
+
+    /// The processes of all containers of a node, the pause processes too, as this machine numbers them.
+    pub fn container_pids(&self, node: &Node) -> Result<Vec<i32>> {
+        cgroup::pids(&format!("{}/{}", self.cgroup, node.name))
+    }
+
+    /// Pulls the cable of a node, or puts it back: a partition, in which its containers run on.
+    pub fn cable(&self, node: &str, plugged: bool) -> Result<()> {
+        network::cable(self.node(node)?, plugged)
+    }
+
+    /// Ends everything on a node at once, as a loss of power does. `power_on` starts it again.
+    pub fn power_off(&self, node: &str) -> Result<()> {
+        let node = self.node(node)?;
+        for group in [node.daemons_group(), node.name.clone()] {
+            cgroup::kill(&format!("{}/{group}", self.cgroup), &[])?;
+        }
+        Ok(())
+    }
+
+    /// Starts the daemons of a node that was powered off.
+    pub fn power_on(&mut self, node: &str) -> Result<()> {
+        let node = &self.node(node)?.clone();
+        if self.daemons.iter().any(|daemon| daemon.name.starts_with(&format!("{}-", node.name)) && daemon.alive()) {
+            bail!("{} runs", node.name);
+        }
+        let runtime = node::containerd(self, node)?;
+        node::wait_for_containerd(self, node, &runtime)?;
+        node::kubelet(self, node)
+    }
+
+    /// Ends the cluster, if it is ours.
+    pub fn down(self) -> Result<()> {
+        if self.nodes.is_empty() { Ok(()) } else { down::down(&self) }
+    }
+}

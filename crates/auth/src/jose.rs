@@ -35,4 +35,3 @@ pub enum Refused {
     #[error("the keys cannot be had: {0}")]
     Keys(String),
 }
-

@@ -61,13 +61,15 @@ impl Kubernetes {
 #[async_trait]
 impl Engine for Kubernetes {
     fn routes() -> Routes<Self> {
-        Routes::new("Pods log in with the token of their service account; node agents get tokens for starts of containers.")
-            .at("login", "Logs in with the token of a service account.", |route| {
-                route.public("this is how a caller gets a token").write("Logs in.", Self::login)
-            })
-            .and(config::routes())
-            .and(roles::routes())
-            .and(agent::routes())
+        Routes::new(
+            "Pods log in with the token of their service account; node agents get tokens for starts of containers.",
+        )
+        .at("login", "Logs in with the token of a service account.", |route| {
+            route.public("this is how a caller gets a token").write("Logs in.", Self::login)
+        })
+        .and(config::routes())
+        .and(roles::routes())
+        .and(agent::routes())
     }
 
     async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
@@ -83,3 +85,6 @@ impl Engine for Kubernetes {
         self.nodes.forget();
     }
 }
+
+#[cfg(test)]
+mod tests;

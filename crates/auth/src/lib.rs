@@ -51,7 +51,9 @@ pub async fn login_role(
             Some(role_id) => approle::role_name(store, role_id).await,
             None => Ok(None),
         },
-        ("jwt" | "oidc" | "kubernetes", "login") | ("kubernetes", "agent/start") => Ok(field("role").map(str::to_owned)),
+        ("jwt" | "oidc" | "kubernetes", "login") | ("kubernetes", "agent/start") => {
+            Ok(field("role").map(str::to_owned))
+        }
         _ => Ok(None),
     }
 }

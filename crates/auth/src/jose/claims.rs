@@ -88,7 +88,9 @@ impl Claims {
         let wrong = |what: &str| Err(Refused::Claim(what.into()));
         let (mut ends, mut begins, made) = (self.time("exp")?, self.time("nbf")?, self.time("iat")?);
         match expected.gaps {
-            Gaps::Refuse if ends.is_none() => return wrong("no expiration time (exp) claim: the token would never end"),
+            Gaps::Refuse if ends.is_none() => {
+                return wrong("no expiration time (exp) claim: the token would never end");
+            }
             Gaps::Fill { .. } if ends.is_none() && begins.is_none() && made.is_none() => {
                 return wrong("no issued at (iat), not before (nbf), or expiration time (exp) claims in token");
             }

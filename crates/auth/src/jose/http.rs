@@ -31,7 +31,8 @@ impl Http {
             let bundle = bundle.ok_or_else(|| Fault::bad_request("the CA is no bundle of PEM certificates"))?;
             builder = builder.tls_certs_only(bundle);
         }
-        let client = builder.build().map_err(|e| Fault::bad_request(format!("the CA cannot be used: {}", chain(&e))))?;
+        let client =
+            builder.build().map_err(|e| Fault::bad_request(format!("the CA cannot be used: {}", chain(&e))))?;
         Ok(Self(client))
     }
 

@@ -37,17 +37,8 @@ pub enum Alg {
 }
 
 /// All of [`Alg`].
-pub const ALGORITHMS: [Alg; 9] = [
-    Alg::RS256,
-    Alg::RS384,
-    Alg::RS512,
-    Alg::PS256,
-    Alg::PS384,
-    Alg::PS512,
-    Alg::ES256,
-    Alg::ES384,
-    Alg::EdDSA,
-];
+pub const ALGORITHMS: [Alg; 9] =
+    [Alg::RS256, Alg::RS384, Alg::RS512, Alg::PS256, Alg::PS384, Alg::PS512, Alg::ES256, Alg::ES384, Alg::EdDSA];
 
 impl Alg {
     /// The algorithm of a name.

@@ -152,7 +152,8 @@ impl Config {
         if self.cluster.len() > 253 || self.cluster.chars().any(char::is_control) {
             return refuse("cluster is a short name");
         }
-        if !self.jwks_url.is_empty() && !self.jwks_url.starts_with("https://") && !self.jwks_url.starts_with("http://") {
+        if !self.jwks_url.is_empty() && !self.jwks_url.starts_with("https://") && !self.jwks_url.starts_with("http://")
+        {
             return refuse("jwks_url is no URL");
         }
         if !self.jwks.is_empty() && !self.jwks_url.is_empty() {
@@ -166,13 +167,13 @@ impl Config {
     /// # Errors
     /// 400: they are none.
     pub fn given_keys(&self) -> Result<KeySet, Fault> {
-        let wrong = |at: usize| Fault::bad_request(format!("pem_keys: number {at} is no public key or certificate in PEM"));
+        let wrong =
+            |at: usize| Fault::bad_request(format!("pem_keys: number {at} is no public key or certificate in PEM"));
         let pem = KeySet::from_pem(&self.pem_keys).map_err(wrong)?;
         if self.jwks.is_empty() {
             return Ok(pem);
         }
-        let jwks =
-            KeySet::from_jwks(self.jwks.as_bytes()).map_err(|why| Fault::bad_request(format!("jwks: {why}")))?;
+        let jwks = KeySet::from_jwks(self.jwks.as_bytes()).map_err(|why| Fault::bad_request(format!("jwks: {why}")))?;
         if jwks.is_empty() {
             return Err(Fault::bad_request("jwks: it has no key that can be used"));
         }
@@ -199,7 +200,9 @@ impl Config {
         ];
         fields.extend(theirs.map(|(name, value)| (name.to_owned(), value)));
         let texts = [("cluster", &self.cluster), ("jwks", &self.jwks), ("jwks_url", &self.jwks_url)];
-        fields.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(n, text)| (n.to_owned(), json!(text))));
+        fields.extend(
+            texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(n, text)| (n.to_owned(), json!(text))),
+        );
         if self.verify != Verify::default() {
             fields.insert("verify".into(), json!(self.verify));
         }

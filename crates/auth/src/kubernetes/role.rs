@@ -167,7 +167,8 @@ impl Role {
             ("container", containers.only, json!(true)),
             ("agent", self.agent, json!(true)),
         ];
-        fields.extend(set.into_iter().filter(|(_, is_set, _)| *is_set).map(|(name, _, value)| (name.to_owned(), value)));
+        fields
+            .extend(set.into_iter().filter(|(_, is_set, _)| *is_set).map(|(name, _, value)| (name.to_owned(), value)));
         fields
     }
 }
@@ -186,7 +187,9 @@ fn parse_source(text: &str) -> Result<AliasSource, Fault> {
     match text {
         "" | "serviceaccount_uid" => Ok(AliasSource::ServiceaccountUid),
         "serviceaccount_name" => Ok(AliasSource::ServiceaccountName),
-        _ => Err(Fault::bad_request("invalid alias_name_source, must be one of: serviceaccount_uid, serviceaccount_name")),
+        _ => Err(Fault::bad_request(
+            "invalid alias_name_source, must be one of: serviceaccount_uid, serviceaccount_name",
+        )),
     }
 }
 

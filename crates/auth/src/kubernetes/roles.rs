@@ -63,7 +63,8 @@ impl Kubernetes {
             let found = get_json::<Role>(&*self.place.store, &key(&name)).await?;
             let (mut role, revision) = found.unwrap_or_else(|| (Role::new(name.clone()), 0));
             role.apply(&ask)?;
-            match self.place.store.commit(Batch::new().expect(key(&name), revision).put_json(key(&name), &role)?).await {
+            match self.place.store.commit(Batch::new().expect(key(&name), revision).put_json(key(&name), &role)?).await
+            {
                 Ok(_) => return Ok(answer(&role, &call)),
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),

@@ -75,7 +75,9 @@ mod tests {
         assert!(!selects(r#"{"matchLabels":{"team":"a","env":"prod"}}"#));
         assert!(selects(r#"{"matchExpressions":[{"key":"env","operator":"In","values":["dev","test"]}]}"#));
         assert!(!selects(r#"{"matchExpressions":[{"key":"env","operator":"NotIn","values":["dev"]}]}"#));
-        assert!(selects(r#"{"matchExpressions":[{"key":"no","operator":"DoesNotExist"},{"key":"env","operator":"Exists"}]}"#));
+        assert!(selects(
+            r#"{"matchExpressions":[{"key":"no","operator":"DoesNotExist"},{"key":"env","operator":"Exists"}]}"#
+        ));
     }
 
     #[test]

@@ -283,3 +283,6 @@ pub fn token_lease_id(record: &TokenRecord) -> String {
 pub fn is_login(record: &TokenRecord) -> bool {
     record.kind == TokenKind::Service && !record.path.starts_with("auth/token/")
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,3 +35,8 @@ pub enum Refused {
     #[error("the keys cannot be had: {0}")]
     Keys(String),
 }
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,9 @@ use super::Kubernetes;
 use crate::counting::{Counting, Counts};
 
 mod agents;
+mod config;
 mod lost;
+mod review;
 mod tokens;
 
 const POD: &str = "0e0f6a5c-0000-4000-8000-000000000001";

@@ -6,6 +6,9 @@
 
 pub mod approle;
 mod cidr;
+mod glob;
+mod jose;
+pub mod kubernetes;
 mod listing;
 mod names;
 mod token_params;
@@ -16,6 +19,7 @@ use dewdrop_core::store::SharedStore;
 use serde_json::{Map, Value};
 
 pub use approle::AppRole;
+pub use kubernetes::Kubernetes;
 pub use userpass::Userpass;
 
 /// The name that a login tries to be, before it is checked: the user of `login/{username}`, the role id of an AppRole
@@ -47,7 +51,9 @@ pub async fn login_role(
             Some(role_id) => approle::role_name(store, role_id).await,
             None => Ok(None),
         },
-        ("jwt" | "oidc" | "kubernetes", "login") => Ok(field("role").map(str::to_owned)),
+        ("jwt" | "oidc" | "kubernetes", "login") | ("kubernetes", "agent/start") => {
+            Ok(field("role").map(str::to_owned))
+        }
         _ => Ok(None),
     }
 }

@@ -57,6 +57,8 @@ pub struct OldFields {
     pub period: Option<Ttl>,
     /// `bound_cidrs`.
     pub bound_cidrs: Option<Strings>,
+    /// `num_uses`.
+    pub num_uses: Option<Int>,
 }
 
 /// An old name.
@@ -73,6 +75,8 @@ pub enum OldName {
     Period,
     /// `bound_cidrs`.
     BoundCidrs,
+    /// `num_uses`.
+    NumUses,
 }
 
 /// What is kept.
@@ -161,7 +165,9 @@ impl TokenSettings {
             self.params.bound_cidrs = cidr::parse_bounds(&bounds.0)?;
         }
         set(&mut self.params.explicit_max_ttl, new.explicit_max_ttl.map(|t| t.0));
-        set(&mut self.params.num_uses, new.num_uses.map(|n| n.0));
+        if let Some(uses) = self.pick(OldName::NumUses, new.num_uses, old.num_uses) {
+            self.params.num_uses = uses.0;
+        }
         set(&mut self.params.no_default_policy, new.no_default_policy.map(|f| f.0));
         set(&mut self.params.strictly_bind_ip, new.strictly_bind_ip.map(|f| f.0));
         if let Some(kind) = new.kind {
@@ -245,6 +251,7 @@ impl OldName {
             Self::MaxTtl => ("max_ttl", "token_max_ttl"),
             Self::Period => ("period", "token_period"),
             Self::BoundCidrs => ("bound_cidrs", "token_bound_cidrs"),
+            Self::NumUses => ("num_uses", "token_num_uses"),
         }
     }
 }

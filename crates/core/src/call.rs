@@ -15,6 +15,7 @@ use crate::lease::Lease;
 use crate::mount::Mount;
 use crate::op::Operation;
 use crate::policy::Permit;
+use crate::store::Revision;
 use crate::token::{AuthView, TokenParams, TokenRecord, WrapView};
 use crate::{Moment, Secret};
 
@@ -179,6 +180,21 @@ pub struct Login {
     pub renewable: bool,
     /// Names of groups at the outside, for external groups.
     pub group_aliases: Vec<String>,
+    /// A row of the method's own that shall be there exactly as long as the token.
+    pub beside: Option<Beside>,
+}
+
+/// A row in the auth method's slice of the store that lives with a token: it is written in the commit that makes the
+/// token, and removed in the commit that ends it, whoever ends it and why. So neither is ever there without the other.
+/// A login with one always gets a service token.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// Its key within the method's slice.
+    pub key: String,
+    /// The revision of what stands there now; zero: nothing does. When it is another one by then, no token is made.
+    pub revision: Revision,
+    /// Its fields; the token's `accessor` is added.
+    pub fields: Map<String, Value>,
 }
 
 /// A credential to be made. The server writes a lease with `internal` first, then runs `create`; when that fails or the

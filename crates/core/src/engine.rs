@@ -119,6 +119,12 @@ pub trait House: Send + Sync {
         let _ = (namespace, accessor);
         Ok(None)
     }
+
+    /// Ends tokens, by their accessors, with all that hangs on them. Already gone is fine.
+    async fn end_tokens(&self, accessors: &[String]) -> Result<(), Fault> {
+        let _ = accessors;
+        Err(Fault::internal("this house ends no tokens"))
+    }
 }
 
 /// Where a mount is, and what it is.

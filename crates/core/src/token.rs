@@ -75,6 +75,9 @@ pub struct TokenRecord {
     /// What the auth method wants to see again when the token is renewed.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub internal: Value,
+    /// The key of the row that goes when the token ends (see [`Beside`](crate::call::Beside)), in the whole store.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub beside: String,
 }
 
 impl TokenRecord {

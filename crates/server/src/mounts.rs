@@ -274,6 +274,11 @@ fn slice_prefix(uuid: &str) -> Vec<u8> {
     format!("{SLICES}{uuid}/").into_bytes()
 }
 
+/// The key in the whole store of what an engine keeps under `key`.
+pub fn slice_key(mount: &Mount, key: &str) -> String {
+    format!("{SLICES}{}/{key}", mount.uuid)
+}
+
 fn random4() -> Result<[u8; 4], Fault> {
     let mut bytes = [0; 4];
     ids::fill(&mut bytes)?;

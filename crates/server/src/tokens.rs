@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::hmac;
+use dewdrop_core::call::Beside;
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::store::{Batch, Revision, SharedStore, StoreError, get_json};
 use dewdrop_core::token::{TokenKind, TokenRecord};
@@ -128,14 +129,20 @@ impl Tokens {
         rows.iter().map(named).collect()
     }
 
-    /// Writes a new service token with all its indexes in one commit.
+    /// Writes a new service token with all its indexes, and the row beside it, in one commit.
     ///
     /// # Errors
-    /// 400 when the text is taken; the store's.
-    pub async fn write_new(&self, record: TokenRecord) -> Result<Arc<LiveToken>, Fault> {
+    /// 400 when the text is taken; 503 when the row beside it was written by another; the store's.
+    pub async fn write_new(&self, record: TokenRecord, beside: Option<Beside>) -> Result<Arc<LiveToken>, Fault> {
         let before = self.forgotten.load(Ordering::SeqCst);
         let mut batch =
             Batch::new().expect(index::token(&record.accessor), 0).put_json(index::token(&record.accessor), &record)?;
+        let has_beside = beside.is_some();
+        if let Some(mut row) = beside {
+            row.fields.insert("accessor".into(), record.accessor.clone().into());
+            let key = record.beside.clone();
+            batch = batch.expect(key.clone(), row.revision).put_json(key, &row.fields)?;
+        }
         if let Some(expires) = record.expires {
             batch = batch.put(index::due_token(expires, &record.accessor), "").put(lease_pointer(&record), "");
         }
@@ -143,6 +150,7 @@ impl Tokens {
             batch = batch.put(index::child(parent, &record.accessor), "");
         }
         match self.store.commit(batch).await {
+            Err(StoreError::Conflict) if has_beside => Err(StoreError::Conflict.into()),
             Err(StoreError::Conflict) => Err(Fault::bad_request("cannot create a token with a duplicate ID")),
             Err(error) => Err(error.into()),
             Ok(_) => {
@@ -275,3 +283,6 @@ pub fn token_lease_id(record: &TokenRecord) -> String {
 pub fn is_login(record: &TokenRecord) -> bool {
     record.kind == TokenKind::Service && !record.path.starts_with("auth/token/")
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 pub mod fuzz;
 pub mod gpg;
 pub mod harness;
+pub mod jwt;
 pub mod map_store;
 pub mod postgres;
 pub mod store_contract;

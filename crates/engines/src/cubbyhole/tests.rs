@@ -33,6 +33,7 @@ fn caller(accessor: &str, kind: TokenKind) -> Arc<Caller> {
         bound_cidrs: Vec::new(),
         role: String::new(),
         internal: Value::Null,
+        beside: String::new(),
     };
     Arc::new(Caller { token: Some(Arc::new(token)), ..Caller::default() })
 }

@@ -87,6 +87,7 @@ fn caller() -> Caller {
         bound_cidrs: Vec::new(),
         role: String::new(),
         internal: Value::Null,
+        beside: String::new(),
     };
     Caller {
         token: Some(Arc::new(record)),

@@ -59,6 +59,7 @@ pub async fn wrap_response(vault: &Vault, ask: WrapAsk<'_>) -> Result<WrapView, 
         bound_cidrs: Vec::new(),
         role: String::new(),
         internal: json!({ "creation_path": ask.path }),
+        beside: String::new(),
     };
     let made = make(&vault.tokens, ask.namespace, record, None).await?;
     let mut fields = Map::new();

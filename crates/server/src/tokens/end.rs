@@ -1,7 +1,7 @@
 //! Ending tokens. One commit makes the token unusable and leaves a tombstone; then its leases are made due, its children
 //! are ended the same way and its cubbyhole is emptied. A crash in between is finished from the tombstone.
 
-use dewdrop_core::store::{Batch, Row, SharedStore};
+use dewdrop_core::store::{Batch, Revision, Row, SharedStore, StoreError};
 use dewdrop_core::token::TokenRecord;
 use dewdrop_core::{Fault, Moment};
 use dewdrop_engines::cubbyhole::Cubbyhole;
@@ -15,6 +15,8 @@ use crate::vault::Vault;
 const PAGE: usize = 30;
 /// The most tokens that are ended in one commit; below the limit of an etcd transaction.
 pub const AT_ONCE: usize = 20;
+/// How often an end starts anew because a token was written to meanwhile.
+const TRIES: usize = 100;
 /// Children that are looked at at the same time; they are struck from the list in one commit.
 const CHILDREN: usize = 6 * AT_ONCE;
 /// Mark in a tombstone: the children live on as orphans.
@@ -65,12 +67,7 @@ async fn end_lonely(
     orphan_children: bool,
     until: Moment,
 ) -> Result<Vec<String>, Fault> {
-    let mut records = Vec::with_capacity(accessors.len());
-    for accessor in accessors {
-        let found = vault.tokens.read(accessor).await?;
-        records.extend(found.map(|(record, _)| record).filter(|record| record.created <= until));
-    }
-    bury(vault, &records, orphan_children).await?;
+    let records = bury(vault, accessors, orphan_children, until).await?;
     let (mut stones, mut others) = (Batch::new(), Vec::new());
     for record in records {
         if hangs_nothing(vault, &record.accessor).await? {
@@ -92,11 +89,36 @@ async fn hangs_nothing(vault: &Vault, accessor: &str) -> Result<bool, Fault> {
         && cubbyholes_of(vault, accessor).await?.is_empty())
 }
 
-/// The one commit after which the tokens are no more.
-async fn bury(vault: &Vault, records: &[TokenRecord], orphan_children: bool) -> Result<(), Fault> {
+/// The one commit after which the tokens are no more; answers those that there were.
+async fn bury(
+    vault: &Vault,
+    accessors: &[String],
+    orphan_children: bool,
+    until: Moment,
+) -> Result<Vec<TokenRecord>, Fault> {
+    for _ in 0..TRIES {
+        let mut found = Vec::with_capacity(accessors.len());
+        for accessor in accessors {
+            found.extend(vault.tokens.read(accessor).await?.filter(|(record, _)| record.created <= until));
+        }
+        match vault.store.commit(burial(&found, orphan_children)).await {
+            Ok(_) => {}
+            Err(StoreError::Conflict) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        for (record, _) in &found {
+            vault.tokens.forget(&record.accessor);
+            vault.leases.counts.release(&record.namespace, &token_lease_id(record));
+        }
+        return Ok(found.into_iter().map(|(record, _)| record).collect());
+    }
+    Err(StoreError::Conflict.into())
+}
+
+fn burial(found: &[(TokenRecord, Revision)], orphan_children: bool) -> Batch {
     let mark = if orphan_children { ORPHANS } else { b"" };
     let mut batch = Batch::new();
-    for record in records {
+    for (record, revision) in found {
         let accessor = &record.accessor;
         batch = batch.delete(index::token(accessor)).put(index::gone(accessor), mark.to_vec());
         if let Some(expires) = record.expires {
@@ -105,13 +127,12 @@ async fn bury(vault: &Vault, records: &[TokenRecord], orphan_children: bool) -> 
         if let Some(parent) = &record.parent {
             batch = batch.delete(index::child(parent, accessor));
         }
+        if !record.beside.is_empty() {
+            // By now the row may be that of the token's successor, if somebody else has ended the token meanwhile.
+            batch = batch.expect(index::token(accessor), *revision).delete(record.beside.clone());
+        }
     }
-    vault.store.commit(batch).await?;
-    for record in records {
-        vault.tokens.forget(&record.accessor);
-        vault.leases.counts.release(&record.namespace, &token_lease_id(record));
-    }
-    Ok(())
+    batch
 }
 
 /// Does what a tombstone says is still to do, for it and for every descendant, and removes it.

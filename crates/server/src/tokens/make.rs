@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dewdrop_core::call::{Caller, Login};
+use dewdrop_core::call::{Beside, Caller, Login};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::mount::{Mount, Namespace};
 use dewdrop_core::token::{TokenKind, TokenParams, TokenRecord};
@@ -12,6 +12,7 @@ use dewdrop_core::{Fault, Moment, Secret};
 use ipnet::IpNet;
 
 use super::{Tokens, new_text, token_lease_id};
+use crate::mounts::slice_key;
 use crate::vault::Vault;
 use crate::vault::quotas::where_of_token;
 
@@ -32,8 +33,19 @@ pub struct Made {
 pub async fn make(
     tokens: &Tokens,
     namespace: &Namespace,
+    record: TokenRecord,
+    text: Option<Secret<String>>,
+) -> Result<Made, Fault> {
+    make_beside(tokens, namespace, record, text, None).await
+}
+
+/// [`make`], with a row beside the token. Its key is the record's, whole.
+async fn make_beside(
+    tokens: &Tokens,
+    namespace: &Namespace,
     mut record: TokenRecord,
     text: Option<Secret<String>>,
+    beside: Option<Beside>,
 ) -> Result<Made, Fault> {
     if record.kind == TokenKind::Batch {
         record.accessor.clear();
@@ -45,7 +57,7 @@ pub async fn make(
         None => new_text(namespace)?,
     };
     record.accessor = tokens.accessor_of(text.expose());
-    let live = tokens.write_new(record).await?;
+    let live = tokens.write_new(record, beside).await?;
     Ok(Made { text, record: live.record.clone(), warnings: Vec::new() })
 }
 
@@ -58,8 +70,11 @@ pub async fn make_counted(
     namespace: &Namespace,
     mut record: TokenRecord,
     text: Option<Secret<String>>,
+    beside: Option<Beside>,
 ) -> Result<Made, Fault> {
-    let Some(at) = where_of_token(vault, &record) else { return make(&vault.tokens, namespace, record, text).await };
+    let Some(at) = where_of_token(vault, &record) else {
+        return make_beside(&vault.tokens, namespace, record, text, beside).await;
+    };
     if record.kind == TokenKind::Batch {
         vault.leases.counts.room(vault, &at).await?;
         return make(&vault.tokens, namespace, record, text).await;
@@ -70,7 +85,7 @@ pub async fn make_counted(
     };
     record.accessor = vault.tokens.accessor_of(text.expose());
     let admission = vault.leases.counts.admit(vault, at, &token_lease_id(&record)).await?;
-    let made = make(&vault.tokens, namespace, record, Some(text)).await?;
+    let made = make_beside(&vault.tokens, namespace, record, Some(text), beside).await?;
     admission.keep();
     Ok(made)
 }
@@ -102,7 +117,7 @@ pub async fn from_login(
         mount_max: mount.max_lease_ttl(),
     };
     let (ttl, warnings) = first_life(&login.params, &asked);
-    let kind = kind_of(&login.params, mount);
+    let kind = if login.beside.is_some() { TokenKind::Service } else { kind_of(&login.params, mount) };
     let record = TokenRecord {
         accessor: String::new(),
         parent: None,
@@ -124,8 +139,9 @@ pub async fn from_login(
         bound_cidrs: bounds(&login.params, caller)?,
         role: String::new(),
         internal: login.internal,
+        beside: login.beside.as_ref().map(|row| slice_key(mount, &row.key)).unwrap_or_default(),
     };
-    let mut made = make_counted(vault, &mount.namespace, record, None).await?;
+    let mut made = make_counted(vault, &mount.namespace, record, None, login.beside).await?;
     made.warnings = warnings;
     Ok(made)
 }
@@ -242,6 +258,7 @@ pub async fn make_root(vault: &Vault, text: Option<&str>) -> Result<Secret<Strin
         bound_cidrs: Vec::new(),
         role: String::new(),
         internal: serde_json::Value::Null,
+        beside: String::new(),
     };
     let text = text.map(|text| Secret::new(text.to_owned()));
     Ok(make(&vault.tokens, &namespace, record, text).await?.text)

@@ -7,6 +7,7 @@ use dewdrop_core::engine::{House, KnownLease, MountName};
 use dewdrop_core::{Fault, Secret};
 
 use super::{Vault, upgrade};
+use crate::tokens::{self, AT_ONCE};
 
 /// The server, as engines see it.
 pub struct ServerHouse(pub Weak<Vault>);
@@ -33,5 +34,13 @@ impl House for ServerHouse {
         let found = upgrade(&self.0)?.mounts.by_accessor(accessor);
         let here = found.filter(|mounted| mounted.mount.namespace.id == namespace);
         Ok(here.map(|mounted| MountName { path: mounted.mount.path.clone(), kind: mounted.mount.kind.clone() }))
+    }
+
+    async fn end_tokens(&self, accessors: &[String]) -> Result<(), Fault> {
+        let vault = upgrade(&self.0)?;
+        for some in accessors.chunks(AT_ONCE) {
+            tokens::end_tokens(&vault, some, false).await?;
+        }
+        Ok(())
     }
 }

@@ -135,7 +135,7 @@ impl TokenAuth {
         let record = draft(&vault, &call, &fields, &parent, policies, orphan, role.as_ref(), &mut warnings).await?;
         warnings.extend(unknown_policies(&vault, &call, &record.policies));
         let text = Some(fields.id.0.clone()).filter(|id| !id.is_empty()).map(Secret::new);
-        let made = make_counted(&vault, &call.mount.namespace, record, text).await?;
+        let made = make_counted(&vault, &call.mount.namespace, record, text, None).await?;
         let auth = AuthView::new(made.text.expose(), &made.record, Vec::new(), call.now);
         let mut reply = Reply::from(Outcome::Token(Box::new(auth)));
         reply.warnings = warnings;
@@ -286,6 +286,7 @@ async fn draft(
         bound_cidrs: role.map(|(_, role)| role.bound_cidrs().to_vec()).unwrap_or_default(),
         role: role.map(|(name, _)| name.clone()).unwrap_or_default(),
         internal: Value::Null,
+        beside: String::new(),
     })
 }
 

@@ -1,0 +1,83 @@
+//! The HTTP client for key sets and for the API server of a cluster: no redirects, short times, small bodies.
+
+use std::time::Duration;
+
+use dewdrop_core::Fault;
+use reqwest::Certificate;
+use serde_json::Value;
+
+/// The largest answer in bytes.
+const MOST: usize = 1024 * 1024;
+/// The whole of one call.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client. Cheap to clone.
+#[derive(Clone)]
+pub struct Http(reqwest::Client);
+
+impl Http {
+    /// A client that trusts only the authorities of `ca_pem`, or those of the system when it is empty.
+    ///
+    /// # Errors
+    /// 400: it is no bundle of certificates.
+    pub fn new(ca_pem: &str) -> Result<Self, Fault> {
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(PATIENCE)
+            .user_agent(concat!("dewdrop/", env!("CARGO_PKG_VERSION")));
+        if !ca_pem.trim().is_empty() {
+            let bundle = Certificate::from_pem_bundle(ca_pem.as_bytes()).ok().filter(|bundle| !bundle.is_empty());
+            let bundle = bundle.ok_or_else(|| Fault::bad_request("the CA is no bundle of PEM certificates"))?;
+            builder = builder.tls_certs_only(bundle);
+        }
+        let client =
+            builder.build().map_err(|e| Fault::bad_request(format!("the CA cannot be used: {}", chain(&e))))?;
+        Ok(Self(client))
+    }
+
+    /// `GET`: the status and the body.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn get(&self, url: &str, bearer: Option<&str>) -> Result<(u16, Vec<u8>), String> {
+        self.send(self.0.get(url), bearer).await
+    }
+
+    /// `POST` of JSON: the status and the body.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn post(&self, url: &str, bearer: Option<&str>, body: &Value) -> Result<(u16, Vec<u8>), String> {
+        self.send(self.0.post(url).json(body), bearer).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, bearer: Option<&str>) -> Result<(u16, Vec<u8>), String> {
+        let request = request.header("accept", "application/json");
+        let request = match bearer {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let mut response = request.send().await.map_err(|e| chain(&e))?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| chain(&e))? {
+            if body.len() + chunk.len() > MOST {
+                return Err(format!("the answer is larger than {} KiB", MOST >> 10));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, body))
+    }
+}
+
+/// An error with its causes. `reqwest` puts no header and no body in it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

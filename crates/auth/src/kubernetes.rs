@@ -1,0 +1,90 @@
+//! Kubernetes: a pod logs in with the token of its service account; a node agent has tokens made for single starts of
+//! containers. Paths, fields and texts of the former follow the public API documentation and what an OpenBao server was
+//! seen to answer; the latter is ours (docs/decisions/0016-node-agent.md).
+//!
+//! What is kept, below the mount's slice of the store:
+//! - `config`, and `role/NAME`;
+//! - `node/NAME`: when the agent of a node was heard last;
+//! - `start/NODE/POD/CONTAINER/ROLE`: a start of a container and the accessor of its token. The row comes and goes in the
+//!   same commits as the token (docs/decisions/0017-rows-beside-tokens.md), so neither is there without the other.
+
+mod account;
+mod agent;
+mod api;
+mod beat;
+mod bounds;
+mod config;
+mod login;
+mod names;
+mod nodes;
+mod role;
+mod roles;
+mod rounds;
+mod selector;
+mod starts;
+mod verify;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dewdrop_core::engine::{Engine, Place};
+use dewdrop_core::mount::Mount;
+use dewdrop_core::route::{Room, Routes};
+use dewdrop_core::token::TokenParams;
+use dewdrop_core::{Fault, Moment};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use nodes::Nodes;
+use verify::Verifier;
+
+/// The auth method at one mount.
+pub struct Kubernetes {
+    place: Place,
+    /// The configuration in use; `None`: not read yet.
+    verifier: Mutex<Option<Arc<Verifier>>>,
+    /// Held while it is read or written.
+    opening: tokio::sync::Mutex<()>,
+    nodes: Nodes,
+}
+
+impl Kubernetes {
+    /// The method behind its routes.
+    #[must_use]
+    pub fn open(place: Place) -> Room {
+        let nodes = Nodes::new(place.store.clone(), place.clock.clone());
+        Room::new(Arc::new(Self { place, verifier: Mutex::default(), opening: tokio::sync::Mutex::default(), nodes }))
+    }
+}
+
+#[async_trait]
+impl Engine for Kubernetes {
+    fn routes() -> Routes<Self> {
+        Routes::new(
+            "Pods log in with the token of their service account; node agents get tokens for starts of containers.",
+        )
+        .at("login", "Logs in with the token of a service account.", |route| {
+            route.public("this is how a caller gets a token").write("Logs in.", Self::login)
+        })
+        .and(config::routes())
+        .and(roles::routes())
+        .and(agent::routes())
+    }
+
+    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
+        self.renew(internal).await
+    }
+
+    async fn tick(&self, _: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
+        self.round(now).await
+    }
+
+    fn forget_caches(&self) {
+        *self.verifier.lock() = None;
+        self.nodes.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::say::{self, Stopwatch};
 
-pub use record::Cluster;
+pub use record::{Cluster, Node};
 pub use up::up;
 
 const USAGE: &str = "\

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use crate::say::{self, Look};
+pub use scene::build;
 use scene::{Program, Scene};
 
 /// How long a user may outlive its program.

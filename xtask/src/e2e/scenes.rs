@@ -65,11 +65,10 @@ impl Stage {
         Ok(text.lines().filter_map(pair).collect())
     }
 
-    /// SIGKILL to the first process of a container, as the kernel would do it.
-    fn kill_container(&self, pod: &str, container: &str) -> Result<()> {
+    fn kill(&self, pod: &str, container: &str) -> Result<()> {
         let ids = self.containers(pod)?;
         let id = ids.get(container).with_context(|| format!("no container {container} in {ids:?}"))?;
-        self.cluster()?.kill_container(id)
+        self.kill_container(id)
     }
 
     fn restarts(&self, pod: &str, container: &str) -> Result<u32> {
@@ -96,7 +95,7 @@ fn each_its_own(stage: &mut Stage) -> Result<()> {
 fn kill_9(stage: &mut Stage) -> Result<()> {
     stage.apply(&TestPod::new("killed").with("app", WAIT).with("worker", WAIT))?;
     let (first, worker) = (stage.user_of("killed", "app")?, stage.user_of("killed", "worker")?);
-    stage.kill_container("killed", "app")?;
+    stage.kill("killed", "app")?;
     let took = stage.until_gone(&first)?;
     say::line(&format!("user gone {} after the kill", say::time(took)));
     stage.wait("a restart", PATIENCE, || Ok(stage.restarts("killed", "app")? >= 1))?;
@@ -187,7 +186,7 @@ fn agent_killed(stage: &mut Stage) -> Result<()> {
     stage.apply(&TestPod::new("ends").with("app", WAIT))?;
     let (before, ends) = (stage.user_of("before", "app")?, stage.user_of("ends", "app")?);
     stage.kill_agent(0);
-    stage.kill_container("ends", "app")?;
+    stage.kill("ends", "app")?;
     stage.apply(&TestPod::new("during").with("app", WAIT))?;
     ensure!(stage.users()?.len() == 2, "without an agent nothing is made and nothing taken back");
     stage.start_agent(0)?;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::cluster::{self, Cluster, Node, image};
+use crate::cluster::{self, Cluster, Node};
 use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
 use crate::parts::vault::{Kind, Vault};
-use crate::parts::{Process, TempDir};
+use crate::parts::{Process, TempDir, output_of};
 use crate::say::{self, Stopwatch};
 
 /// How long a pod, a user or an event may take to come or go before a scene fails. The machine may be busy.
@@ -58,7 +58,6 @@ impl Stage {
     }
 
     fn prepare(&mut self) -> Result<()> {
-        self.cluster()?.import_image(&image::busybox()?)?;
         self.cluster()?.apply(BASE)?;
         self.configure_database()?;
         self.configure_login()?;
@@ -206,6 +205,21 @@ impl Stage {
             sleep(LOOK_AGAIN);
         }
         bail!("waited {} in vain for {what}\nthe agents say:\n{}\nthe server says:\n{}", say::time(limit), self.agent_log(), self.vault.log_tail())
+    }
+
+    /// SIGKILL to the first process of a container, as the kernel would do it.
+    pub fn kill_container(&self, id: &str) -> Result<()> {
+        let cluster = self.cluster()?;
+        for agent in &self.agents {
+            let mut ctr = Command::new(cluster.bin.join("ctr"));
+            ctr.arg("--address").arg(&agent.node.containerd_sock).args(["--namespace", "k8s.io", "task", "list"]);
+            let listed = output_of(&mut ctr)?;
+            let row = listed.lines().find_map(|line| line.strip_prefix(id));
+            if let Some(pid) = row.and_then(|row| row.split_whitespace().next()) {
+                return output_of(Command::new("kill").args(["-9", pid])).map(drop);
+            }
+        }
+        bail!("no node runs the container {id}")
     }
 
     /// The folder of logs.

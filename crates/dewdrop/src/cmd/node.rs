@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dewdrop_core::SystemClock;
 use dewdrop_node::{Settings, SignIn};
+use dewdrop_server::config::{LogFormat, LogLevel, Logging};
+use dewdrop_server::telemetry::{init_logs, install_panic_hook};
 
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
@@ -32,11 +35,20 @@ pub struct Node {
     /// The file with the agent's own ServiceAccount token
     #[arg(long, env = "DEWDROP_NODE_TOKEN_FILE", default_value = "/var/run/secrets/dewdrop/token")]
     token_file: PathBuf,
+    /// error, warn, info, debug or trace
+    #[arg(long, env = "DEWDROP_LOG_LEVEL", default_value = "info")]
+    log_level: LogLevel,
+    /// standard or json
+    #[arg(long, env = "DEWDROP_LOG_FORMAT", default_value = "standard")]
+    log_format: LogFormat,
 }
 
 impl Node {
     /// Runs until SIGTERM or SIGINT.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        let logging = Logging { level: self.log_level, format: self.log_format, file: None };
+        init_logs(&logging, SystemClock::shared()).map_err(|e| Failure::usage(e.to_string()))?;
+        install_panic_hook();
         let client = ctx.client().await?.with_token(None).with_retries(0);
         let settings = Settings {
             node: self.node_name,

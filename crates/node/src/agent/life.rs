@@ -31,6 +31,8 @@ pub enum Act {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
     phase: Phase,
+    /// The container that ended last: its start may be told after its end.
+    ended: Option<ContainerId>,
 }
 
 // === impl Life ===
@@ -39,7 +41,7 @@ impl Life {
     /// At a phase, as it was written down.
     #[must_use]
     pub fn at(phase: Phase) -> Self {
-        Self { phase }
+        Self { phase, ended: None }
     }
 
     /// How far it is.
@@ -79,6 +81,7 @@ impl Life {
     #[must_use]
     pub fn running(&mut self, id: &str) -> Act {
         match &self.phase {
+            _ if self.ended.as_deref() == Some(id) => Act::Rest,
             Phase::Ready => {
                 self.phase = Phase::Taken(id.to_owned());
                 Act::Rest
@@ -95,6 +98,7 @@ impl Life {
     /// A container ended, or was removed.
     #[must_use]
     pub fn stopped(&mut self, id: &str) -> Act {
+        self.ended = Some(id.to_owned());
         match &self.phase {
             Phase::Taken(known) if known == id => {
                 self.phase = Phase::Minting;
@@ -170,6 +174,16 @@ mod tests {
         assert_eq!(life.stopped("other"), Act::Rest);
         assert_eq!(life.stopped("a"), Act::Replace);
         assert_eq!(life.stopped("a"), Act::Rest, "StopContainer and RemoveContainer both come");
+    }
+
+    #[test]
+    fn a_start_that_is_told_after_its_end_takes_nothing() {
+        let mut life = ready();
+        assert_eq!(life.creating("a"), Ok(()));
+        assert_eq!(life.stopped("a"), Act::Replace);
+        life.minted();
+        assert_eq!(life.running("a"), Act::Rest);
+        assert_eq!(life.creating("b"), Ok(()));
     }
 
     #[test]

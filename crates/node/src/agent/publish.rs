@@ -21,6 +21,7 @@ impl Publisher for Agent {
             self.note(&hold).map_err(told)?;
             return Ok(());
         }
+        self.refuse_twin(&ask)?;
         let about = About {
             volume_id: ask.volume_id,
             target: ask.target,
@@ -57,6 +58,18 @@ impl Publisher for Agent {
 }
 
 impl Agent {
+    /// A container has one start for each role: two volumes would take it from each other.
+    fn refuse_twin(&self, ask: &PublishAsk) -> Result<(), PublishError> {
+        let twins = self.of_container(&ask.pod.uid, &ask.spec.container);
+        match twins.into_iter().find(|hold| hold.about.spec.role == ask.spec.role) {
+            None => Ok(()),
+            Some(_) => Err(PublishError::InvalidArgument(format!(
+                "container {:?} has another volume with the role {:?}: name all credentials in one of them",
+                ask.spec.container, ask.spec.role
+            ))),
+        }
+    }
+
     /// Wipes and unmounts a volume, and forgets it.
     async fn clear(&self, volume_id: &str, target: &Path) -> Result<(), Fail> {
         let path = target.to_owned();

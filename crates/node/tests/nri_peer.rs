@@ -42,7 +42,16 @@ async fn the_go_runtime_and_we_understand_each_other() {
     assert_eq!(seen.next_but_lost().await, "synchronize 700 700");
     assert_eq!(seen.next().await, "connected peer v1.2.3 2s");
     assert_eq!(peer.ask("create plain").await.unwrap(), untouched());
-    seen.stop().await;
+    seen.next().await;
+
+    // We end while the runtime waits for our word: that container is not made without it.
+    let (asked, ()) = tokio::join!(peer.ask("create blocks"), async {
+        assert!(seen.next().await.starts_with("creating blocks"));
+        seen.stop().await;
+    });
+    assert!(asked.is_err(), "{asked:?}");
+    // After it we are gone, and the node goes on.
+    assert_eq!(peer.ask("create plain").await.unwrap(), untouched());
 }
 
 /// Accepted, adjusted, refused, late; started, ended, gone.
@@ -114,6 +123,9 @@ impl Watcher for Recorder {
             "adjusted" => Ok(adjustment(container)),
             "refused" => Err("not yet: there is no credential".into()),
             "panics" => panic!("as asked"),
+            "blocks" => loop {
+                std::thread::park();
+            },
             _ => Ok(Adjustment::default()),
         }
     }

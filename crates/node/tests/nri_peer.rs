@@ -1,6 +1,13 @@
 //! Against the half of NRI that containerd runs, in Go: what our own fake of a runtime cannot prove.
 //! `cargo test -p dewdrop-node --test nri_peer -- --ignored` (about a minute when Go's caches are cold).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot set itself up has failed"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -35,7 +42,16 @@ async fn the_go_runtime_and_we_understand_each_other() {
     assert_eq!(seen.next_but_lost().await, "synchronize 700 700");
     assert_eq!(seen.next().await, "connected peer v1.2.3 2s");
     assert_eq!(peer.ask("create plain").await.unwrap(), untouched());
-    seen.stop().await;
+    seen.next().await;
+
+    // We end while the runtime waits for our word: that container is not made without it.
+    let (asked, ()) = tokio::join!(peer.ask("create blocks"), async {
+        assert!(seen.next().await.starts_with("creating blocks"));
+        seen.stop().await;
+    });
+    assert!(asked.is_err(), "{asked:?}");
+    // After it we are gone, and the node goes on.
+    assert_eq!(peer.ask("create plain").await.unwrap(), untouched());
 }
 
 /// Accepted, adjusted, refused, late; started, ended, gone.
@@ -72,7 +88,8 @@ fn refusal(why: &str) -> String {
 
 /// Around the size of the runtime's buffers, and near the most that there may be; both ways.
 async fn large_calls(peer: &mut Peer, seen: &mut Seen) {
-    for size in [2000, 3500, 3700, 4096, 8192, 65_536, 4_000_000] {
+    let buffer = (3900..4100).chain(8000..8200);
+    for size in buffer.chain([2000, 65_536, 1_200_000, 4_000_000]) {
         peer.ask(&format!("large big {size}")).await.unwrap();
         assert_eq!(seen.next().await, "started big 0");
         let answered = peer.ask(&format!("create sized-{size}")).await.unwrap();
@@ -106,6 +123,9 @@ impl Watcher for Recorder {
             "adjusted" => Ok(adjustment(container)),
             "refused" => Err("not yet: there is no credential".into()),
             "panics" => panic!("as asked"),
+            "blocks" => loop {
+                std::thread::park();
+            },
             _ => Ok(Adjustment::default()),
         }
     }

@@ -28,8 +28,10 @@ pub enum LinkError {
     Refused { index: String, name: String, why: String },
     #[error("the runtime was silent for {0:?}")]
     Silent(Duration),
-    #[error("the runtime closed the link {0}")]
-    Closed(&'static str),
+    #[error("the runtime closed the link")]
+    Closed,
+    #[error("the runtime closed the link before it answered the registration")]
+    Unanswered,
     #[error("the runtime shuts down")]
     ShutDown,
     #[error("the runtime sent what is not NRI")]
@@ -147,10 +149,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<'_, S> {
     /// Reads once and answers all that is whole by then, one after the other.
     async fn step(&mut self) -> Result<Then, LinkError> {
         let mut buffer = [0; 16 << 10];
-        let count = self.stream.read(&mut buffer).await.map_err(LinkError::Io)?;
+        let count = self.stream.read(&mut buffer).await.map_err(|error| self.broken(error))?;
         if count == 0 {
             self.reader.end()?;
-            return Err(LinkError::Closed(if self.registered { "" } else { "before it answered the registration" }));
+            return Err(self.closed());
         }
         let mut whole = VecDeque::new();
         self.reader.feed(&buffer[..count], &mut whole)?;
@@ -199,6 +201,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<'_, S> {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         let silence = self.limits.silence;
         let written = timeout(silence, self.stream.write_all(bytes)).await;
-        written.map_err(|_| LinkError::Silent(silence))?.map_err(LinkError::Io)
+        written.map_err(|_| LinkError::Silent(silence))?.map_err(|error| self.broken(error))
+    }
+
+    /// Closed with something unread is closed, too.
+    fn broken(&self, error: io::Error) -> LinkError {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => self.closed(),
+            _ => LinkError::Io(error),
+        }
+    }
+
+    fn closed(&self) -> LinkError {
+        if self.registered { LinkError::Closed } else { LinkError::Unanswered }
     }
 }

@@ -5,8 +5,10 @@ use super::ttrpc;
 const HEADER: usize = 8;
 /// Most that a frame carries: one ttrpc message with its header.
 const MOST: usize = ttrpc::HEADER + ttrpc::MOST;
-/// The runtime's side fails when a frame is larger than the buffer it reads into, which has this size.
-const SENT_AT_ONCE: usize = 4096;
+/// The first frame of a message. The runtime's side reads a header into a buffer of this size and fails when the frame is
+/// larger; the rest it reads straight into a place as large as the rest. It also fails when more than 256 frames wait to
+/// be read: many small ones are no way out.
+const FIRST: usize = 4096;
 
 /// What is wrong with the bytes of the other side. Ends the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -103,9 +105,10 @@ impl Demux {
     }
 }
 
-/// Appends one whole ttrpc message in frames; no frame holds parts of two messages.
+/// Appends one whole ttrpc message in one or two frames; none holds parts of two messages.
 pub fn write(lane: Lane, message: &[u8], out: &mut Vec<u8>) {
-    for piece in message.chunks(SENT_AT_ONCE) {
+    let (first, rest) = message.split_at(FIRST.min(message.len()));
+    for piece in [first, rest].into_iter().filter(|piece| !piece.is_empty()) {
         out.extend_from_slice(&lane.number().to_be_bytes());
         out.extend_from_slice(&(piece.len() as u32).to_be_bytes());
         out.extend_from_slice(piece);

@@ -8,6 +8,7 @@ pub mod approle;
 mod cidr;
 mod glob;
 mod jose;
+pub mod jwt;
 pub mod kubernetes;
 mod listing;
 mod names;
@@ -19,6 +20,7 @@ use dewdrop_core::store::SharedStore;
 use serde_json::{Map, Value};
 
 pub use approle::AppRole;
+pub use jwt::Jwt;
 pub use kubernetes::Kubernetes;
 pub use userpass::Userpass;
 
@@ -51,9 +53,11 @@ pub async fn login_role(
             Some(role_id) => approle::role_name(store, role_id).await,
             None => Ok(None),
         },
-        ("jwt" | "oidc" | "kubernetes", "login") | ("kubernetes", "agent/start") => {
-            Ok(field("role").map(str::to_owned))
-        }
+        ("kubernetes", "login" | "agent/start") => Ok(field("role").map(str::to_owned)),
+        ("jwt", "login") => match field("role") {
+            Some(role) => Ok(Some(role.to_owned())),
+            None => jwt::default_role(store).await,
+        },
         _ => Ok(None),
     }
 }

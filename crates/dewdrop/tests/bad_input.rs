@@ -23,6 +23,13 @@ fn server(listener: &str) -> Kept {
     make("sys/mounts/database", json!({ "type": "database" }));
     make("sys/auth/userpass", json!({ "type": "userpass" }));
     make("sys/auth/approle", json!({ "type": "approle" }));
+    make("sys/auth/jwt", json!({ "type": "jwt" }));
+    make("sys/auth/kubernetes", json!({ "type": "kubernetes" }));
+    make("auth/jwt/role/app", json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": "x" }));
+    make(
+        "auth/kubernetes/role/app",
+        json!({ "bound_service_account_names": "a", "bound_service_account_namespaces": "b" }),
+    );
     make("auth/userpass/users/ada", json!({ "password": "long enough" }));
     make("auth/approle/role/app", json!({ "token_ttl": "1h" }));
     make("kv/app", json!({ "v": "as it was" }));
@@ -50,6 +57,13 @@ fn state(server: &Kept) -> Vec<Value> {
         "auth/approle/role?list=true",
         "auth/approle/role/app",
         "auth/approle/role/app/secret-id?list=true",
+        "auth/jwt/config",
+        "auth/jwt/role?list=true",
+        "auth/jwt/role/app",
+        "auth/kubernetes/config",
+        "auth/kubernetes/role?list=true",
+        "auth/kubernetes/role/app",
+        "auth/kubernetes/agent/nodes?list=true",
         "auth/token/accessors?list=true",
         "auth/token/roles?list=true",
         "database/config?list=true",
@@ -166,6 +180,23 @@ fn fields() {
         ("auth/approle/role/new", json!({ "token_ttl": "2h", "token_max_ttl": "1h" })),
         ("auth/approle/role/new", json!({ "secret_id_bound_cidrs": "not an address" })),
         ("auth/approle/role/app/secret-id", json!({ "metadata": "no JSON" })),
+        ("auth/jwt/config", json!({})),
+        ("auth/jwt/config", json!({ "jwt_validation_pubkeys": "no PEM" })),
+        ("auth/jwt/config", json!({ "jwks_url": { "a": 1 } })),
+        ("auth/jwt/config", json!({ "jwks_pairs": "text" })),
+        ("auth/jwt/role/new", json!({ "role_type": "jwt", "user_claim": "sub" })),
+        ("auth/jwt/role/new", json!({ "role_type": "jwt", "user_claim": "sub", "bound_claims": many })),
+        ("auth/jwt/login", json!({ "role": "app", "jwt": many })),
+        ("auth/jwt/login", json!({ "role": "app", "jwt": "a.b.c" })),
+        ("auth/kubernetes/config", json!({})),
+        ("auth/kubernetes/config", json!({ "kubernetes_host": "https://a.test", "kubernetes_ca_cert": "no PEM" })),
+        ("auth/kubernetes/config", json!({ "kubernetes_host": "https://a.test", "node_grace": "1y" })),
+        ("auth/kubernetes/role/new", json!({ "bound_service_account_names": many })),
+        ("auth/kubernetes/role/new", json!({ "bound_service_account_names": "*,a" })),
+        ("auth/kubernetes/login", json!({ "role": "none", "jwt": "a.b.c" })),
+        ("auth/kubernetes/agent/start", json!({ "labels": "text" })),
+        ("auth/kubernetes/agent/end", json!({ "starts": "all" })),
+        ("auth/kubernetes/agent/beat", json!({ "starts": [{ "pod_uid": 7 }] })),
         ("auth/userpass/users/eve", json!({})),
         ("auth/userpass/users/eve", json!({ "password": ["a"] })),
         ("auth/userpass/login/ada", json!({ "password": { "$ne": "" } })),

@@ -30,6 +30,7 @@ fn no_secret_is_ever_written() {
     acts::unseal(&server, &mut search);
     acts::plain_secrets(&server, &mut search);
     acts::logins(&server, &mut search);
+    acts::signed_tokens(&server, &mut search);
     acts::tokens(&server, &mut search);
     acts::databases(&server, &mut search, postgres.port);
     acts::failures(&server, &mut search);

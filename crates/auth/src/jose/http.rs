@@ -58,10 +58,10 @@ impl Http {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let mut response = request.send().await.map_err(|e| chain(&e))?;
+        let mut response = request.send().await.map_err(|e| chain(&e.without_url()))?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| chain(&e))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| chain(&e.without_url()))? {
             if body.len() + chunk.len() > MOST {
                 return Err(format!("the answer is larger than {} KiB", MOST >> 10));
             }
@@ -71,7 +71,7 @@ impl Http {
     }
 }
 
-/// An error with its causes. `reqwest` puts no header and no body in it.
+/// An error with its causes: no header and no body is in it. The URL, which may hold a password, is taken out before.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -78,6 +78,11 @@ impl RemoteKeys {
         state.trouble.map_or(Ok(()), Err)
     }
 
+    /// Whether there are any.
+    pub fn are_known(&self) -> bool {
+        self.state.lock().keys.is_some()
+    }
+
     fn state(&self) -> State {
         self.state.lock().clone()
     }

@@ -62,10 +62,10 @@ impl Api {
         let bearer = if is_own { self.bearer().await } else { None };
         let (status, body) = http.get(&self.jwks_url, bearer.as_ref().map(|token| token.expose().as_str())).await?;
         if status != 200 {
-            return Err(format!("{} answers with status {status}", self.jwks_url));
+            return Err(format!("the answer has the status {status}"));
         }
-        let keys = KeySet::from_jwks(&body).map_err(|why| format!("{}: {why}", self.jwks_url))?;
-        if keys.is_empty() { Err(format!("{} has no key that can be used", self.jwks_url)) } else { Ok(keys) }
+        let keys = KeySet::from_jwks(&body)?;
+        if keys.is_empty() { Err("the set has no key that can be used".into()) } else { Ok(keys) }
     }
 
     /// Asks whether a token is good, and whether it is whose it says.

@@ -39,8 +39,7 @@ impl Kubernetes {
         }
         let jwt = jwt.map(|text| Secret::new(text.0)).filter(|jwt| !jwt.expose().is_empty());
         let jwt = jwt.ok_or_else(|| Fault::bad_request("missing jwt"))?;
-        let unknown =
-            || Fault::bad_request(format!("invalid role name {:?}", name.chars().take(256).collect::<String>()));
+        let unknown = || Fault::bad_request("invalid role name: there is no such role");
         Ok((self.role(name).await?.ok_or_else(unknown)?, jwt))
     }
 

@@ -1,5 +1,8 @@
 //! What is done with the secrets: every kind of operation that takes or makes one.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dewdrop_testkit::jwt::{Signer, pod_claims};
 use serde_json::{Value, json};
 
 use crate::common::http::Answer;
@@ -89,6 +92,39 @@ pub fn logins(server: &Kept, search: &mut Search) {
         server.call("POST", "auth/approle/role/app/secret-id/destroy", &json!({ "secret_id": secret_id })).ok();
         let gone = http.json("POST", "auth/approle/login", "", &json!({ "role_id": role_id, "secret_id": secret_id }));
         search.refused("a destroyed secret id", &gone);
+    }
+}
+
+/// Signed tokens of others, and our own token for asking a cluster.
+pub fn signed_tokens(server: &Kept, search: &mut Search) {
+    let (signer, http) = (Signer::ed("k"), server.http());
+    server.call("POST", "sys/auth/jwt", &json!({ "type": "jwt" })).ok();
+    server.call("POST", "sys/auth/kubernetes", &json!({ "type": "kubernetes" })).ok();
+    server.call("POST", "auth/jwt/config", &json!({ "jwt_validation_pubkeys": signer.pem() })).ok();
+    let role = json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": "a" });
+    server.call("POST", "auth/jwt/role/app", &role).ok();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut login = |what: &str, audience: &str| {
+        let jwt = signer.token(&json!({ "sub": "s", "aud": audience, "exp": now + 300, "iat": now, "what": what }));
+        search.add(what, &jwt);
+        (http.json("POST", "auth/jwt/login", "", &json!({ "role": "app", "jwt": jwt })), jwt)
+    };
+    let (good, _) = login("a signed token", "a");
+    let (refused, jwt) = login("a signed token for somebody else", "b");
+    search.add("a login's token", &good.ok().at("/auth/client_token"));
+    search.refused("a signed token for somebody else", &refused);
+
+    let reviewer = search.canary("our token at a cluster");
+    let config = json!({ "kubernetes_host": "http://127.0.0.1:1", "token_reviewer_jwt": reviewer });
+    server.call("POST", "auth/kubernetes/config", &config).ok();
+    let role = json!({ "bound_service_account_names": "*", "bound_service_account_namespaces": "*" });
+    server.call("POST", "auth/kubernetes/role/app", &role).ok();
+    let claims = pod_claims("0e0f6a5c-0000-4000-8000-000000000001", "n", now);
+    let pod = Signer::ec("k").token(&claims);
+    search.add("a pod's token", &pod);
+    for jwt in [jwt, pod] {
+        let refused = http.json("POST", "auth/kubernetes/login", "", &json!({ "role": "app", "jwt": jwt }));
+        search.refused("a pod's token when the cluster is away", &refused);
     }
 }
 
@@ -268,6 +304,9 @@ pub fn what_others_are_told(server: &Kept) -> Vec<(String, Vec<u8>)> {
         "database/static-roles/fixed",
         "kv2/metadata/app",
         "auth/approle/role/app/secret-id?list=true",
+        "auth/jwt/config",
+        "auth/kubernetes/config",
+        "auth/kubernetes/role/app",
         "sys/audit",
     ];
     let mut told: Vec<_> =

@@ -1,0 +1,88 @@
+//! JWT: a caller logs in with a token that somebody else has signed: a CI system, a cloud, an identity provider. Paths,
+//! fields and texts follow the public API documentation and what an OpenBao server was seen to answer. Sign-in by browser
+//! (OIDC) is not built, and is answered so.
+
+mod bounds;
+mod config;
+mod login;
+mod role;
+mod roles;
+mod source;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dewdrop_core::Fault;
+use dewdrop_core::call::{Call, Reply};
+use dewdrop_core::engine::{Engine, Place};
+use dewdrop_core::route::{NoFields, Room, Routes};
+use dewdrop_core::store::SharedStore;
+use dewdrop_core::token::TokenParams;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use source::Source;
+
+/// What is said wherever a browser would be needed.
+const NO_BROWSER: &str = "sign-in by browser (OIDC) is not built yet; this method takes signed tokens (role_type=jwt)";
+
+/// The auth method at one mount.
+pub struct Jwt {
+    place: Place,
+    /// The configuration in use; `None`: not read yet.
+    source: Mutex<Option<Arc<Source>>>,
+    /// Held while it is read or written.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// The role of a login that names none, read from a mount's slice of the store.
+///
+/// # Errors
+/// The store's.
+pub async fn default_role(store: SharedStore) -> Result<Option<String>, Fault> {
+    let config = config::read(&*store).await?;
+    Ok(config.map(|config| config.default_role).filter(|role| !role.is_empty()))
+}
+
+impl Jwt {
+    /// The method behind its routes.
+    #[must_use]
+    pub fn open(place: Place) -> Room {
+        Room::new(Arc::new(Self { place, source: Mutex::default(), opening: tokio::sync::Mutex::default() }))
+    }
+
+    async fn no_browser(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
+        Err(Fault::not_built(NO_BROWSER))
+    }
+}
+
+#[async_trait]
+impl Engine for Jwt {
+    fn routes() -> Routes<Self> {
+        let because = "this is how a caller gets a token";
+        Routes::new("Callers log in with tokens (JWT) that somebody else has signed.")
+            .at("login", "Logs in with a signed token.", |route| route.public(because).write("Logs in.", Self::login))
+            .and(config::routes())
+            .and(roles::routes())
+            .at("oidc/auth_url", "Not built: where a browser would sign in.", |route| {
+                route.public(because).write("Answers that it is not built.", Self::no_browser)
+            })
+            .at("oidc/callback", "Not built: where a browser would come back to.", |route| {
+                route.public(because).read("Answers that it is not built.", Self::no_browser)
+            })
+    }
+
+    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
+        let name = internal.get("role").and_then(Value::as_str).unwrap_or_default();
+        let gone = || Fault::bad_request(format!("role {name} does not exist during renewal"));
+        Ok(self.role(name).await?.ok_or_else(gone)?.token.params)
+    }
+
+    fn forget_caches(&self) {
+        *self.source.lock() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

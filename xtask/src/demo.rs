@@ -4,8 +4,10 @@
 //! Everything runs on 127.0.0.1 and in one temporary folder, and is gone afterwards. Each claim is checked: the exit code
 //! is honest.
 
+mod kubernetes;
 mod scene;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -23,15 +25,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the command; an error when a claim does not hold.
 pub fn run(args: &[String]) -> Result<()> {
-    let dewdrop = match args {
-        [] => {
-            say::heading("Building dewdrop");
-            scene::build()?
+    let (mut dewdrop, mut on_kubernetes) = (None, false);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--kubernetes" => on_kubernetes = true,
+            "--dewdrop" => dewdrop = args.next().map(PathBuf::from),
+            _ => bail!("usage: cargo xtask demo [--kubernetes] [--dewdrop PROGRAM]"),
         }
-        [flag, program] if flag == "--dewdrop" => program.into(),
-        _ => bail!("usage: cargo xtask demo [--dewdrop PROGRAM]"),
+    }
+    let dewdrop = match dewdrop {
+        Some(program) => program,
+        None => {
+            say::heading("Building dewdrop");
+            build()?
+        }
     };
     say::good(&dewdrop.display().to_string());
+    if on_kubernetes { kubernetes::run(dewdrop) } else { on_this_machine(dewdrop) }
+}
+
+fn on_this_machine(dewdrop: PathBuf) -> Result<()> {
     let clock = say::Stopwatch::start();
 
     say::heading("A throw-away PostgreSQL, and a Dewdrop server");

@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: containers start and end on a real cluster, in every way there is; after each, the database has just
 //! the users that it must have.
 
+mod acts;
 mod pods;
 mod scenes;
 mod stage;
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::say::{self, Stopwatch};
-use stage::Stage;
+pub use pods::{TestPod, WAIT};
+pub use stage::Stage;
 
 const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--only TEXT] [--keep-going]";
 

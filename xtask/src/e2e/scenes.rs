@@ -1,9 +1,6 @@
 //! The scenes: how a container can start and end, and what must be true of the database's users each time.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::pods::{TestPod, WAIT};
 use super::stage::{PATIENCE, Stage};
@@ -26,57 +23,6 @@ pub const ALL: &[Scene] = &[
     ("PostgreSQL is down while a container ends", database_down),
 ];
 
-impl Stage {
-    fn apply(&self, pod: &TestPod) -> Result<()> {
-        self.cluster()?.apply(&pod.manifest().to_string())
-    }
-
-    /// The user that a container says it has, once it runs.
-    fn user_of(&self, pod: &str, container: &str) -> Result<String> {
-        let mut user = None;
-        self.wait(&format!("container {container} of pod {pod} to say its user"), PATIENCE, || {
-            let log = self.kubectl(&["logs", pod, "-c", container]).unwrap_or_default();
-            user = log.lines().filter_map(|line| line.strip_prefix("user=")).next_back().map(str::to_owned);
-            Ok(user.as_ref().is_some_and(|user| !user.is_empty()))
-        })
-        .with_context(|| self.told_of(pod))?;
-        user.context("no user")
-    }
-
-    /// What Kubernetes says of a pod.
-    fn told_of(&self, pod: &str) -> String {
-        self.kubectl(&["describe", "pod", pod]).unwrap_or_default()
-    }
-
-    fn delete(&self, pod: &str) -> Result<()> {
-        self.kubectl(&["delete", "pod", pod, "--wait=true", "--timeout=60s"]).map(drop)
-    }
-
-    /// Nothing is left of the scene.
-    fn until_empty(&self) -> Result<Duration> {
-        self.wait("all users to be gone", PATIENCE, || Ok(self.users()?.is_empty()))
-    }
-
-    /// The ids of the running containers of a pod, by name.
-    fn containers(&self, pod: &str) -> Result<BTreeMap<String, String>> {
-        let path = "jsonpath={range .status.containerStatuses[*]}{.name}={.containerID}{\"\\n\"}{end}";
-        let text = self.kubectl(&["get", "pod", pod, "-o", path])?;
-        let pair = |line: &str| line.split_once('=').map(|(name, id)| (name.to_owned(), id.rsplit('/').next().unwrap_or(id).to_owned()));
-        Ok(text.lines().filter_map(pair).collect())
-    }
-
-    fn kill(&self, pod: &str, container: &str) -> Result<()> {
-        let ids = self.containers(pod)?;
-        let id = ids.get(container).with_context(|| format!("no container {container} in {ids:?}"))?;
-        self.kill_container(id)
-    }
-
-    fn restarts(&self, pod: &str, container: &str) -> Result<u32> {
-        let path = format!("jsonpath={{.status.containerStatuses[?(@.name==\"{container}\")].restartCount}}");
-        Ok(self.kubectl(&["get", "pod", pod, "-o", &path])?.trim().parse().unwrap_or(0))
-    }
-}
-
 fn each_its_own(stage: &mut Stage) -> Result<()> {
     let pod = TestPod::new("own").with("app", WAIT).with("worker", WAIT).beside("side", "while :; do sleep 0.1; done", &[]);
     stage.apply(&pod)?;
@@ -98,12 +44,7 @@ fn kill_9(stage: &mut Stage) -> Result<()> {
     stage.kill("killed", "app")?;
     let took = stage.until_gone(&first)?;
     say::line(&format!("user gone {} after the kill", say::time(took)));
-    stage.wait("a restart", PATIENCE, || Ok(stage.restarts("killed", "app")? >= 1))?;
-    let mut second = first.clone();
-    stage.wait("the new start to say its user", PATIENCE, || {
-        second = stage.user_of("killed", "app")?;
-        Ok(second != first)
-    })?;
+    let second = stage.next_user_of("killed", "app", &first)?;
     let users = stage.users()?;
     ensure!(users.contains(&second), "the restarted container has {second}, the database {users:?}");
     ensure!(users.contains(&worker), "the other container lost its user: {users:?}");
@@ -157,9 +98,7 @@ fn foreign_mount(stage: &mut Stage) -> Result<()> {
     let pod = TestPod::new("thief").with("app", WAIT).beside("thief", "ls -R /secrets; cat /secrets/db/password; sleep 1000", &["app"]);
     stage.apply(&pod)?;
     stage.user_of("thief", "app")?;
-    stage.wait("the refusal in the pod's events", PATIENCE, || {
-        Ok(stage.told_of("thief").contains("belongs to container"))
-    })?;
+    stage.until_told("thief", "belongs to container")?;
     let log = stage.kubectl(&["logs", "thief", "-c", "thief"]).unwrap_or_default();
     ensure!(log.is_empty(), "the other container ran and said {log:?}");
     stage.delete("thief")?;

@@ -1,6 +1,6 @@
 //! The stage of the end-to-end tests: a real cluster, a real PostgreSQL, the real server, and an agent on each node.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -164,12 +164,6 @@ impl Stage {
         }
     }
 
-    /// The agent's process on a node.
-    pub fn agent_pid(&self, index: usize) -> Result<u32> {
-        let process = self.agents.get(index).and_then(|agent| agent.process.as_ref());
-        Ok(process.context("the agent does not run")?.pid())
-    }
-
     /// What an agent said last.
     pub fn agent_log(&self) -> String {
         let tail = |agent: &Agent| agent.process.as_ref().map_or_else(String::new, Process::log_tail);
@@ -222,9 +216,11 @@ impl Stage {
         bail!("no node runs the container {id}")
     }
 
-    /// The folder of logs.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
+    /// Lets the server end by itself and checks its audit log offline.
+    pub fn verify_audit(&mut self) -> Result<String> {
+        self.vault.stop();
+        let log = self.vault.dir().join("data/audit");
+        output_of(Command::new(&self.dewdrop).args(["audit", "verify"]).arg(log).env("HOME", self.dir.path()))
     }
 }
 

@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dewdrop_core::Fault;
-use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::engine::{Engine, Place};
-use dewdrop_core::route::{NoFields, Room, Routes};
+use dewdrop_core::route::{Room, Routes};
 use dewdrop_core::store::SharedStore;
 use dewdrop_core::token::TokenParams;
 use parking_lot::Mutex;
@@ -51,26 +50,17 @@ impl Jwt {
     pub fn open(place: Place) -> Room {
         Room::new(Arc::new(Self { place, source: Mutex::default(), opening: tokio::sync::Mutex::default() }))
     }
-
-    async fn no_browser(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
-        Err(Fault::not_built(NO_BROWSER))
-    }
 }
 
 #[async_trait]
 impl Engine for Jwt {
     fn routes() -> Routes<Self> {
-        let because = "this is how a caller gets a token";
         Routes::new("Callers log in with tokens (JWT) that somebody else has signed.")
-            .at("login", "Logs in with a signed token.", |route| route.public(because).write("Logs in.", Self::login))
+            .at("login", "Logs in with a signed token.", |route| {
+                route.public("this is how a caller gets a token").write("Logs in.", Self::login)
+            })
             .and(config::routes())
             .and(roles::routes())
-            .at("oidc/auth_url", "Not built: where a browser would sign in.", |route| {
-                route.public(because).write("Answers that it is not built.", Self::no_browser)
-            })
-            .at("oidc/callback", "Not built: where a browser would come back to.", |route| {
-                route.public(because).read("Answers that it is not built.", Self::no_browser)
-            })
     }
 
     async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {

@@ -58,6 +58,8 @@ fn operation_of(step: &Step) -> Option<Operation> {
         ("$KV", "{kv}"),
         ("$APPROLE", "{approle}"),
         ("$USERPASS", "{userpass}"),
+        ("$JWT", "{jwt}"),
+        ("$KUBERNETES", "{kubernetes}"),
         ("$DB", "{database}"),
     ] {
         path = path.split('/').map(|part| if part == name { kind } else { part }).collect::<Vec<_>>().join("/");
@@ -91,7 +93,7 @@ fn path_matches(template: &[&str], path: &[&str]) -> bool {
 
 /// A mount must be one of its kind: `{kv2}/config` is not covered by `sys/config`.
 fn is_mount(part: &str) -> bool {
-    matches!(part, "{kv}" | "{kv2}" | "{approle}" | "{userpass}" | "{database}")
+    matches!(part, "{kv}" | "{kv2}" | "{approle}" | "{userpass}" | "{jwt}" | "{kubernetes}" | "{database}")
 }
 
 #[cfg(test)]

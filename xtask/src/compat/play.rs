@@ -106,7 +106,7 @@ impl Player {
     fn name_mounts(&mut self, conversation: &Conversation) {
         let me: String = conversation.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let me = format!("{}-{me}", conversation.area);
-        for kind in ["kv", "kv2", "approle", "userpass", "db"] {
+        for kind in ["kv", "kv2", "approle", "userpass", "jwt", "kubernetes", "db"] {
             self.values.insert(kind.to_uppercase(), format!("{me}-{kind}"));
         }
         self.values.insert("ME".into(), me);
@@ -118,8 +118,10 @@ impl Player {
 
     /// This side's values, longest first, for the normaliser. Short ones would hit by chance.
     fn known(&self) -> Vec<(String, String)> {
-        let fixed =
-            |name: &str| name == "ME" || matches!(name, "KV" | "KV2" | "APPROLE" | "USERPASS" | "DB" | "PGUSER");
+        let fixed = |name: &str| {
+            name == "ME"
+                || matches!(name, "KV" | "KV2" | "APPROLE" | "USERPASS" | "JWT" | "KUBERNETES" | "DB" | "PGUSER")
+        };
         let mut known: Vec<(String, String)> = self
             .values
             .iter()

@@ -86,7 +86,7 @@ impl KeySet {
         if self.candidates(&token).any(|key| made(key).unwrap_or(false)) {
             return Ok(token.unverified());
         }
-        Err(Refused::Signature("no known key signed token".into()))
+        Err(Refused::Signature("no known key signed the token".into()))
     }
 
     /// The keys that may have signed it: of the name that it gives (a key without a name may have any), and for its

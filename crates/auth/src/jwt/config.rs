@@ -121,8 +121,8 @@ impl Config {
     fn of(ask: ConfigRequest) -> Result<Self, Fault> {
         refuse_browser(&ask)?;
         let config = Self {
-            discovery: Place { url: text(ask.oidc_discovery_url), ca_pem: text(ask.oidc_discovery_ca_pem) },
-            jwks: Place { url: text(ask.jwks_url), ca_pem: text(ask.jwks_ca_pem) },
+            discovery: Place { url: text(ask.oidc_discovery_url), ca_pem: pem(ask.oidc_discovery_ca_pem) },
+            jwks: Place { url: text(ask.jwks_url), ca_pem: pem(ask.jwks_ca_pem) },
             pairs: pairs(ask.jwks_pairs.unwrap_or_default())?,
             pubkeys: ask.jwt_validation_pubkeys.map(|list| list.0).unwrap_or_default(),
             algs: algs(&ask.jwt_supported_algs.map(|list| list.0).unwrap_or_default())?,
@@ -171,7 +171,6 @@ impl Config {
             ("bound_issuer", json!(self.bound_issuer)),
             ("default_role", json!(self.default_role)),
             ("jwks_ca_pem", json!(self.jwks.ca_pem)),
-            ("jwks_pairs", json!(pairs)),
             ("jwks_url", json!(self.jwks.url)),
             ("jwt_supported_algs", json!(self.algs)),
             ("jwt_validation_pubkeys", json!(self.pubkeys)),
@@ -184,7 +183,8 @@ impl Config {
             ("override_allowed_server_names", json!([])),
             ("provider_config", json!({})),
         ];
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let pairs = Some(("jwks_pairs", json!(pairs))).filter(|_| !self.pairs.is_empty());
+        fields.into_iter().chain(pairs).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -209,6 +209,10 @@ fn text(field: Option<Text>) -> String {
     field.map(|text| text.0.trim().to_owned()).unwrap_or_default()
 }
 
+fn pem(field: Option<Text>) -> String {
+    field.map(|text| text.0).unwrap_or_default()
+}
+
 fn pairs(asked: Vec<Pair>) -> Result<Vec<Place>, Fault> {
     if asked.len() > MOST_PAIRS {
         return Err(Fault::bad_request(format!("jwks_pairs: at most {MOST_PAIRS}")));
@@ -218,7 +222,7 @@ fn pairs(asked: Vec<Pair>) -> Result<Vec<Place>, Fault> {
         match pair.jwks_url {
             None => refuse("missing 'jwks_url'"),
             Some(url) if url.0.trim().is_empty() => refuse("'jwks_url' must be a non-empty string"),
-            Some(url) => Ok(Place { url: url.0.trim().to_owned(), ca_pem: text(pair.jwks_ca_pem) }),
+            Some(url) => Ok(Place { url: url.0.trim().to_owned(), ca_pem: pem(pair.jwks_ca_pem) }),
         }
     };
     asked.into_iter().enumerate().map(read).collect()

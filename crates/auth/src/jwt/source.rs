@@ -101,7 +101,7 @@ fn client(place: &Place, told: &str) -> Result<Option<Http>, Fault> {
     if !place.url.starts_with("https://") && !place.url.starts_with("http://") {
         return Err(Fault::bad_request("a URL begins with https://"));
     }
-    match place.ca_pem.as_str() {
+    match place.ca_pem.trim() {
         "" => Ok(None),
         pem => Http::new(pem).map(Some).map_err(|fault| Fault::bad_request(told.to_owned()).knowing(fault.told)),
     }

@@ -37,9 +37,9 @@ impl Api {
     pub fn new(config: &Config) -> Result<Self, Fault> {
         let base = config.base_url();
         let own = format!("{base}/openid/v1/jwks");
-        let http = match config.ca_cert.as_str() {
+        let http = match config.ca_cert.trim() {
             "" => None,
-            ca => Some((ca.to_owned(), Http::new(ca)?)),
+            _ => Some((config.ca_cert.clone(), Http::new(&config.ca_cert)?)),
         };
         Ok(Self {
             jwks_url: if config.jwks_url.is_empty() { own } else { config.jwks_url.clone() },
@@ -122,9 +122,9 @@ impl Api {
     }
 
     async fn http(&self) -> Result<Http, Fault> {
-        let ca = match self.ca.as_str() {
+        let ca = match self.ca.trim() {
             "" if self.use_local => tokio::fs::read_to_string(LOCAL_CA).await.unwrap_or_default(),
-            ca => ca.to_owned(),
+            _ => self.ca.clone(),
         };
         if let Some((_, http)) = self.http.lock().as_ref().filter(|(known, _)| *known == ca) {
             return Ok(http.clone());

@@ -116,8 +116,8 @@ impl Config {
             return refuse("no host provided");
         }
         let disable_local = ask.disable_local_ca_jwt.is_some_and(|flag| flag.0);
-        let ca_cert = text(ask.kubernetes_ca_cert);
-        if disable_local && ca_cert.is_empty() {
+        let ca_cert = ask.kubernetes_ca_cert.map(|text| text.0).unwrap_or_default();
+        if disable_local && ca_cert.trim().is_empty() {
             return refuse("kubernetes_ca_cert must be given when disable_local_ca_jwt is true");
         }
         let verify = match ask.verify.as_ref().map_or("", |text| text.0.as_str()) {

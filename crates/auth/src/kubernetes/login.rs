@@ -127,7 +127,8 @@ impl Kubernetes {
         let role = self.role(name).await?.ok_or_else(gone)?;
         // Labels of namespaces are not asked for again.
         let is_within = any_matches(&role.namespaces, text("namespace")) || !role.selector.is_empty();
-        if !any_matches(&role.names, text("name")) || !is_within {
+        let was_agent = !text("node").is_empty();
+        if !any_matches(&role.names, text("name")) || !is_within || was_agent && !role.agent {
             return Err(Fault::denied(role.says("the account is not within its bounds any more")));
         }
         Ok(role.token.params)

@@ -39,6 +39,9 @@ impl Kubernetes {
         for (name, node) in self.nodes.which(old).into_iter().take(MOST_PAGES) {
             if starts::page(&*self.place.store, &starts::prefix(&name, None), None).await?.0.is_empty() {
                 self.nodes.remove(&name, &node).await?;
+            } else {
+                // A start that was under way for longer than the whole grace came after its node's end.
+                self.nodes.lose(&[name], now).await?;
             }
         }
         ended

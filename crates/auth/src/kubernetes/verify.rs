@@ -102,9 +102,9 @@ impl Verifier {
 fn refusal(role: &Role, refused: Refused) -> Fault {
     let known = format!("role {:?}: {refused}", role.name);
     match refused {
-        Refused::Signature(_) => Fault::denied(known),
+        Refused::Malformed(_) | Refused::Algorithm | Refused::Signature(_) => Fault::denied(known),
         Refused::Keys(_) => Fault::unavailable("the keys of the cluster cannot be read now").knowing(known),
-        told => Fault::denied_saying(told.to_string()).knowing(known),
+        Refused::Claim(told) => Fault::denied_saying(told).knowing(known),
     }
 }
 

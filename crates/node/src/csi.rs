@@ -22,6 +22,10 @@ use crate::spec::{PodInfo, VolumeSpec};
 /// The driver's name, in pods and in the CSIDriver object.
 pub const DRIVER: &str = "csi.dewdrop.dev";
 
+/// The socket by which kubelet finds the driver. Kubelet's client sends the socket's path, percent-encoded, as the
+/// `:authority` of its calls; Rust's HTTP/2 refuses such a host, but takes what stands before an `@` for a user's name.
+const REGISTRATION: &str = "csi.dewdrop.dev@registration.sock";
+
 /// One volume to be published.
 pub struct PublishAsk {
     /// Kubelet's id of the volume.
@@ -81,7 +85,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + Clone + 'static,
 ) -> io::Result<()> {
     let driver_socket = kubelet_dir.join("plugins").join(DRIVER).join("csi.sock");
-    let registration_socket = kubelet_dir.join("plugins_registry").join(format!("{DRIVER}-reg.sock"));
+    let registration_socket = kubelet_dir.join("plugins_registry").join(REGISTRATION);
     let node = node::Node::new(node, &kubelet_dir.join("pods"), publisher.clone());
     let driver = tonic::transport::Server::builder()
         .add_service(glue::Glue(Arc::new(identity::Identity(publisher))))

@@ -101,10 +101,11 @@ impl Stage {
         root("sys/auth/kubernetes", json!({ "type": "kubernetes" }))?;
         let jwks = self.kubectl(&["get", "--raw", "/openid/v1/jwks"])?;
         let server = self.cluster()?.server.clone();
+        let ca = std::fs::read_to_string(&self.cluster()?.ca)?;
         root(
             "auth/kubernetes/config",
             json!({
-                "kubernetes_host": server, "issuer": server, "verify": "offline", "jwks": jwks, "cluster": "test",
+                "kubernetes_host": server, "kubernetes_ca_cert": ca, "issuer": server, "verify": "offline", "jwks": jwks, "cluster": "test",
                 "node_grace": NODE_GRACE, "disable_local_ca_jwt": true,
             }),
         )?;

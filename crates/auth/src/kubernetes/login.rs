@@ -85,16 +85,18 @@ impl Kubernetes {
         }
     }
 
-    /// Makes a login that of a node agent: by its pod it belongs to one node.
+    /// Makes a login that of a node agent: its token is bound to a node, by way of its pod or (an agent that is no pod) itself.
     async fn make_agent(&self, login: &mut Login, role: &Role, account: &Account, call: &Call) -> Result<(), Fault> {
-        let (pod, node) = self.pod_of(role, account)?;
+        let node = self.node_of(role, account)?;
         login.metadata.extend([
             ("agent".to_owned(), "true".to_owned()),
             ("node_name".to_owned(), node.clone()),
-            ("pod_name".to_owned(), pod.name),
-            ("pod_uid".to_owned(), pod.uid),
             ("cluster".to_owned(), self.cluster(call).await?),
         ]);
+        if account.pod.is_some() {
+            let (pod, _) = self.pod_of(role, account)?;
+            login.metadata.extend([("pod_name".to_owned(), pod.name), ("pod_uid".to_owned(), pod.uid)]);
+        }
         if let Some(internal) = login.internal.as_object_mut() {
             internal.insert("node".into(), node.into());
         }
@@ -103,13 +105,20 @@ impl Kubernetes {
 
     /// The pod and the node of an account's token.
     pub(super) fn pod_of(&self, role: &Role, account: &Account) -> Result<(super::account::Object, String), Fault> {
-        let (Some(pod), Some(node)) = (&account.pod, &account.node) else {
-            return Err(Fault::denied(role.says("the token is not bound to a pod that runs on a node")));
+        let Some(pod) = &account.pod else {
+            return Err(Fault::denied(role.says("the token is not bound to a pod")));
         };
         let wrong = |fault: Fault| Fault::denied(role.says(&fault.told));
         let uid = names::uuid("the pod's uid", &pod.uid).map_err(wrong)?;
-        let node = names::node(node).map_err(wrong)?;
-        Ok((super::account::Object { name: pod.name.clone(), uid }, node))
+        Ok((super::account::Object { name: pod.name.clone(), uid }, self.node_of(role, account)?))
+    }
+
+    /// The node of an account's token.
+    fn node_of(&self, role: &Role, account: &Account) -> Result<String, Fault> {
+        let Some(node) = &account.node else {
+            return Err(Fault::denied(role.says("the token is not bound to a node, nor to a pod that runs on one")));
+        };
+        names::node(node).map_err(|fault| Fault::denied(role.says(&fault.told)))
     }
 
     /// The cluster's name.

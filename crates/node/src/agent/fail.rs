@@ -6,7 +6,7 @@ use crate::volume::VolumeError;
 #[derive(Debug, thiserror::Error)]
 pub enum Fail {
     /// The server refused, or cannot be reached.
-    #[error("{0}")]
+    #[error("{}", brief(.0))]
     Server(#[from] dewdrop_api::Error),
     /// The volume cannot be written.
     #[error("{0}")]
@@ -41,5 +41,16 @@ impl Fail {
             Self::Server(error) => error.status(),
             Self::Volume(_) | Self::Odd(_) => None,
         }
+    }
+}
+
+/// In one line: it goes into logs and into the pod's events.
+fn brief(error: &dewdrop_api::Error) -> String {
+    match error {
+        dewdrop_api::Error::Api(api) => {
+            let path = api.url.split_once("/v1/").map_or(api.url.as_str(), |(_, path)| path);
+            format!("the server answers {} to {} {path}: {}", api.status, api.method, api.errors.join("; "))
+        }
+        other => other.to_string(),
     }
 }

@@ -84,7 +84,7 @@ async fn rig() -> Rig {
     let (root, publisher) = (dir.path().to_owned(), fake.clone());
     tokio::spawn(async move { serve(&root, "n1", publisher, stopped).await.unwrap() });
     let driver = channel(dir.path().join("plugins/csi.dewdrop.dev/csi.sock")).await;
-    let registration = channel(dir.path().join("plugins_registry/csi.dewdrop.dev-reg.sock")).await;
+    let registration = channel(dir.path().join("plugins_registry/csi.dewdrop.dev@registration.sock")).await;
     Rig { fake, dir, driver, registration, _stop: stop }
 }
 
@@ -156,10 +156,26 @@ async fn kubelet_finds_the_driver_and_learns_what_it_can() {
 }
 
 #[tokio::test]
+async fn kubelet_may_name_the_socket_as_the_host() {
+    let rig = rig().await;
+    let socket = rig.dir.path().join("plugins_registry").join(REGISTRATION);
+    // As grpc-go writes it.
+    let host = socket.display().to_string().replace('/', "%2F");
+    let connect = tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    let endpoint = Endpoint::from_shared(format!("http://{host}")).unwrap();
+    let channel = endpoint.connect_with_connector(connect).await.unwrap();
+    let info: PluginInfo = call(&channel, "/pluginregistration.Registration/GetInfo", Empty {}).await.unwrap();
+    assert_eq!(info.name, DRIVER);
+}
+
+#[tokio::test]
 async fn sockets_are_for_root_alone() {
     use std::os::unix::fs::PermissionsExt;
     let rig = rig().await;
-    for socket in ["plugins/csi.dewdrop.dev/csi.sock", "plugins_registry/csi.dewdrop.dev-reg.sock"] {
+    for socket in ["plugins/csi.dewdrop.dev/csi.sock", "plugins_registry/csi.dewdrop.dev@registration.sock"] {
         let mode = std::fs::metadata(rig.dir.path().join(socket)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{socket}");
     }

@@ -84,8 +84,7 @@ impl Agent {
 
     /// The names of all starts, for the beat.
     fn starts(&self) -> Vec<StartName> {
-        let name = |hold: &Arc<Hold>| hold.start().map(|start| hold.named(&start.name));
-        self.holds.lock().values().filter_map(name).collect()
+        self.holds.lock().values().flat_map(|hold| hold.names()).collect()
     }
 
     /// The volumes of one container.

@@ -1,12 +1,13 @@
 //! A node's sign of life, and what operators may see of nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::route::NoFields;
 use dewdrop_core::store::{Batch, StoreError};
+use dewdrop_core::{Fault, Moment};
 use serde_json::{Value, json};
 
 use super::agent::MOST;
@@ -18,10 +19,13 @@ use crate::listing::{Page, list};
 
 /// How many rows are written in one commit.
 const AT_ONCE: usize = 50;
+/// A start may be younger than the list that does not name it.
+const SPARED: Duration = Duration::from_secs(30);
 
 impl Kubernetes {
     pub(super) async fn beat(self: Arc<Self>, call: Call, ask: BeatRequest) -> Result<Reply, Fault> {
         let node = self.agents_node(&call)?;
+        let is_complete = ask.complete.is_some_and(|flag| flag.0);
         let held = ask.starts.unwrap_or_default();
         if held.len() > MOST {
             return Err(Fault::bad_request(format!("starts: at most {MOST}")));
@@ -33,6 +37,9 @@ impl Kubernetes {
         // What is about to be ended is as good as gone.
         let found = found.into_iter().filter(|found| record.ending.is_none_or(|until| found.start.made > until));
         let known: BTreeMap<Place, Found> = found.map(|found| (found.place.clone(), found)).collect();
+        if is_complete {
+            self.end_forgotten(&known, &held, call.now).await?;
+        }
         let (mut unknown, mut named) = (Vec::new(), Vec::new());
         for (place, one) in held {
             match known.get(&place).filter(|found| found.start.start == one.start) {
@@ -45,6 +52,24 @@ impl Kubernetes {
         self.name_containers(&named).await?;
         let grace = self.grace().await?;
         Reply::of(&json!({ "grace": grace.as_secs(), "next": (grace / 3).as_secs().max(1), "unknown": unknown }))
+    }
+
+    /// Ends the starts that the agent knows nothing of. One that was asked for while the agent wrote its list is young.
+    async fn end_forgotten(
+        &self,
+        known: &BTreeMap<Place, Found>,
+        held: &[(Place, HeldStart)],
+        now: Moment,
+    ) -> Result<(), Fault> {
+        let named: BTreeSet<(&Place, &str)> = held.iter().map(|(place, one)| (place, one.start.as_str())).collect();
+        let is_over = |found: &&Found| {
+            !named.contains(&(&found.place, found.start.start.as_str())) && found.start.made.plus(SPARED) <= now
+        };
+        let accessors: Vec<String> = known.values().filter(is_over).map(|found| found.start.accessor.clone()).collect();
+        if !accessors.is_empty() {
+            self.place.house.end_tokens(&accessors).await?;
+        }
+        Ok(())
     }
 
     /// Keeps the runtime's ids of containers. A row that has changed meanwhile is left to the next beat.

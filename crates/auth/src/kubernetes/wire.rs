@@ -124,6 +124,9 @@ pub struct EndedStart {
 pub struct BeatRequest {
     /// All starts that the agent holds tokens for.
     pub starts: Option<Vec<HeldStart>>,
+    /// Whether all that is not in `starts` is over: an agent that lost its memory (its node was started anew) says so by
+    /// leaving it out. Starts of the last 30 seconds are spared.
+    pub complete: Option<Flag>,
 }
 
 /// A start that an agent holds a token for.

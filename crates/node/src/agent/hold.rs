@@ -56,6 +56,8 @@ struct State {
     todo: Todo,
     pod_token: SecretText,
     start: Option<Arc<Start>>,
+    /// Asked for, not yet heard of.
+    intent: Option<StartName>,
     process: Option<Arc<OwnedFd>>,
 }
 
@@ -66,7 +68,7 @@ impl Hold {
     #[must_use]
     pub fn new(about: About, phase: Phase, pod_token: SecretText, start: Option<Start>) -> Self {
         let todo = if phase == Phase::Minting { Todo::Mint } else { Todo::Renew };
-        let state = State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), process: None };
+        let state = State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), intent: None, process: None };
         Self { about, state: Mutex::new(state), bell: Notify::new() }
     }
 
@@ -85,6 +87,21 @@ impl Hold {
             Phase::Minting | Phase::Ready => None,
         };
         StartName { container_id, ..name.clone() }
+    }
+
+    /// A start is about to be asked for.
+    pub fn intend(&self, name: StartName) {
+        self.state.lock().intent = Some(name);
+    }
+
+    /// The starts that the server may have, for the beat.
+    #[must_use]
+    pub fn names(&self) -> Vec<StartName> {
+        let (held, intent) = {
+            let state = self.state.lock();
+            (state.start.clone(), state.intent.clone())
+        };
+        held.map(|start| self.named(&start.name)).into_iter().chain(intent).collect()
     }
 
     /// How far it is.
@@ -185,6 +202,7 @@ impl Hold {
     /// The volume is gone, or the container that it was made for ended while it was made.
     pub fn minted(&self, start: Start, done: Todo) -> Result<Option<Arc<Start>>, Start> {
         let mut state = self.state.lock();
+        state.intent = None;
         if state.todo != done {
             return Err(start);
         }

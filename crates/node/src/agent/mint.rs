@@ -26,6 +26,7 @@ impl Agent {
             container_id: None,
         };
         self.note_with(hold, Some(name.clone()))?;
+        hold.intend(name.clone());
         match self.make(hold, name.clone()).await {
             Ok(start) => Ok(start),
             Err(why) => {

@@ -117,12 +117,12 @@ impl Vault {
         self.ask("agent/end", &json!({ "starts": starts })).await.map(drop)
     }
 
-    /// The node lives, with these starts on it.
+    /// The node lives, with these starts on it and no others (but for the youngest).
     ///
     /// # Errors
     /// The server refuses, or cannot be reached.
     pub async fn beat(&self, starts: &[StartName]) -> Result<BeatAnswer, Fail> {
-        let envelope = self.ask("agent/beat", &json!({ "starts": starts })).await?;
+        let envelope = self.ask("agent/beat", &json!({ "starts": starts, "complete": true })).await?;
         let data = envelope.and_then(|e| e.data).unwrap_or_default();
         serde_json::from_value(serde_json::Value::Object(data.expose().clone()))
             .map_err(|_| Fail::odd("the answer to agent/beat is not one"))

@@ -38,6 +38,24 @@ async fn a_beat_brings_the_containers_id() {
 }
 
 #[tokio::test]
+async fn a_complete_list_ends_what_it_does_not_name() {
+    let mut rig = agent().await;
+    rig.start(json!({})).await;
+    let other = rig.start(json!({ "jwt": rig.pod_token(OTHER_POD, "node-1") })).await;
+    let list = json!({ "starts": [held(OTHER_POD, START)], "complete": true });
+    rig.harness.write("agent/beat", list.clone()).await.unwrap();
+    assert_eq!(rig.tokens.live().len(), 2, "a start may be younger than the list");
+    rig.pass(31).await;
+    rig.beat(json!([])).await;
+    assert_eq!(rig.tokens.live().len(), 2, "a list that is not said to be complete ends nothing");
+    rig.harness.write("agent/beat", list).await.unwrap();
+    assert_eq!(rig.tokens.live(), BTreeSet::from([other]));
+    rig.be_agent("node-2").await;
+    rig.harness.write("agent/beat", json!({ "complete": true })).await.unwrap();
+    assert_eq!(rig.tokens.live().len(), 1, "another node's starts are none of its business");
+}
+
+#[tokio::test]
 async fn beats_write_once_in_a_third_of_the_grace() {
     let rig = agent().await;
     rig.start(json!({})).await;

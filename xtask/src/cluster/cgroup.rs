@@ -54,7 +54,7 @@ fn inherit(above: &Path, group: &Path) -> Result<()> {
 
 /// SIGKILL to everybody in `parent` or below, until nobody is left. `first` names groups whose people would start others.
 pub fn kill(parent: &str, first: &[String]) -> Result<usize> {
-    let trees: Vec<PathBuf> = roots()?.iter().map(|root| root.join(parent)).filter(|tree| tree.is_dir()).collect();
+    let trees: Vec<PathBuf> = all_roots()?.iter().map(|root| root.join(parent)).filter(|tree| tree.is_dir()).collect();
     let mut killed = BTreeSet::new();
     for group in first {
         let folders: Vec<PathBuf> = trees.iter().map(|tree| tree.join(group)).collect();
@@ -102,7 +102,7 @@ fn members(group: &Path) -> Vec<i32> {
 
 /// Takes the empty groups away, the inner ones first.
 pub fn remove(parent: &str) -> Result<()> {
-    for root in roots()? {
+    for root in all_roots()? {
         remove_tree(&root.join(parent))?;
     }
     Ok(())
@@ -131,25 +131,30 @@ fn folders_in(group: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
-/// The hierarchies of this machine.
+/// The hierarchies of this machine that limit something: all of cgroup v1; where there is none, the one of v2.
 fn roots() -> Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
-    let found = roots_in(&text);
+    let [first, second] = mounted()?;
+    let found = if first.is_empty() { second } else { first };
     if found.is_empty() { bail!("no control groups are mounted (below /sys/fs/cgroup)") } else { Ok(found) }
 }
 
-/// All of cgroup v1; where there is none, the one of v2. The empty v2 tree beside v1 is of no use.
-fn roots_in(mountinfo: &str) -> Vec<PathBuf> {
-    let of_kind = |wanted: &str| -> Vec<PathBuf> {
-        let kind = |line: &str| Some(line.split_once(" - ")?.1.split_whitespace().next()? == wanted);
-        let lines = mountinfo.lines().filter(|line| kind(line) == Some(true));
-        let paths = lines.filter_map(|line| line.split_whitespace().nth(4)).map(PathBuf::from);
-        let mut paths: Vec<PathBuf> = paths.filter(|path| path.starts_with("/sys/fs/cgroup")).collect();
-        paths.dedup();
-        paths
-    };
-    let first = of_kind("cgroup");
-    if first.is_empty() { of_kind("cgroup2") } else { first }
+/// All of them: the runtime makes groups in the v2 tree beside v1, too, which limits nothing.
+fn all_roots() -> Result<Vec<PathBuf>> {
+    mounted().map(|both| both.concat())
+}
+
+fn mounted() -> Result<[Vec<PathBuf>; 2]> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
+    Ok(["cgroup", "cgroup2"].map(|kind| of_kind(&text, kind)))
+}
+
+fn of_kind(mountinfo: &str, wanted: &str) -> Vec<PathBuf> {
+    let kind = |line: &str| Some(line.split_once(" - ")?.1.split_whitespace().next()? == wanted);
+    let lines = mountinfo.lines().filter(|line| kind(line) == Some(true));
+    let paths = lines.filter_map(|line| line.split_whitespace().nth(4)).map(PathBuf::from);
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.starts_with("/sys/fs/cgroup")).collect();
+    paths.dedup();
+    paths
 }
 
 #[cfg(test)]
@@ -161,14 +166,16 @@ mod tests {
                       33 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
 
     #[test]
-    fn v1_has_many_trees_and_its_unified_one_does_not_count() {
-        assert_eq!(roots_in(V1), [PathBuf::from("/sys/fs/cgroup/cpu"), PathBuf::from("/sys/fs/cgroup/pids")]);
+    fn v1_has_many_trees_and_its_unified_one_is_apart() {
+        assert_eq!(of_kind(V1, "cgroup"), [PathBuf::from("/sys/fs/cgroup/cpu"), PathBuf::from("/sys/fs/cgroup/pids")]);
+        assert_eq!(of_kind(V1, "cgroup2"), [PathBuf::from("/sys/fs/cgroup/unified")]);
     }
 
     #[test]
     fn v2_has_one() {
         let text = "29 23 0:25 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n29 1 8:1 / / rw - ext4 /dev/vda rw\n";
-        assert_eq!(roots_in(text), [PathBuf::from("/sys/fs/cgroup")]);
+        assert_eq!(of_kind(text, "cgroup2"), [PathBuf::from("/sys/fs/cgroup")]);
+        assert!(of_kind(text, "cgroup").is_empty());
     }
 
     #[test]

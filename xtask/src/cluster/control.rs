@@ -94,6 +94,10 @@ pub fn rest(cluster: &mut Cluster) -> Result<()> {
         ("root-ca-file", &pki("ca.pem")),
         ("cluster-signing-cert-file", &pki("ca.pem")),
         ("cluster-signing-key-file", &pki("ca-key.pem")),
+        ("flex-volume-plugin-dir", &cluster.state.join("flex").to_string_lossy()),
+        // It asks for a token for each of its forty controllers before they start: seconds, at the usual pace.
+        ("kube-api-qps", "500"),
+        ("kube-api-burst", "1000"),
     ]);
     let scheduler = flags(&[("kubeconfig", &config("scheduler")), ("leader-elect", "false"), ("secure-port", "0")]);
     run(cluster, "kube-controller-manager", controllers)?;

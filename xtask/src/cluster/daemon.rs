@@ -88,8 +88,10 @@ pub fn start(cluster: &mut Cluster, wish: Start<'_>) -> Result<Daemon> {
         command.arg("nsenter").arg(format!("--net={}", netns.display())).arg("--");
     }
     command.arg(cluster.bin.join(wish.program)).args(&wish.args);
-    // The runtime finds its shims, and kubelet its helpers, on the PATH.
-    command.env("PATH", super::path_with(&cluster.bin)).current_dir(&cluster.state);
+    // The runtime finds its shims, and kubelet its helpers, on the PATH. Nothing else of our own surroundings is theirs:
+    // a proxy or a setting of Go would change how they behave.
+    command.env_clear().env("PATH", super::path_with(&cluster.bin)).env("HOME", &cluster.state);
+    command.current_dir(&cluster.state);
     // A group of its own: Ctrl-C at the terminal is for the chore.
     command.process_group(0).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     let child = command.spawn().with_context(|| format!("cannot start {}", wish.program))?;

@@ -10,10 +10,19 @@ use super::record::{Cluster, FILE};
 use super::{cgroup, network, texts};
 use crate::parts::output_of;
 
-/// Where CNI keeps a file for each pod's interface; the place cannot be chosen.
+/// Where CNI keeps a file for each pod's interface.
 const CNI_RESULTS: &str = "/var/lib/cni/results";
-/// Where kubelet keeps a link to each container's log; the place cannot be chosen.
+/// Where kubelet keeps a link to each container's log.
 const LOG_LINKS: &str = "/var/log/containers";
+
+/// Folders that are made at places that nobody can choose. The one of kubelet is its socket for device plug-ins, which two
+/// kubelets on one machine take from each other.
+const OUTSIDE: &[&str] = &["/var/lib/cni", LOG_LINKS, "/var/lib/kubelet"];
+
+/// Those of them that are not there: what will be in them is ours.
+pub fn outside_that_is_free() -> Vec<PathBuf> {
+    OUTSIDE.iter().map(PathBuf::from).filter(|folder| !folder.exists()).collect()
+}
 
 /// Ends a cluster.
 pub fn down(cluster: &Cluster) -> Result<()> {
@@ -69,7 +78,8 @@ fn plain(text: &str) -> String {
         .fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant))
 }
 
-/// Files that others put outside of the state folder. Each names its cluster; a failure here harms nobody.
+/// What was put outside of the state folder: whole folders that were not there before, and in the others the files that
+/// name this cluster. A failure here harms nobody.
 fn outside(cluster: &Cluster) {
     let networks: Vec<String> = cluster.nodes.iter().map(|node| format!("{}-", texts::network_name(node))).collect();
     for entry in std::fs::read_dir(CNI_RESULTS).into_iter().flatten().flatten() {
@@ -83,9 +93,9 @@ fn outside(cluster: &Cluster) {
             drop(std::fs::remove_file(entry.path()));
         }
     }
-    // Only what is empty goes.
-    for folder in [CNI_RESULTS, "/var/lib/cni", LOG_LINKS] {
-        drop(std::fs::remove_dir(folder));
+    // The record is a file; what it may ask for is not.
+    for folder in cluster.outside.iter().filter(|folder| OUTSIDE.iter().any(|known| Path::new(known) == *folder)) {
+        drop(std::fs::remove_dir_all(folder));
     }
 }
 

@@ -104,12 +104,10 @@ pub fn remove(cluster: &Cluster) -> Result<()> {
     // Without a name it was made a moment before its maker ended.
     if owner().is_some_and(|owner| owner.is_empty() || Path::new(&owner) == cluster.state) {
         for node in cluster.nodes.iter().filter(|node| node.netns.is_some()) {
-            if Path::new("/sys/class/net").join(veth(node)).exists() {
-                ip(&["link", "delete", &veth(node)])?;
-            }
+            delete(&veth(node))?;
         }
         remove_tables();
-        ip(&["link", "delete", BRIDGE])?;
+        delete(BRIDGE)?;
     }
     for (name, value) in &cluster.sysctls {
         let file = Path::new("/proc/sys").join(name);
@@ -118,6 +116,18 @@ pub fn remove(cluster: &Cluster) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Deletes an interface, if it is there. A cable goes by itself a moment after the namespace at its other end.
+fn delete(interface: &str) -> Result<()> {
+    let is_there = || Path::new("/sys/class/net").join(interface).exists();
+    if !is_there() {
+        return Ok(());
+    }
+    match ip(&["link", "delete", interface]) {
+        Err(error) if is_there() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The tables are there only if kube-proxy came so far.

@@ -38,6 +38,9 @@ pub struct Cluster {
     pub daemons: Vec<Daemon>,
     /// Settings of the kernel that we changed, with their former values.
     pub sysctls: BTreeMap<String, String>,
+    /// Folders that the programs of a cluster make at places that cannot be chosen, if they were not there before.
+    #[serde(default)] // a record of an older program must still be enough for `down`
+    pub outside: Vec<PathBuf>,
 }
 
 /// One node: a kubelet with its own container runtime.
@@ -88,6 +91,7 @@ impl Cluster {
             nodes: (1..=nodes).map(|number| plan_node(&state, number)).collect(),
             daemons: Vec::new(),
             sysctls: BTreeMap::new(),
+            outside: super::down::outside_that_is_free(),
             state,
         })
     }

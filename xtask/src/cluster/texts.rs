@@ -39,6 +39,7 @@ netns_mounts_under_state_dir = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = ["{bin}"]
 conf_dir = "{dir}/cni"
+use_internal_loopback = true
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
@@ -69,6 +70,8 @@ pub fn cni(node: &Node) -> Value {
             "type": "bridge",
             "bridge": BRIDGE,
             "isGateway": true,
+            // A pod may ask itself through its own Service.
+            "hairpinMode": true,
             "ipMasq": false,
             "ipam": {
                 "type": "host-local",

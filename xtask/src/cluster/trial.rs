@@ -112,10 +112,11 @@ fn service(cluster: &Cluster) -> Result<()> {
     cluster.apply(&service.to_string())?;
     let out = kubectl(cluster, &["get", "service", "try", "-o", "jsonpath={.spec.clusterIP}"])?;
     let (url, asks) = (format!("http://{}/", out.trim()), format!("try-{}", first.name));
-    let get = ["exec", &asks, "-c", "first", "--", "wget", "-q", "-T", "2", "-O", "-", &url];
+    // Not `wget -T`: Debian's static busybox 1.35 dies of it.
+    let get = ["exec", &asks, "-c", "first", "--", "timeout", "3", "wget", "-q", "-O", "-", &url];
     until(LIMIT, "the Service answers", || said(cluster, &get, "served"))?;
     say::line("a Service answers at its ClusterIP");
-    let api = ["exec", &asks, "-c", "first", "--", "nc", "-w", "2", "10.96.0.1", "443", "-e", "true"];
+    let api = ["exec", &asks, "-c", "first", "--", "timeout", "3", "nc", "10.96.0.1", "443", "-e", "true"];
     until(LIMIT, "the API server answers a pod", || kubectl(cluster, &api).is_ok())?;
     say::line("the API server is reached from a pod, at the ClusterIP of the Service `kubernetes`");
     let keys = kubectl(cluster, &["get", "--raw", "/openid/v1/jwks"])?;

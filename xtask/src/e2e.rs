@@ -2,6 +2,8 @@
 //! the users that it must have.
 
 mod acts;
+mod breaks;
+mod ends;
 mod pods;
 mod scenes;
 mod stage;
@@ -36,9 +38,9 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
-    say::heading("A real cluster, PostgreSQL, a server, and an agent on the node");
+    say::heading("A real cluster, PostgreSQL, a server, and an agent on each node");
     let clock = Stopwatch::start();
-    let mut stage = Stage::open(program, 1)?;
+    let mut stage = Stage::open(program, 2)?;
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;

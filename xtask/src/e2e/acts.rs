@@ -14,6 +14,11 @@ impl Stage {
         self.cluster()?.apply(&pod.manifest().to_string())
     }
 
+    /// Brings anything.
+    pub fn apply_json(&self, manifest: &serde_json::Value) -> Result<()> {
+        self.cluster()?.apply(&manifest.to_string())
+    }
+
     /// The user that a container says it has, once it runs.
     pub fn user_of(&self, pod: &str, container: &str) -> Result<String> {
         let mut user = None;

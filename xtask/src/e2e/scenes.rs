@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::{breaks, ends};
 use super::pods::{TestPod, WAIT};
 use super::stage::{PATIENCE, Stage};
 use crate::say;
@@ -21,6 +22,18 @@ pub const ALL: &[Scene] = &[
     ("the agent is killed while pods run, start and end", agent_killed),
     ("the server is down while pods start and end", server_down),
     ("PostgreSQL is down while a container ends", database_down),
+    ("the kernel kills a container for want of memory", ends::out_of_memory),
+    ("a liveness probe fails", ends::liveness),
+    ("a job is done", ends::job),
+    ("a Deployment is updated", ends::rolling_update),
+    ("init containers and native sidecars", ends::init_and_sidecar),
+    ("a pod is evicted", ends::evicted),
+    ("many pods at once", ends::crowd),
+    ("the agent is late and the runtime drops it", breaks::agent_is_late),
+    ("containerd starts anew", breaks::runtime_restarts),
+    ("kubelet starts anew", breaks::kubelet_restarts),
+    ("a node is cut off and comes back", breaks::node_cut_off),
+    ("a node loses its power", breaks::node_lost),
 ];
 
 fn each_its_own(stage: &mut Stage) -> Result<()> {

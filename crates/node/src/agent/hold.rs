@@ -200,11 +200,11 @@ impl Hold {
     ///
     /// # Errors
     /// The volume is gone, or the container that it was made for ended while it was made.
-    pub fn minted(&self, start: Start, done: Todo) -> Result<Option<Arc<Start>>, Start> {
+    pub fn minted(&self, start: Start, done: Todo) -> Result<Option<Arc<Start>>, Box<Start>> {
         let mut state = self.state.lock();
         state.intent = None;
         if state.todo != done {
-            return Err(start);
+            return Err(Box::new(start));
         }
         state.life.minted();
         state.todo = Todo::Renew;

@@ -28,6 +28,9 @@ pub fn publish(request: NodePublishVolumeRequest, pods_dir: &Path) -> Result<Pub
     let volume_id = volume_id(&request.volume_id)?;
     let target = target(&request.target_path, pods_dir)?;
     let fs_group = capability(request.volume_capability)?;
+    if !request.readonly {
+        return Err(Status::invalid_argument("the volume must say readOnly: true, so that no container can write into it"));
+    }
     let attributes: BTreeMap<String, String> = request.volume_context.into_iter().collect();
     let (spec, pod) = match (VolumeSpec::parse(&attributes), PodInfo::parse(&attributes)) {
         (Ok(spec), Ok(pod)) => (spec, pod),

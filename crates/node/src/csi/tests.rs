@@ -198,7 +198,8 @@ async fn a_whole_request_reaches_the_agent_and_comes_again() {
 async fn every_wrong_request_is_refused_in_words_and_reaches_nobody() {
     let rig = rig().await;
     type Spoil = fn(&mut NodePublishVolumeRequest);
-    let wrong: [(&str, Spoil); 13] = [
+    let wrong: [(&str, Spoil); 14] = [
+        ("readOnly: true", |a| a.readonly = false),
         ("volume_id is missing", |a| a.volume_id.clear()),
         ("volume_id is not one", |a| a.volume_id = "../x".into()),
         ("target_path is missing", |a| a.target_path.clear()),

@@ -36,6 +36,12 @@ impl Stage {
         self.kubectl(&["describe", "pod", pod]).unwrap_or_default()
     }
 
+    /// What a scene that failed left behind must not spoil the next.
+    pub fn tidy(&mut self) -> Result<()> {
+        self.kubectl(&["delete", "deployments,jobs,pods", "--all", "--grace-period=1", "--timeout=100s"])?;
+        self.until_empty().map(drop)
+    }
+
     /// Deletes a pod and waits until it is gone.
     pub fn delete(&self, pod: &str) -> Result<()> {
         self.kubectl(&["delete", "pod", pod, "--wait=true", "--timeout=60s"]).map(drop)
@@ -48,7 +54,7 @@ impl Stage {
 
     /// The ids of the running containers of a pod, by name.
     pub fn containers(&self, pod: &str) -> Result<BTreeMap<String, String>> {
-        let path = "jsonpath={range .status.containerStatuses[*]}{.name}={.containerID}{\"\\n\"}{end}";
+        let path = "jsonpath={range .status['containerStatuses','initContainerStatuses'][*]}{.name}={.containerID}{\"\\n\"}{end}";
         let text = self.kubectl(&["get", "pod", pod, "-o", path])?;
         let pair = |line: &str| line.split_once('=').map(|(name, id)| (name.to_owned(), id.rsplit('/').next().unwrap_or(id).to_owned()));
         Ok(text.lines().filter_map(pair).collect())

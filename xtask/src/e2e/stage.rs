@@ -235,7 +235,8 @@ impl Stage {
     /// What an agent said last.
     pub fn agent_log(&self) -> String {
         let tail = |agent: &Agent| agent.process.as_ref().map_or_else(String::new, Process::log_tail);
-        self.agents.iter().map(tail).collect::<Vec<_>>().join("\n")
+        let last = |log: String| log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+        self.agents.iter().map(tail).map(last).collect::<Vec<_>>().join("\n")
     }
 
     /// Runs kubectl; an error with its words when it fails.

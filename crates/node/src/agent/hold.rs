@@ -47,6 +47,8 @@ pub struct Hold {
     /// What it is.
     pub about: About,
     state: Mutex<State>,
+    /// Held while the journal's record of this volume is written or removed: an older state must not overtake a newer.
+    pub pen: Mutex<()>,
     /// Rung when there is something to do.
     pub bell: Notify,
 }
@@ -69,7 +71,7 @@ impl Hold {
     pub fn new(about: About, phase: Phase, pod_token: SecretText, start: Option<Start>) -> Self {
         let todo = if phase == Phase::Minting { Todo::Mint } else { Todo::Renew };
         let state = State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), intent: None, process: None };
-        Self { about, state: Mutex::new(state), bell: Notify::new() }
+        Self { about, state: Mutex::new(state), pen: Mutex::default(), bell: Notify::new() }
     }
 
     /// The first start is there.

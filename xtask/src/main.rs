@@ -39,7 +39,11 @@ const CHORES: &[Chore] = &[
         about: "kill -9 at random moments under load: nothing lost, nothing orphaned",
         run: crash::run,
     },
-    Chore { name: "e2e", about: "containers start and end on a real cluster: the database has just their users", run: e2e::run },
+    Chore {
+        name: "e2e",
+        about: "containers start and end on a real cluster: the database has just their users",
+        run: e2e::run,
+    },
     Chore { name: "cluster", about: "a real Kubernetes on this machine: up, down, status, env", run: cluster::run },
     Chore { name: "fuzz", about: "searches the parsers of outside bytes for inputs that break them", run: fuzz::run },
     Chore { name: "rooms", about: "checks who may use whom, and how large things may grow", run: rooms::run },

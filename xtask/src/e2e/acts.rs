@@ -56,7 +56,9 @@ impl Stage {
     pub fn containers(&self, pod: &str) -> Result<BTreeMap<String, String>> {
         let path = "jsonpath={range .status['containerStatuses','initContainerStatuses'][*]}{.name}={.containerID}{\"\\n\"}{end}";
         let text = self.kubectl(&["get", "pod", pod, "-o", path])?;
-        let pair = |line: &str| line.split_once('=').map(|(name, id)| (name.to_owned(), id.rsplit('/').next().unwrap_or(id).to_owned()));
+        let pair = |line: &str| {
+            line.split_once('=').map(|(name, id)| (name.to_owned(), id.rsplit('/').next().unwrap_or(id).to_owned()))
+        };
         Ok(text.lines().filter_map(pair).collect())
     }
 
@@ -85,7 +87,9 @@ impl Stage {
 
     /// Waits until Kubernetes says something of a pod, in its events or its status.
     pub fn until_told(&self, pod: &str, text: &str) -> Result<()> {
-        self.wait(&format!("{text:?} in what Kubernetes says of {pod}"), PATIENCE, || Ok(self.told_of(pod).contains(text)))
-            .map(drop)
+        self.wait(&format!("{text:?} in what Kubernetes says of {pod}"), PATIENCE, || {
+            Ok(self.told_of(pod).contains(text))
+        })
+        .map(drop)
     }
 }

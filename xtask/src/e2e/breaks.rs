@@ -54,7 +54,10 @@ pub fn kubelet_restarts(stage: &mut Stage) -> Result<()> {
     stage.apply(&TestPod::new("after").with("app", WAIT))?;
     let after = stage.user_of("after", "app")?;
     let users = stage.users()?;
-    ensure!(users.len() == 2 && users.contains(&app) && users.contains(&after), "{users:?} instead of {app} and {after}");
+    ensure!(
+        users.len() == 2 && users.contains(&app) && users.contains(&after),
+        "{users:?} instead of {app} and {after}"
+    );
     stage.delete("kubelet")?;
     stage.delete("after")?;
     stage.until_empty().map(drop)

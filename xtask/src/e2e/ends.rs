@@ -36,7 +36,8 @@ pub fn liveness(stage: &mut Stage) -> Result<()> {
 
 /// A job that is done has nothing left, though its pod is still there to be looked at.
 pub fn job(stage: &mut Stage) -> Result<()> {
-    let pod = TestPod::new("job").restart("Never").with("app", "echo user=$(cat /secrets/db/username); sleep 1").manifest();
+    let pod =
+        TestPod::new("job").restart("Never").with("app", "echo user=$(cat /secrets/db/username); sleep 1").manifest();
     let template = json!({ "metadata": pod["metadata"], "spec": pod["spec"] });
     stage.apply_json(&json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "job" },
@@ -120,11 +121,13 @@ pub fn evicted(stage: &mut Stage) -> Result<()> {
 /// Many pods at once: each has its own, none is left.
 pub fn crowd(stage: &mut Stage) -> Result<()> {
     const MANY: usize = 40;
-    let pods: Vec<Value> = (0..MANY).map(|n| TestPod::new(&format!("crowd-{n}")).with("app", WAIT).manifest()).collect();
+    let pods: Vec<Value> =
+        (0..MANY).map(|n| TestPod::new(&format!("crowd-{n}")).with("app", WAIT).manifest()).collect();
     stage.apply_json(&json!({ "apiVersion": "v1", "kind": "List", "items": pods }))?;
     let took = stage.wait("a user for each pod", PATIENCE * 2, || Ok(stage.users()?.len() == MANY))?;
     stage.wait("all pods to run", PATIENCE * 2, || {
-        let phases = stage.kubectl(&["get", "pods", "-o", "jsonpath={range .items[*]}{.status.phase}{\"\\n\"}{end}"])?;
+        let phases =
+            stage.kubectl(&["get", "pods", "-o", "jsonpath={range .items[*]}{.status.phase}{\"\\n\"}{end}"])?;
         Ok(phases.lines().filter(|phase| *phase == "Running").count() == MANY)
     })?;
     let users = stage.users()?;

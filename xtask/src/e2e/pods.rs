@@ -30,7 +30,14 @@ pub const WAIT: &str = "echo user=$(cat /secrets/db/username); trap 'exit 0' TER
 impl TestPod {
     /// A pod without containers, that restarts what ends.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), restart: "Always", node: None, parts: Vec::new(), owners: Vec::new(), patches: Vec::new() }
+        Self {
+            name: name.into(),
+            restart: "Always",
+            node: None,
+            parts: Vec::new(),
+            owners: Vec::new(),
+            patches: Vec::new(),
+        }
     }
 
     /// What happens to a container that ends: `Always`, `OnFailure`, `Never`.
@@ -104,7 +111,8 @@ fn volume(owner: &str) -> Value {
 }
 
 fn container(part: &Part) -> Value {
-    let mount = |owner: &String| json!({ "name": format!("secrets-{owner}"), "mountPath": "/secrets", "readOnly": true });
+    let mount =
+        |owner: &String| json!({ "name": format!("secrets-{owner}"), "mountPath": "/secrets", "readOnly": true });
     json!({
         "name": part.name, "image": crate::cluster::image::BUSYBOX, "imagePullPolicy": "Never",
         "command": ["/bin/busybox", "sh", "-c", part.script],

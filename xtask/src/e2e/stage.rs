@@ -91,7 +91,8 @@ impl Stage {
         )?;
         let creation = r#"create role "{{name}}" with login password '{{password}}' valid until '{{expiration}}'"#;
         for role in ["app", "worker"] {
-            let body = json!({ "db_name": "demo", "creation_statements": [creation], "default_ttl": "1h", "max_ttl": "24h" });
+            let body =
+                json!({ "db_name": "demo", "creation_statements": [creation], "default_ttl": "1h", "max_ttl": "24h" });
             root(&format!("database/roles/{role}"), body)?;
             let policy = format!("path \"database/creds/{role}\" {{ capabilities = [\"read\"] }}");
             root(&format!("sys/policies/acl/{role}"), json!({ "policy": policy }))?;
@@ -137,8 +138,17 @@ impl Stage {
     pub fn start_agent(&mut self, index: usize) -> Result<()> {
         let node = self.agents.get(index).context("no such node")?.node.clone();
         let token = self.kubectl(&[
-            "create", "token", "dewdrop-node", "-n", "dewdrop-system", "--audience", "dewdrop", "--bound-object-kind",
-            "Node", "--bound-object-name", &node.name,
+            "create",
+            "token",
+            "dewdrop-node",
+            "-n",
+            "dewdrop-system",
+            "--audience",
+            "dewdrop",
+            "--bound-object-kind",
+            "Node",
+            "--bound-object-name",
+            &node.name,
         ])?;
         let file = self.dir.path().join(format!("{}.token", node.name));
         std::fs::write(&file, token.trim())?;
@@ -235,7 +245,9 @@ impl Stage {
     /// What an agent said last.
     pub fn agent_log(&self) -> String {
         let tail = |agent: &Agent| agent.process.as_ref().map_or_else(String::new, Process::log_tail);
-        let last = |log: String| log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+        let last = |log: String| {
+            log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+        };
         self.agents.iter().map(tail).map(last).collect::<Vec<_>>().join("\n")
     }
 
@@ -267,7 +279,12 @@ impl Stage {
             }
             sleep(LOOK_AGAIN);
         }
-        bail!("waited {} in vain for {what}\nthe agents say:\n{}\nthe server says:\n{}", say::time(limit), self.agent_log(), self.vault.log_tail())
+        bail!(
+            "waited {} in vain for {what}\nthe agents say:\n{}\nthe server says:\n{}",
+            say::time(limit),
+            self.agent_log(),
+            self.vault.log_tail()
+        )
     }
 
     /// SIGKILL to the first process of a container, as the kernel would do it.

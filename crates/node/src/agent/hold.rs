@@ -70,7 +70,8 @@ impl Hold {
     #[must_use]
     pub fn new(about: About, phase: Phase, pod_token: SecretText, start: Option<Start>) -> Self {
         let todo = if phase == Phase::Minting { Todo::Mint } else { Todo::Renew };
-        let state = State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), intent: None, process: None };
+        let state =
+            State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), intent: None, process: None };
         Self { about, state: Mutex::new(state), pen: Mutex::default(), bell: Notify::new() }
     }
 

@@ -77,7 +77,9 @@ impl Agent {
             match self.hold_of(&record) {
                 Ok(Some(hold)) => drop(self.take_up(hold)),
                 Ok(None) => self.give_up(record)?,
-                Err(why) => tracing::warn!(volume = %record.volume_id, %why, "a volume of a former agent cannot be taken up"),
+                Err(why) => {
+                    tracing::warn!(volume = %record.volume_id, %why, "a volume of a former agent cannot be taken up")
+                }
             }
         }
         Ok(())

@@ -17,6 +17,8 @@ pub const EXEC_DIR: &str = "/dewdrop";
 pub const EXEC_PATH: &str = "/dewdrop/.dewdrop/exec";
 /// Where a container's token is mounted.
 pub const TOKEN_DIR: &str = "/var/run/secrets/dewdrop";
+/// The variable by which the wrapper is told what to fetch.
+pub const CREDENTIALS_VARIABLE: &str = "DEWDROP_CREDENTIALS";
 
 /// What one container asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::agentless::{Ask, EXEC, EXEC_DIR, EXEC_PATH, TOKEN_DIR};
+use crate::agentless::{Ask, CREDENTIALS_VARIABLE, EXEC, EXEC_DIR, EXEC_PATH, TOKEN_DIR};
 use crate::patch::{At, Op, into_list};
 use crate::pod::{Container, Pod, audience_of};
 
@@ -92,7 +92,7 @@ impl Agentless {
             ("DEWDROP_NAMESPACE", ask.namespace),
             ("DEWDROP_AUTH_MOUNT", self.auth_mount.as_str()),
             ("DEWDROP_ROLE", ask.role),
-            ("DEWDROP_CREDENTIALS", ask.credentials),
+            (CREDENTIALS_VARIABLE, ask.credentials),
             ("DEWDROP_TOKEN_FILE", token.as_str()),
         ];
         let mut is_empty = container.env.is_empty();

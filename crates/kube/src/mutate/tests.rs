@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::patch::testing::apply;
-use crate::rules::{Ground, SecretFolders, check};
+use crate::rules::{Ground, SecretFolders, check, literal_secrets};
 
 fn settings() -> Settings {
     let agentless = Agentless {
@@ -29,6 +29,7 @@ fn changed(mut pod: Value) -> Value {
         exec_image: Some("dewdrop-exec:1".into()),
     };
     assert_eq!(check(&read(&pod), "team", &ground), []);
+    assert_eq!(literal_secrets(&read(&pod)), [], "what we put there is no secret");
     pod
 }
 

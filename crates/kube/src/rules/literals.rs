@@ -31,6 +31,9 @@ pub fn literal_secrets(pod: &Pod) -> Vec<Violation> {
 
 /// Why a variable looks like a secret.
 fn looks_secret(name: &str, value: &str) -> Option<String> {
+    if name == crate::agentless::CREDENTIALS_VARIABLE {
+        return None; // Paths of the server, put there by ourselves.
+    }
     if let Some(kind) = values::known_shape(value) {
         return Some(format!("holds what looks like {kind}"));
     }

@@ -1,0 +1,137 @@
+//! A webhook in this process, and an API server that is played.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use dewdrop_core::SystemClock;
+use dewdrop_kube::certs::{Keeper, Own, Tls};
+use dewdrop_kube::cluster::{Api, Cluster};
+use dewdrop_kube::judge::{Judge, Manners, Mode};
+use dewdrop_kube::mutate::{Agentless, Settings};
+use dewdrop_kube::rules::{Ground, SecretFolders};
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// A webhook, and a client that trusts it.
+pub struct Webhook {
+    base: String,
+    client: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Webhook {
+    /// Starts one over a played API server with these paths.
+    pub async fn start(paths: &[(&str, u16, Value)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let api = api(folder.path(), paths).await;
+        let (base, ca) = serve(judge(Arc::new(api))).await;
+        let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
+        Self { base, client, _folder: folder }
+    }
+
+    /// The address without a scheme.
+    pub fn address(&self) -> &str {
+        self.base.strip_prefix("https://localhost:").unwrap()
+    }
+
+    /// A request.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method.parse().unwrap(), format!("{}{path}", self.base))
+    }
+
+    /// Sends a body as JSON; the status and the text.
+    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
+        let response = self.request("POST", path).header("content-type", "application/json").body(body).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The answer to a question.
+    pub async fn ask(&self, path: &str, question: &Value) -> Value {
+        let (status, text) = self.post(path, question.to_string()).await;
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+fn judge(cluster: Arc<dyn Cluster>) -> Arc<Judge> {
+    let image = "dewdrop-exec:1".to_owned();
+    let ground = Ground {
+        audience: "dewdrop".into(),
+        folders: SecretFolders::new("/var/lib/kubelet"),
+        exec_image: Some(image.clone()),
+    };
+    let manners = Manners { exempt: vec!["kube-system".into()], literals: Mode::Warn, host_paths: Mode::Ignore };
+    let address = "https://dewdrop.dewdrop-system.svc:8200".to_owned();
+    let agentless = Some(Agentless { image, address, auth_mount: "kubernetes".into(), ca: None });
+    Arc::new(Judge::new(cluster, ground, manners, Settings { audience: "dewdrop".into(), agentless }))
+}
+
+fn certificate() -> (Tls, String) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let clock = SystemClock::shared();
+    let own = Own::new(vec!["localhost".into()], clock.now()).unwrap();
+    let ca = own.ca_pem();
+    (Keeper::open(Box::new(own), clock).unwrap().1, ca)
+}
+
+async fn serve(judge: Arc<Judge>) -> (String, String) {
+    let (tls, ca) = certificate();
+    let listener = TcpListener::bind("localhost:0").await.unwrap();
+    let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(dewdrop_kube::serve::serve(listener, tls, judge, std::future::pending()));
+    (base, ca)
+}
+
+/// An API server that knows a few paths and one token.
+async fn api(folder: &Path, paths: &[(&str, u16, Value)]) -> Api {
+    let (tls, ca) = certificate();
+    std::fs::write(folder.join("ca.crt"), ca).unwrap();
+    std::fs::write(folder.join("token"), "own-token\n").unwrap();
+    let paths: Arc<BTreeMap<String, (u16, String)>> =
+        Arc::new(paths.iter().map(|(path, status, body)| ((*path).to_owned(), (*status, body.to_string()))).collect());
+    let listener = TcpListener::bind("localhost:0").await.unwrap();
+    let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, paths) = (TlsAcceptor::from(tls.current()), Arc::clone(&paths));
+            tokio::spawn(async move {
+                let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                    let known = request.headers().get("authorization").is_some_and(|it| it == "Bearer own-token");
+                    let found = paths.get(request.uri().path()).cloned().unwrap_or((404, "{}".into()));
+                    let (status, body) = if known { found } else { (401, "{}".into()) };
+                    let response = http::Response::builder().status(status).body(Full::new(bytes::Bytes::from(body)));
+                    async move { response }
+                });
+                let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+                let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
+            });
+        }
+    });
+    Api::new(&base, folder).unwrap()
+}
+
+/// A question about a pod.
+pub fn question(operation: &str, sub: &str, object: &Value) -> Value {
+    serde_json::json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "resource": {"group": "", "version": "v1", "resource": "pods"}, "subResource": sub,
+        "name": "p", "namespace": "team", "operation": operation, "object": object,
+        "userInfo": {"username": "alice", "groups": ["system:authenticated"]},
+    }})
+}
+
+/// A pod with a volume of ours.
+pub fn pod() -> Value {
+    serde_json::json!({"metadata": {"name": "p"}, "spec": {
+        "volumes": [{"name": "db", "csi": {"driver": "csi.dewdrop.dev", "readOnly": true,
+            "volumeAttributes": {"container": "app", "role": "app", "credentials": "db = database/creds/app", "env": "true"}}}],
+        "containers": [{"name": "app", "image": "app:1", "volumeMounts": [{"name": "db", "mountPath": "/db", "readOnly": true}]}],
+    }})
+}

@@ -34,6 +34,8 @@ pub struct Webhook {
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
     guards: GuardArgs,
     #[command(flatten)]
     agentless: AgentlessArgs,
@@ -65,6 +67,17 @@ struct TlsArgs {
     /// Write the CA of a certificate that is made to this file; without it the CA is printed
     #[arg(long, env = "DEWDROP_WEBHOOK_CA_FILE")]
     ca_file: Option<PathBuf>,
+}
+
+/// The API server that is asked for pods and namespaces.
+#[derive(Debug, Args)]
+struct ApiArgs {
+    /// Its address; without it, that of the cluster that this runs in
+    #[arg(long, env = "DEWDROP_API_SERVER")]
+    api_server: Option<String>,
+    /// A folder with its CA (`ca.crt`) and our token for it (`token`)
+    #[arg(long, env = "DEWDROP_API_ACCOUNT", default_value = dewdrop_kube::cluster::ACCOUNT)]
+    api_account: PathBuf,
 }
 
 /// What is guarded.
@@ -148,7 +161,11 @@ impl Webhook {
 
     fn judge(&self) -> Result<Judge> {
         let guards = &self.guards;
-        let api = Api::in_cluster(|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+        let address = match &self.api.api_server {
+            Some(address) => Ok(address.clone()),
+            None => dewdrop_kube::cluster::in_cluster(|name| std::env::var(name).ok()),
+        };
+        let api = address.and_then(|address| Api::new(&address, &self.api.api_account)).map_err(Failure::usage)?;
         let ground = Ground {
             audience: guards.audience.clone(),
             folders: SecretFolders::new(&guards.kubelet_dir),

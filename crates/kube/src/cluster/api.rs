@@ -12,8 +12,6 @@ use serde::Deserialize;
 use super::{Cluster, LookUpError};
 use crate::pod::{Meta, Pod};
 
-/// Where kubelet puts what a pod needs to call the API server.
-const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// A pod is at most 3 MB as a request, and somewhat more with its status.
 const MOST: usize = 8 << 20;
 /// The API server waits ten seconds for us at most.
@@ -27,18 +25,6 @@ pub struct Api {
 }
 
 impl Api {
-    /// The cluster that we run in, by the variables that kubelet gives to every container.
-    ///
-    /// # Errors
-    /// We run in no pod, or its CA cannot be used.
-    pub fn in_cluster(var: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let host =
-            var("KUBERNETES_SERVICE_HOST").ok_or("KUBERNETES_SERVICE_HOST is not set: does this run in a pod?")?;
-        let port = var("KUBERNETES_SERVICE_PORT").unwrap_or_else(|| "443".into());
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        Self::new(&format!("https://{host}:{port}"), Path::new(ACCOUNT))
-    }
-
     /// The API server at an address, with the `ca.crt` and `token` of a folder. The token is read for each call, as
     /// kubelet renews it.
     ///

@@ -46,7 +46,11 @@ fn rights(container: &Container, found: &mut Vec<Violation>) {
         let plain = plain.strip_prefix("CAP_").unwrap_or(&plain);
         if let Some(forbidden) = FORBIDDEN.iter().find(|forbidden| **forbidden == plain) {
             let what = format!("container {name:?} adds the capability {forbidden}");
-            found.push(Violation::new(CAPABILITIES, what, "take it out of securityContext.capabilities.add"));
+            found.push(Violation::new(
+                CAPABILITIES,
+                what,
+                "take it out of securityContext.capabilities.add (kubectl debug: --profile=baseline)",
+            ));
         }
     }
 }

@@ -8,7 +8,9 @@ use super::fake::{Webhook, pod, question};
 #[tokio::test]
 async fn what_is_no_question_gets_400_in_words() {
     let webhook = Webhook::start(&[]).await;
-    let review = |request: Value| json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).to_string();
+    let review = |request: Value| {
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).to_string()
+    };
     let mut beta = question("CREATE", "", &pod());
     beta["apiVersion"] = json!("admission.k8s.io/v1beta1");
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -55,12 +57,23 @@ async fn only_json_by_post_at_the_right_places() {
     let webhook = Webhook::start(&[]).await;
     let body = question("CREATE", "", &pod()).to_string();
     for kind in ["text/plain", "application/jsonx", "application/yaml", ""] {
-        let response = webhook.request("POST", "/validate").header("content-type", kind).body(body.clone()).send().await.unwrap();
+        let response =
+            webhook.request("POST", "/validate").header("content-type", kind).body(body.clone()).send().await.unwrap();
         assert_eq!(response.status(), 415, "{kind}");
     }
-    let response = webhook.request("POST", "/validate").header("content-type", "application/json; charset=utf-8").body(body.clone());
+    let response = webhook
+        .request("POST", "/validate")
+        .header("content-type", "application/json; charset=utf-8")
+        .body(body.clone());
     assert_eq!(response.send().await.unwrap().status(), 200);
-    for (method, path, status) in [("GET", "/validate", 405), ("PUT", "/mutate", 405), ("POST", "/healthz", 405), ("GET", "/", 404), ("POST", "/validate/x", 404), ("GET", "/readyz", 200)] {
+    for (method, path, status) in [
+        ("GET", "/validate", 405),
+        ("PUT", "/mutate", 405),
+        ("POST", "/healthz", 405),
+        ("GET", "/", 404),
+        ("POST", "/validate/x", 404),
+        ("GET", "/readyz", 200),
+    ] {
         assert_eq!(webhook.request(method, path).send().await.unwrap().status(), status, "{method} {path}");
     }
 }
@@ -70,7 +83,8 @@ async fn what_is_too_large() {
     let webhook = Webhook::start(&[]).await;
     assert_eq!(webhook.post("/validate", vec![b' '; (8 << 20) + 1]).await.0, 413);
     // Without a length: counted while it comes.
-    let pieces = (0..9).map(|_| Ok::<_, std::io::Error>(hyper::body::Frame::data(bytes::Bytes::from(vec![b' '; 1 << 20]))));
+    let pieces =
+        (0..9).map(|_| Ok::<_, std::io::Error>(hyper::body::Frame::data(bytes::Bytes::from(vec![b' '; 1 << 20]))));
     let body = reqwest::Body::wrap(http_body_util::StreamBody::new(futures_util::stream::iter(pieces)));
     assert_eq!(webhook.post("/validate", body).await.0, 413);
 }
@@ -79,7 +93,8 @@ async fn what_is_too_large() {
 async fn a_pod_of_3_mb_is_read_and_its_fault_found() {
     let webhook = Webhook::start(&[]).await;
     let mut pod = pod();
-    let filler: Vec<Value> = (0..30_000).map(|n| json!({"name": format!("VARIABLE_{n}"), "value": "x".repeat(70)})).collect();
+    let filler: Vec<Value> =
+        (0..30_000).map(|n| json!({"name": format!("VARIABLE_{n}"), "value": "x".repeat(70)})).collect();
     pod["spec"]["containers"][0]["env"] = json!(filler);
     pod["metadata"]["managedFields"] = json!([{"fieldsV1": {"f:x": {"k": "v".repeat(100_000)}}}]);
     let ask = question("CREATE", "", &pod);

@@ -47,7 +47,8 @@ impl Webhook {
 
     /// Sends a body as JSON; the status and the text.
     pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
-        let response = self.request("POST", path).header("content-type", "application/json").body(body).send().await.unwrap();
+        let response =
+            self.request("POST", path).header("content-type", "application/json").body(body).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
@@ -110,7 +111,9 @@ async fn api(folder: &Path, paths: &[(&str, u16, Value)]) -> Api {
                     async move { response }
                 });
                 let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
-                let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
+                let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(stream, service)
+                    .await;
             });
         }
     });

@@ -1,17 +1,21 @@
 //! The webhook's certificate: from files that someone else renews, or made by ourselves.
 
+mod authority;
 mod files;
+mod managed;
 mod own;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use dewdrop_core::{Clock, Moment};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use files::Files;
+pub use managed::{Managed, Places};
 pub use own::Own;
 
 /// Why there is no certificate.
@@ -37,6 +41,9 @@ pub enum CertError {
     /// The key is none.
     #[error("use the key: {0}")]
     Key(&'static str),
+    /// The API server does not do what it must.
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::LookUpError),
 }
 
 /// A certificate with its key.
@@ -48,12 +55,13 @@ pub struct Pair {
 }
 
 /// Where certificates come from.
+#[async_trait]
 pub trait Source: Send {
     /// A new certificate when it is time for one, or when there was none yet.
     ///
     /// # Errors
     /// There is none; the former one stays.
-    fn renewed(&mut self, now: Moment) -> Result<Option<Pair>, CertError>;
+    async fn renewed(&mut self, now: Moment) -> Result<Option<Pair>, CertError>;
 }
 
 /// The set-up for the next handshake.
@@ -87,8 +95,8 @@ impl Keeper {
     ///
     /// # Errors
     /// There is none.
-    pub fn open(mut source: Box<dyn Source>, clock: Arc<dyn Clock>) -> Result<(Self, Tls), CertError> {
-        let first = source.renewed(clock.now())?.ok_or(CertError::Key("there is none"))?;
+    pub async fn open(mut source: Box<dyn Source>, clock: Arc<dyn Clock>) -> Result<(Self, Tls), CertError> {
+        let first = source.renewed(clock.now()).await?.ok_or(CertError::Key("there is none"))?;
         let tls = Tls(Arc::new(ArcSwap::from_pointee(config(first)?)));
         Ok((Self { source, tls: tls.clone(), clock }, tls))
     }
@@ -97,8 +105,8 @@ impl Keeper {
     ///
     /// # Errors
     /// A new one was due and could not be had.
-    pub fn look(&mut self) -> Result<bool, CertError> {
-        let Some(pair) = self.source.renewed(self.clock.now())? else { return Ok(false) };
+    pub async fn look(&mut self) -> Result<bool, CertError> {
+        let Some(pair) = self.source.renewed(self.clock.now()).await? else { return Ok(false) };
         self.tls.0.store(Arc::new(config(pair)?));
         Ok(true)
     }
@@ -107,7 +115,7 @@ impl Keeper {
     pub async fn run(mut self) {
         loop {
             tokio::time::sleep(EVERY).await;
-            match self.look() {
+            match self.look().await {
                 Ok(true) => tracing::info!("a new certificate is in use"),
                 Ok(false) => {}
                 Err(e) => tracing::error!(error = %told(&e), "there is no new certificate; the former one stays"),

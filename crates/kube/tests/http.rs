@@ -1,5 +1,7 @@
 //! The webhook over TLS, with a played API server behind it: golden questions and answers, and every body that is none.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
 #[path = "http/bad_input.rs"]
 mod bad_input;
 #[path = "http/fake.rs"]
@@ -8,3 +10,7 @@ mod fake;
 mod golden;
 #[path = "http/lookups.rs"]
 mod lookups;
+#[path = "http/managed.rs"]
+mod managed;
+#[path = "http/played.rs"]
+mod played;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use dewdrop_core::SystemClock;
-use dewdrop_kube::certs::{Files, Keeper, Own, Source, told};
+use dewdrop_kube::certs::{Files, Keeper, Managed, Own, Places, Source, told};
 use dewdrop_kube::cluster::Api;
 use dewdrop_kube::judge::{Judge, Manners, Mode};
 use dewdrop_kube::mutate::{self, Agentless};
@@ -64,6 +64,12 @@ struct TlsArgs {
         default_value = "dewdrop-webhook.dewdrop-system.svc"
     )]
     names: Vec<String>,
+    /// Keep the CA of a certificate that is made in this Secret (NAMESPACE/NAME), and write it into the webhook's configurations
+    #[arg(long, env = "DEWDROP_WEBHOOK_SECRET", conflicts_with_all = ["tls_cert", "ca_file"])]
+    secret: Option<String>,
+    /// Name of those configurations
+    #[arg(long, env = "DEWDROP_WEBHOOK_CONFIGURATION", default_value = "dewdrop")]
+    configuration: String,
     /// Write the CA of a certificate that is made to this file; without it the CA is printed
     #[arg(long, env = "DEWDROP_WEBHOOK_CA_FILE")]
     ca_file: Option<PathBuf>,
@@ -140,9 +146,10 @@ impl Webhook {
         let logging = Logging { level: self.log_level, format: self.log_format, file: None };
         init_logs(&logging, clock.clone()).map_err(|e| Failure::usage(e.to_string()))?;
         install_panic_hook();
-        let judge = Arc::new(self.judge()?);
-        let failed = |e| Failure::usage(told(&e));
-        let (keeper, tls) = Keeper::open(self.tls.source(clock.now())?, clock).map_err(failed)?;
+        let api = self.api.open()?;
+        let judge = Arc::new(self.judge(api.clone())?);
+        let source = self.tls.source(api, clock.now())?;
+        let (keeper, tls) = Keeper::open(source, clock).await.map_err(|e| Failure::usage(told(&e)))?;
         let listener = tokio::net::TcpListener::bind(self.listen).await;
         let listener = listener.map_err(|e| Failure::usage(format!("listen on {}: {e}", self.listen)))?;
         let address = listener.local_addr().unwrap_or(self.listen);
@@ -159,13 +166,8 @@ impl Webhook {
         Ok(0)
     }
 
-    fn judge(&self) -> Result<Judge> {
+    fn judge(&self, api: Api) -> Result<Judge> {
         let guards = &self.guards;
-        let address = match &self.api.api_server {
-            Some(address) => Ok(address.clone()),
-            None => dewdrop_kube::cluster::in_cluster(|name| std::env::var(name).ok()),
-        };
-        let api = address.and_then(|address| Api::new(&address, &self.api.api_account)).map_err(Failure::usage)?;
         let ground = Ground {
             audience: guards.audience.clone(),
             folders: SecretFolders::new(&guards.kubelet_dir),
@@ -181,16 +183,33 @@ impl Webhook {
     }
 }
 
+impl ApiArgs {
+    fn open(&self) -> Result<Api> {
+        let address = match &self.api_server {
+            Some(address) => Ok(address.clone()),
+            None => dewdrop_kube::cluster::in_cluster(|name| std::env::var(name).ok()),
+        };
+        address.and_then(|address| Api::new(&address, &self.api_account)).map_err(Failure::usage)
+    }
+}
+
 impl TlsArgs {
-    fn source(&self, now: dewdrop_core::Moment) -> Result<Box<dyn Source>> {
+    fn source(&self, api: Api, now: dewdrop_core::Moment) -> Result<Box<dyn Source>> {
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             return Ok(Box::new(Files::new(certificate.clone(), key.clone())));
+        }
+        if let Some(secret) = &self.secret {
+            let parts = secret.split_once('/').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+            let (namespace, name) = parts.ok_or_else(|| Failure::usage("--secret must be NAMESPACE/NAME"))?;
+            let configuration = self.configuration.clone();
+            let places = Places { namespace: namespace.to_owned(), secret: name.to_owned(), configuration };
+            return Ok(Box::new(Managed::new(api, places, self.names.clone())));
         }
         let failed = |e| Failure::usage(told(&e));
         let own = Own::new(self.names.clone(), now).map_err(failed)?;
         match &self.ca_file {
             Some(path) => own.write_ca(path).map_err(failed)?,
-            None => say(&own.ca_pem()),
+            None => say(own.ca_pem()),
         }
         Ok(Box::new(own))
     }

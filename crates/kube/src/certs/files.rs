@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use dewdrop_core::Moment;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,8 +29,9 @@ impl Files {
     }
 }
 
+#[async_trait]
 impl Source for Files {
-    fn renewed(&mut self, _now: Moment) -> Result<Option<Pair>, CertError> {
+    async fn renewed(&mut self, _now: Moment) -> Result<Option<Pair>, CertError> {
         let stamps = [stamp(&self.certificate), stamp(&self.key)];
         if self.seen == Some(stamps) {
             return Ok(None);

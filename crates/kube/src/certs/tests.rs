@@ -21,30 +21,30 @@ fn files(folder: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
     (certificate, key)
 }
 
-#[test]
-fn our_own_is_renewed_before_its_end_and_not_earlier() {
+#[tokio::test]
+async fn our_own_is_renewed_before_its_end_and_not_earlier() {
     let clock = FakeClock::at(NOW);
-    let (mut keeper, tls) = Keeper::open(Box::new(own()), clock.clone()).unwrap();
+    let (mut keeper, tls) = Keeper::open(Box::new(own()), clock.clone()).await.unwrap();
     let first = tls.current();
     clock.advance(DAY * 19);
-    assert!(!keeper.look().unwrap());
+    assert!(!keeper.look().await.unwrap());
     assert!(Arc::ptr_eq(&first, &tls.current()));
     clock.advance(DAY * 2);
-    assert!(keeper.look().unwrap());
+    assert!(keeper.look().await.unwrap());
     assert!(!Arc::ptr_eq(&first, &tls.current()));
-    assert!(!keeper.look().unwrap());
+    assert!(!keeper.look().await.unwrap());
 }
 
-#[test]
-fn a_clock_that_jumped_back_makes_a_new_one() {
+#[tokio::test]
+async fn a_clock_that_jumped_back_makes_a_new_one() {
     let clock = FakeClock::at(NOW);
-    let (mut keeper, _tls) = Keeper::open(Box::new(own()), clock.clone()).unwrap();
+    let (mut keeper, _tls) = Keeper::open(Box::new(own()), clock.clone()).await.unwrap();
     clock.jump_to(NOW.minus(DAY * 30));
-    assert!(keeper.look().unwrap(), "the old one is not valid yet");
+    assert!(keeper.look().await.unwrap(), "the old one is not valid yet");
 }
 
-#[test]
-fn the_authority_is_written_whole() {
+#[tokio::test]
+async fn the_authority_is_written_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
     let own = own();
@@ -55,41 +55,43 @@ fn the_authority_is_written_whole() {
     assert!(told.contains("/nowhere/ca.pem"), "{told}");
 }
 
-#[test]
-fn files_are_read_again_when_they_change() {
+#[tokio::test]
+async fn files_are_read_again_when_they_change() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = files(folder.path());
-    let (mut keeper, tls) = Keeper::open(Box::new(Files::new(certificate, key.clone())), FakeClock::at(NOW)).unwrap();
+    let (mut keeper, tls) =
+        Keeper::open(Box::new(Files::new(certificate, key.clone())), FakeClock::at(NOW)).await.unwrap();
     let first = tls.current();
-    assert!(!keeper.look().unwrap());
+    assert!(!keeper.look().await.unwrap());
     files(folder.path());
-    assert!(keeper.look().unwrap());
+    assert!(keeper.look().await.unwrap());
     assert!(!Arc::ptr_eq(&first, &tls.current()));
     let second = tls.current();
     std::fs::write(&key, "no key").unwrap();
-    assert!(keeper.look().is_err());
+    assert!(keeper.look().await.is_err());
     assert!(Arc::ptr_eq(&second, &tls.current()), "the former one stays");
     files(folder.path());
-    assert!(keeper.look().unwrap(), "and the next good one is taken");
+    assert!(keeper.look().await.unwrap(), "and the next good one is taken");
 }
 
-#[test]
-fn half_a_change_is_not_taken() {
+#[tokio::test]
+async fn half_a_change_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let other = tempfile::tempdir().unwrap();
     let (certificate, key) = files(folder.path());
     let mut source = Files::new(certificate.clone(), key.clone());
-    assert!(source.renewed(NOW).unwrap().is_some());
+    assert!(source.renewed(NOW).await.unwrap().is_some());
     let (new_certificate, new_key) = files(other.path());
     std::fs::copy(new_certificate, certificate).unwrap();
-    assert!(source.renewed(NOW).is_err(), "the key is the old one's");
+    assert!(source.renewed(NOW).await.is_err(), "the key is the old one's");
     std::fs::copy(new_key, key).unwrap();
-    assert!(source.renewed(NOW).unwrap().is_some());
+    assert!(source.renewed(NOW).await.unwrap().is_some());
 }
 
-#[test]
-fn files_that_are_not_there() {
+#[tokio::test]
+async fn files_that_are_not_there() {
     let told = Keeper::open(Box::new(Files::new("/no/tls.crt".into(), "/no/tls.key".into())), FakeClock::at(NOW))
+        .await
         .err()
         .unwrap();
     assert!(told.to_string().contains("/no/tls.crt"), "{told}");

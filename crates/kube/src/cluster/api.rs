@@ -17,7 +17,8 @@ const MOST: usize = 8 << 20;
 /// The API server waits ten seconds for us at most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The API server.
+/// The API server. Cheap to clone.
+#[derive(Clone)]
 pub struct Api {
     base: String,
     token: PathBuf,
@@ -47,7 +48,7 @@ impl Api {
     }
 
     /// `None`: 404.
-    async fn get<T: for<'de> Deserialize<'de>>(
+    pub(crate) async fn get<T: for<'de> Deserialize<'de>>(
         &self,
         path: &str,
         what: &'static str,
@@ -62,6 +63,19 @@ impl Api {
             401 | 403 => Err(LookUpError::Forbidden { what, status }),
             _ => Err(LookUpError::Away(format!("it answers with status {status}"))),
         }
+    }
+
+    /// Sends a change; the status. A PATCH is a JSON Patch.
+    pub(crate) async fn send_json(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<u16, LookUpError> {
+        let kind = if method == "PATCH" { "application/json-patch+json" } else { "application/json" };
+        let method = method.parse().unwrap_or(reqwest::Method::POST);
+        let request = self.http.request(method, format!("{}{path}", self.base)).header("content-type", kind);
+        Ok(self.send(request.body(body.to_string())).await?.0)
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), LookUpError> {

@@ -1,21 +1,15 @@
-//! A webhook in this process, and an API server that is played.
+//! A webhook in this process.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use dewdrop_core::SystemClock;
 use dewdrop_kube::certs::{Keeper, Own, Tls};
-use dewdrop_kube::cluster::{Api, Cluster};
+use dewdrop_kube::cluster::Cluster;
 use dewdrop_kube::judge::{Judge, Manners, Mode};
 use dewdrop_kube::mutate::{Agentless, Settings};
 use dewdrop_kube::rules::{Ground, SecretFolders};
-use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 /// A webhook, and a client that trusts it.
 pub struct Webhook {
@@ -28,7 +22,7 @@ impl Webhook {
     /// Starts one over a played API server with these paths.
     pub async fn start(paths: &[(&str, u16, Value)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let api = api(folder.path(), paths).await;
+        let api = super::played::Played::with(paths).start(folder.path()).await;
         let (base, ca) = serve(judge(Arc::new(api))).await;
         let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
@@ -73,51 +67,21 @@ fn judge(cluster: Arc<dyn Cluster>) -> Arc<Judge> {
     Arc::new(Judge::new(cluster, ground, manners, Settings { audience: "dewdrop".into(), agentless }))
 }
 
-fn certificate() -> (Tls, String) {
+/// A certificate for localhost, and who signed it.
+pub async fn certificate() -> (Tls, String) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let clock = SystemClock::shared();
     let own = Own::new(vec!["localhost".into()], clock.now()).unwrap();
-    let ca = own.ca_pem();
-    (Keeper::open(Box::new(own), clock).unwrap().1, ca)
+    let ca = own.ca_pem().to_owned();
+    (Keeper::open(Box::new(own), clock).await.unwrap().1, ca)
 }
 
 async fn serve(judge: Arc<Judge>) -> (String, String) {
-    let (tls, ca) = certificate();
+    let (tls, ca) = certificate().await;
     let listener = TcpListener::bind("localhost:0").await.unwrap();
     let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     tokio::spawn(dewdrop_kube::serve::serve(listener, tls, judge, std::future::pending()));
     (base, ca)
-}
-
-/// An API server that knows a few paths and one token.
-async fn api(folder: &Path, paths: &[(&str, u16, Value)]) -> Api {
-    let (tls, ca) = certificate();
-    std::fs::write(folder.join("ca.crt"), ca).unwrap();
-    std::fs::write(folder.join("token"), "own-token\n").unwrap();
-    let paths: Arc<BTreeMap<String, (u16, String)>> =
-        Arc::new(paths.iter().map(|(path, status, body)| ((*path).to_owned(), (*status, body.to_string()))).collect());
-    let listener = TcpListener::bind("localhost:0").await.unwrap();
-    let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let (acceptor, paths) = (TlsAcceptor::from(tls.current()), Arc::clone(&paths));
-            tokio::spawn(async move {
-                let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let known = request.headers().get("authorization").is_some_and(|it| it == "Bearer own-token");
-                    let found = paths.get(request.uri().path()).cloned().unwrap_or((404, "{}".into()));
-                    let (status, body) = if known { found } else { (401, "{}".into()) };
-                    let response = http::Response::builder().status(status).body(Full::new(bytes::Bytes::from(body)));
-                    async move { response }
-                });
-                let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
-                let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-                    .serve_connection(stream, service)
-                    .await;
-            });
-        }
-    });
-    Api::new(&base, folder).unwrap()
 }
 
 /// A question about a pod.

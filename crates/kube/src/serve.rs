@@ -2,6 +2,7 @@
 //! words; what could not be looked up gets 503, and `failurePolicy` decides.
 
 mod answer;
+mod guests;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,20 +24,29 @@ use tokio_rustls::TlsAcceptor;
 use crate::certs::Tls;
 use crate::judge::Judge;
 
+use guests::{Guest, Guests};
+
 /// Connections at once; the next ones wait in the kernel.
-const CONNECTIONS: usize = 512;
-/// Questions that are worked on at once: each may have a body of several MB.
-const QUESTIONS: usize = 32;
+const CONNECTIONS: usize = 2048;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The API server keeps connections open between questions.
 const IDLE: Duration = Duration::from_secs(120);
 /// The end of a rolling update.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Bytes of all bodies of one address at once; at least one of the largest must have room.
+pub const ROOM: usize = 64 << 20;
+
 /// Serves until `shutdown` resolves and what was begun is answered.
-pub async fn serve(listener: TcpListener, tls: Tls, judge: Arc<Judge>, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Tls,
+    judge: Arc<Judge>,
+    room: usize,
+    shutdown: impl Future<Output = ()>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let desk = Arc::new(Desk { judge, questions: Semaphore::new(QUESTIONS) });
+    let guests = Guests::new(room);
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -57,11 +67,16 @@ pub async fn serve(listener: TcpListener, tls: Tls, judge: Arc<Judge>, shutdown:
                 continue;
             }
         };
-        let (config, desk, watcher) = (tls.current(), Arc::clone(&desk), graceful.watcher());
+        let guest = guests.from(peer.ip().to_canonical());
+        let Ok(own_place) = Arc::clone(&guest.connections).try_acquire_owned() else {
+            tracing::debug!(%peer, "too many connections from this address");
+            continue;
+        };
+        let desk = Arc::new(Desk { judge: Arc::clone(&judge), guest });
+        let (config, watcher) = (tls.current(), graceful.watcher());
         tokio::spawn(async move {
-            let acceptor = TlsAcceptor::from(config);
-            connection(stream, peer, acceptor, desk, watcher).await;
-            drop(place);
+            connection(stream, peer, TlsAcceptor::from(config), desk, watcher).await;
+            drop((place, own_place));
         });
     }
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
@@ -69,10 +84,10 @@ pub async fn serve(listener: TcpListener, tls: Tls, judge: Arc<Judge>, shutdown:
     }
 }
 
-/// What all connections share.
+/// What the questions of a connection are put to.
 struct Desk {
     judge: Arc<Judge>,
-    questions: Semaphore,
+    guest: Arc<Guest>,
 }
 
 async fn connection(
@@ -98,7 +113,7 @@ async fn connection(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
+        .max_concurrent_streams(16)
         .max_header_list_size(64 << 10)
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20));

@@ -90,7 +90,7 @@ changes() {
 }
 
 guards() {
-  judge "two faults at once" "2 things are to be changed" "$(pod bad "" "" "hostPID: true
+  judge "two faults at once" "2 things are to be changed" "$(pod bad "" "" "hostIPC: true
   shareProcessNamespace: true" | create)"
   judge "exec into a pod of ours" "[doors]" "$(door dd-team files)"
   judge "exec into another" created "$(plain other | create)"

@@ -156,7 +156,7 @@ impl Webhook {
         let (mut term, mut int) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
         tokio::spawn(keeper.run());
         tracing::info!(%address, "the webhook listens");
-        dewdrop_kube::serve::serve(listener, tls, judge, async move {
+        dewdrop_kube::serve::serve(listener, tls, judge, dewdrop_kube::serve::ROOM, async move {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}

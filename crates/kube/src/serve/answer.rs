@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Desk;
@@ -58,9 +59,7 @@ async fn ask(desk: &Desk, way: Way, request: Request<Incoming>) -> Result<Vec<u8
     if !kind.eq_ignore_ascii_case(b"application/json") {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json".into()));
     }
-    let busy = |_| (StatusCode::SERVICE_UNAVAILABLE, "the webhook is ending".to_owned());
-    let _turn = desk.questions.acquire().await.map_err(busy)?;
-    let body = whole(request.into_body()).await?;
+    let (body, _room) = whole(desk, request.into_body()).await?;
     let question = Question::read(&body).map_err(|e| (StatusCode::BAD_REQUEST, e.to_string()))?;
     let judged = match way {
         Way::Validate => desk.judge.validate(&question).await,
@@ -73,27 +72,31 @@ async fn ask(desk: &Desk, way: Way, request: Request<Incoming>) -> Result<Vec<u8
         .map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, format!("the answer cannot be written: {e}")))
 }
 
-async fn whole(mut body: Incoming) -> Result<Bytes, Refusal> {
+/// The body, and the room in memory that it takes. Who finds none is refused at once: one who waited unread would hold up
+/// all others of his HTTP/2 connection.
+async fn whole(desk: &Desk, mut body: Incoming) -> Result<(Bytes, Vec<SemaphorePermit<'_>>), Refusal> {
     let too_large = || (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {} MiB", MOST >> 20));
-    let announced = body.size_hint().exact().unwrap_or(0);
-    if announced > MOST {
+    if body.size_hint().exact().is_some_and(|announced| announced > MOST) {
         return Err(too_large());
     }
     let deadline = Instant::now() + BODY;
-    // What is announced and never comes costs no more than this.
-    let mut whole = BytesMut::with_capacity(usize::try_from(announced.min(1 << 20)).unwrap_or(0));
+    let (mut whole, mut room) = (BytesMut::new(), Vec::new());
     loop {
         let frame = timeout_at(deadline, body.frame()).await;
         let frame =
             frame.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in due time".to_owned()))?;
         match frame {
-            None => return Ok(whole.freeze()),
+            None => return Ok((whole.freeze(), room)),
             Some(Err(_)) => return Err((StatusCode::BAD_REQUEST, "the body is not complete".into())),
             Some(Ok(frame)) => {
                 let data = frame.into_data().unwrap_or_default();
                 if (whole.len() + data.len()) as u64 > MOST {
                     return Err(too_large());
                 }
+                let taken = desk.guest.room.try_acquire_many(u32::try_from(data.len()).unwrap_or(u32::MAX));
+                let full =
+                    |_| (StatusCode::SERVICE_UNAVAILABLE, "too much is asked at once from this address".to_owned());
+                room.push(taken.map_err(full)?);
                 whole.extend_from_slice(&data);
             }
         }

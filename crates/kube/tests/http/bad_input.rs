@@ -141,3 +141,18 @@ async fn who_speaks_no_tls_is_cut_and_the_next_is_served() {
     assert!(!heard.starts_with(b"HTTP/1.1 200"));
     assert_eq!(webhook.request("GET", "/healthz").send().await.unwrap().status(), 200);
 }
+
+/// Those for whom there is no room are refused, and hold up nobody.
+#[tokio::test]
+async fn more_large_questions_than_there_is_room_for() {
+    let webhook = Webhook::start(&[]).await;
+    let mut delete = question("DELETE", "", &Value::Null);
+    delete["request"]["oldObject"] = json!("x".repeat(1 << 20));
+    let body = delete.to_string();
+    let answers = futures_util::future::join_all((0..20).map(|_| webhook.post("/validate", body.clone()))).await;
+    assert!(answers.iter().all(|(status, _)| [200, 503].contains(status)));
+    assert!(answers.iter().any(|(status, _)| *status == 200));
+    for _ in 0..20 {
+        assert_eq!(webhook.post("/validate", body.clone()).await.0, 200, "room is given back");
+    }
+}

@@ -80,7 +80,7 @@ async fn serve(judge: Arc<Judge>) -> (String, String) {
     let (tls, ca) = certificate().await;
     let listener = TcpListener::bind("localhost:0").await.unwrap();
     let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    tokio::spawn(dewdrop_kube::serve::serve(listener, tls, judge, std::future::pending()));
+    tokio::spawn(dewdrop_kube::serve::serve(listener, tls, judge, 8 << 20, std::future::pending()));
     (base, ca)
 }
 

@@ -1,6 +1,6 @@
 //! `dewdrop kube webhook`, the program itself, over TLS: with a certificate of its own and with one from files.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
 mod common;
 

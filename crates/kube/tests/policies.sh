@@ -95,6 +95,7 @@ volumes() {
   good "$two" | sed 's|volumeMounts: \[|volumeMounts: [{name: two, mountPath: /two, readOnly: true}, |' | pod "twice the same role" volume-twice
   good "$two" | sed 's|volumeMounts: \[|volumeMounts: [{name: two, mountPath: /two, readOnly: true}, |; s/app, role: app, credentials: "x/app, role: other, credentials: "x/' | pod "two roles" allowed
   change 's/container: app/env: "true", container: app/' | pod "no wrapper" wrapper
+  change 's/container: app/variables: "PGUSER = db.username", container: app/' | pod "no wrapper for variables" wrapper
   change 's/container: app/gate: "true", container: app/; s|name: app,|name: app, command: [/db/.dewdrop/exec, --image, --],|' | pod "a wrapper" allowed
   change 's/container: app/gate: "false", container: app/' | pod "no wrapper asked for" allowed
 }

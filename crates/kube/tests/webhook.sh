@@ -46,10 +46,10 @@ command_of() { "$k" get pod "$1" -n dd-team -o jsonpath='{.spec.containers[0].co
 door() { "$k" create --raw "/api/v1/namespaces/$1/pods/$2/exec?command=ls" -f /dev/null 2>&1; }
 
 start() {
-  "$DEWDROP" kube webhook --listen "$address" --names "${address%:*}" --ca-file "$folder/ca.pem" --exempt kube-system,dd-system \
+  "$DEWDROP" kube webhook --listen "$address" --names "${address%:*}" --secret dd-system/dewdrop-webhook --exempt kube-system,dd-system \
     --api-server "$server" --api-account "$folder" --exec-image dewdrop-exec:1 --server-address https://dewdrop:8200 >>"$folder/log" 2>&1 &
   webhook=$!
-  for i in $(seq 100); do [ -s "$folder/ca.pem" ] && grep -q "the webhook listens" "$folder/log" && return; sleep 0.1; done
+  for i in $(seq 100); do grep -q "the webhook listens" "$folder/log" && return; sleep 0.1; done
   cat "$folder/log"; exit 1
 }
 
@@ -58,15 +58,13 @@ setup() {
   "$k" get configmap kube-root-ca.crt -n default -o jsonpath='{.data.ca\.crt}' >"$folder/ca.crt"
   for ns in dd-system dd-team; do "$k" create namespace "$ns" >/dev/null || exit 1; done
   unset ns
-  "$k" create serviceaccount dewdrop-webhook -n dd-system >/dev/null
-  "$k" create clusterrole dd-webhook --verb=get --resource=pods,namespaces >/dev/null
-  "$k" create clusterrolebinding dd-webhook --clusterrole=dd-webhook --serviceaccount=dd-system:dewdrop-webhook >/dev/null
+  sed 's|dewdrop-system|dd-system|g' "$here/../../../deploy/admission/rbac.yaml" >"$folder/rbac.yaml"
+  "$k" apply -f "$folder/rbac.yaml" >/dev/null || exit 1
   "$k" create token dewdrop-webhook -n dd-system >"$folder/token" || exit 1
-  start
-  ca=$(base64 -w0 "$folder/ca.pem")
-  sed "s|service: {.*path: \([^,]*\),.*|url: https://$address\1\n      caBundle: $ca|; s|dewdrop-system|dd-system|g" \
+  sed "s|service: {.*path: \([^,]*\),.*|url: https://$address\1|; s|dewdrop-system|dd-system|g" \
     "$here/../../../deploy/admission/webhooks.yaml" >"$folder/webhooks.yaml"
   "$k" apply -f "$folder/webhooks.yaml" >/dev/null || exit 1
+  start
   # A configuration counts a moment after it was made.
   for i in $(seq 100); do
     heard="$(pod w "env: 'true'," "" "hostPID: true" | "$k" create --dry-run=server -f - 2>&1) $("$k" create token default --audience=dewdrop -n dd-team 2>&1)"
@@ -81,6 +79,8 @@ changes() {
   judge "its command" '["/db/.dewdrop/exec","--image","--"] ["-v"] app' "$(command_of env)"
   judge "a pod with a gate" created "$(pod gate "gate: 'true'," 'command: [/app],' | create)"
   judge "its command" '["/db/.dewdrop/exec","--","/app"]  app' "$(command_of gate)"
+  judge "a pod with variables" created "$(pod vars "variables: 'PGUSER = db.username'," | create)"
+  judge "its command" '["/db/.dewdrop/exec","--image","--"]' "$(command_of vars)"
   judge "a pod with files" created "$(pod files | create)"
   judge "its command is none" "  " "$(command_of files)"
   judge "a pod without an agent" created "$(plain agentless 'command: [/app]' |
@@ -119,7 +119,7 @@ away() {
 cleanup() {
   [ -n "$webhook" ] && kill "$webhook"
   "$k" delete -f "$folder/webhooks.yaml" >/dev/null 2>&1
-  "$k" delete clusterrolebinding/dd-webhook clusterrole/dd-webhook >/dev/null 2>&1
+  "$k" delete -f "$folder/rbac.yaml" >/dev/null 2>&1
   "$k" delete namespace dd-system dd-team --wait=false >/dev/null 2>&1
   [ "$failed" = 0 ] || tail -20 "$folder/log"
   rm -rf "$folder"

@@ -63,6 +63,13 @@ fn a_command_and_the_images_own() {
 }
 
 #[test]
+fn variables_by_name_are_variables() {
+    let mut pod = json!({"metadata": {}, "spec": {"volumes": [volume("db", "app", "mode")], "containers": [container("app", &["db"], &json!(null))]}});
+    pod["spec"]["volumes"][0]["csi"]["volumeAttributes"]["variables"] = json!("PGUSER = db.username");
+    assert_eq!(changed(pod)["spec"]["containers"][0]["command"], json!(["/db/.dewdrop/exec", "--image", "--"]));
+}
+
+#[test]
 fn two_volumes_are_two_wrappers() {
     let pod = changed(json!({"metadata": {}, "spec": {
         "volumes": [volume("a", "app", "env"), volume("b", "app", "gate")],

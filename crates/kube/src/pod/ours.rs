@@ -67,10 +67,11 @@ impl Csi {
         self.volume_attributes.get(name).map_or("", |text| text.trim())
     }
 
-    /// Whether the container is to be started by the wrapper.
+    /// Whether the container is to be started by the wrapper: `variables` is a way to say `env`.
     #[must_use]
     pub fn wants_wrapper(&self) -> bool {
-        ["env", "gate"].iter().any(|name| self.attribute(name) == "true")
+        self.volume_attributes.contains_key("variables")
+            || ["env", "gate"].iter().any(|name| self.attribute(name) == "true")
     }
 }
 

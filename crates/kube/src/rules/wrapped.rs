@@ -30,7 +30,7 @@ pub fn check(pod: &Pod, owned: &[Owned<'_>], ground: &Ground) -> Vec<Violation> 
 }
 
 fn not_there(container: &str, path: &str) -> Violation {
-    let what = format!("container {container:?} does not start with {path:?}, as env or gate asks for");
+    let what = format!("container {container:?} does not start with {path:?}, as env, variables or gate asks for");
     let todo = "see that the mutating webhook of Dewdrop is installed and that no other undoes what it did";
     Violation::new(WRAPPER, what, todo)
 }

@@ -156,3 +156,17 @@ async fn more_large_questions_than_there_is_room_for() {
         assert_eq!(webhook.post("/validate", body.clone()).await.0, 200, "room is given back");
     }
 }
+
+#[tokio::test]
+async fn http_1_and_2_are_both_spoken() {
+    let webhook = Webhook::start(&[]).await;
+    for client in [webhook.client_of(true), webhook.client_of(false)] {
+        for _ in 0..2 {
+            let response = client.get(webhook.url("/healthz")).send().await.unwrap();
+            assert_eq!(response.status(), 200);
+        }
+    }
+    let one = webhook.client_of(true).get(webhook.url("/healthz")).send().await.unwrap();
+    let two = webhook.client_of(false).get(webhook.url("/healthz")).send().await.unwrap();
+    assert_eq!((one.version(), two.version()), (http::Version::HTTP_11, http::Version::HTTP_2));
+}

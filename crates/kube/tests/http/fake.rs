@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 /// A webhook, and a client that trusts it.
 pub struct Webhook {
     base: String,
+    ca: String,
     client: reqwest::Client,
     _folder: tempfile::TempDir,
 }
@@ -24,14 +25,23 @@ impl Webhook {
         let folder = tempfile::tempdir().unwrap();
         let api = super::played::Played::with(paths).start(folder.path()).await;
         let (base, ca) = serve(judge(Arc::new(api))).await;
-        let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
-        Self { base, client, _folder: folder }
+        let client = client(&ca, false);
+        Self { base, ca, client, _folder: folder }
     }
 
     /// The address without a scheme.
     pub fn address(&self) -> &str {
         self.base.strip_prefix("https://localhost:").unwrap()
+    }
+
+    /// A client of its own, with HTTP/1.1 alone or with what both sides like best.
+    pub fn client_of(&self, only_http_1: bool) -> reqwest::Client {
+        client(&self.ca, only_http_1)
+    }
+
+    /// Where a path is.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
     }
 
     /// A request.
@@ -52,6 +62,12 @@ impl Webhook {
         assert_eq!(status, 200, "{text}");
         serde_json::from_str(&text).unwrap()
     }
+}
+
+fn client(ca: &str, only_http_1: bool) -> reqwest::Client {
+    let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
+    let builder = reqwest::Client::builder().tls_certs_only([ca]);
+    if only_http_1 { builder.http1_only().build().unwrap() } else { builder.build().unwrap() }
 }
 
 fn judge(cluster: Arc<dyn Cluster>) -> Arc<Judge> {

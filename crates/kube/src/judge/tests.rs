@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -218,4 +219,28 @@ fn agentless_mode_that_is_not_set_up_is_refused_in_words() {
     let body = ask("CREATE", "", "team", &pod);
     let verdict = judge(Fake::default()).mutate(&Question::read(body.as_bytes()).unwrap()).unwrap();
     assert!(verdict.denied.is_some_and(|told| told.contains("--exec-image")));
+}
+
+proptest! {
+    /// Whatever arrives, it gets a verdict or an error, and never a panic; and no error repeats what arrived.
+    #[test]
+    fn broken_questions_break_nothing(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        let mut pod = bad();
+        pod["spec"]["containers"][0]["env"] = json!([{"name": "A_TOKEN", "value": "canary-hunter2"}]);
+        let mut body = ask("CREATE", "", "team", &pod).into_bytes();
+        let at = at.index(body.len());
+        if cut { body.truncate(at) } else { body[at] = byte }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let told = match Question::read(&body) {
+            Err(why) => why.to_string(),
+            Ok(question) => {
+                let _ = judge(Fake::default()).mutate(&question);
+                match runtime.block_on(judge(Fake::default()).validate(&question)) {
+                    Ok(verdict) => format!("{verdict:?}"),
+                    Err(why) => why.to_string(),
+                }
+            }
+        };
+        prop_assert!(!told.contains("hunter2"), "{}", told);
+    }
 }

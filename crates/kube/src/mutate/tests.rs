@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -145,4 +146,56 @@ fn agentless_for_an_init_container_is_patched_before_ours_comes_in() {
     let pod = changed(pod);
     assert_eq!(pod["spec"]["initContainers"][1]["command"], json!(["/dewdrop/.dewdrop/exec", "--", "/m"]));
     assert_eq!(pod["metadata"]["annotations"]["dewdrop.dev/wrapped"], "migrate,app");
+}
+
+/// Any command, with parts that look like ours among its own.
+fn commands() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(vec![
+        "/app",
+        "--",
+        "--image",
+        "/v0/.dewdrop/exec",
+        "/v1/.dewdrop/exec",
+        "/dewdrop/.dewdrop/exec",
+        "",
+    ]);
+    prop_oneof![Just(json!(null)), prop::collection::vec(word, 0..6).prop_map(|words| json!(words))]
+}
+
+/// A pod of two containers and two volumes, whoever owns and mounts them.
+fn pods() -> impl Strategy<Value = Value> {
+    let switch = || prop::sample::select(vec!["env", "gate", "variables", "mode"]);
+    let owner = || prop::sample::select(vec!["c0", "c1", "init", "nobody"]);
+    let mounts = || prop::sample::subsequence(vec!["v0", "v1"], 0..=2);
+    let containers = ((mounts(), commands()), (mounts(), commands()), (mounts(), commands()));
+    let volumes = (switch(), owner(), switch(), owner());
+    (volumes, containers, any::<bool>(), any::<bool>()).prop_map(|(v, (a, b, c), agentless, notes)| {
+        let mut pod = json!({"metadata": {}, "spec": {
+            "volumes": [volume("v0", v.1, v.0), volume("v1", v.3, v.2)],
+            "initContainers": [container("init", &a.0, &a.1)],
+            "containers": [container("c0", &b.0, &b.1), container("c1", &c.0, &c.1)],
+        }});
+        if agentless {
+            pod["metadata"]["annotations"] = json!({"dewdrop.dev/agentless": "true", "dewdrop.dev/role.c1": "x"});
+        } else if notes {
+            pod["metadata"]["annotations"] = json!({"dewdrop.dev/wrapped": "c0"});
+        }
+        pod
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_pod_the_second_time_changes_nothing(mut pod in pods()) {
+        let ops = patch(&read(&pod), "team", &settings()).unwrap();
+        let before = pod.clone();
+        apply(&mut pod, &ops);
+        prop_assert_eq!(patch(&read(&pod), "team", &settings()).unwrap(), []);
+        // Nobody loses a word of his command.
+        for place in ["/spec/initContainers/0", "/spec/containers/0", "/spec/containers/1"] {
+            let name = before.pointer(place).unwrap()["name"].as_str().unwrap().to_owned();
+            let words = |of: &Value| read(of).container(&name).unwrap().command.clone();
+            prop_assert!(words(&pod).ends_with(&words(&before)));
+        }
+    }
 }

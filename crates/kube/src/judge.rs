@@ -1,5 +1,7 @@
 //! From a question to its verdict: which rules it is put to, for whom none counts, and what must be looked up first.
 
+mod template;
+
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, LookUpError};
@@ -97,7 +99,10 @@ impl Judge {
                 _ => {}
             }
         }
-        Ok(Verdict::allowed())
+        match template::template(question)? {
+            Some(pod) if !self.is_exempt(question) => self.template(question, &pod).await,
+            _ => Ok(Verdict::allowed()),
+        }
     }
 
     /// What is to be changed.
@@ -127,20 +132,32 @@ impl Judge {
 
     async fn pod(&self, question: &Question<'_>) -> Result<Verdict, JudgeError> {
         let pod: Pod = question.object("Pod")?;
-        let mut found = rules::check(&pod, &question.namespace, &self.ground);
+        let (found, warnings) = self.look(question, &pod).await?;
+        Ok(Verdict { warnings, ..refused(&found) })
+    }
+
+    async fn template(&self, question: &Question<'_>, pod: &Pod) -> Result<Verdict, JudgeError> {
+        let (found, warnings) = self.look(question, pod).await?;
+        let told = found.iter().filter_map(template::warning);
+        Ok(Verdict { warnings: told.chain(warnings).collect(), ..Verdict::allowed() })
+    }
+
+    /// What is refused, and what is only told.
+    async fn look(&self, question: &Question<'_>, pod: &Pod) -> Result<(Vec<Violation>, Vec<String>), JudgeError> {
+        let mut found = rules::check(pod, &question.namespace, &self.ground);
         let mut labels = Labels { cluster: self.cluster.as_ref(), namespace: &question.namespace, known: None };
         let mut warnings = Vec::new();
-        let host_paths = rules::check_host_paths(&pod, &self.ground);
+        let host_paths = rules::check_host_paths(pod, &self.ground);
         if host_paths.iter().any(|one| !found.contains(one)) {
             let mode = labels.mode(HOST_PATHS, self.manners.host_paths).await?;
             sort(host_paths, mode, &mut found, &mut warnings);
         }
-        let literals = rules::literal_secrets(&pod);
+        let literals = rules::literal_secrets(pod);
         if !literals.is_empty() {
             let mode = labels.mode(LITERALS, self.manners.literals).await?;
             sort(literals, mode, &mut found, &mut warnings);
         }
-        Ok(Verdict { warnings, ..refused(&found) })
+        Ok((found, warnings))
     }
 
     async fn door(&self, question: &Question<'_>, door: &str) -> Result<Verdict, JudgeError> {

@@ -41,6 +41,23 @@ spec: {schedulerName: nobody, containers: [{name: app, image: "a:1"${2:+, $2}}]}
 EOF
 }
 
+template() { # A Deployment whose pods would be refused.
+  cat <<EOF
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: dd-team}
+spec:
+  replicas: 0
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec:
+      shareProcessNamespace: true
+      volumes: [{name: db, csi: {driver: csi.dewdrop.dev, readOnly: true, volumeAttributes: {env: "true", container: app, role: app, credentials: "db = x/y"}}}]
+      containers: [{name: app, image: "a:1", volumeMounts: [{name: db, mountPath: /db, readOnly: true}]}]
+EOF
+}
+
 create() { "$k" create -f - 2>&1; }
 command_of() { "$k" get pod "$1" -n dd-team -o jsonpath='{.spec.containers[0].command} {.spec.containers[0].args} {.metadata.annotations.dewdrop\.dev/wrapped}'; }
 door() { "$k" create --raw "/api/v1/namespaces/$1/pods/$2/exec?command=ls" -f /dev/null 2>&1; }
@@ -101,6 +118,7 @@ guards() {
   "$k" label namespace dd-team dewdrop.dev/literal-secrets=deny >/dev/null
   sleep 1
   judge "a literal is refused" 'variable "DB_PASSWORD" of container "app"' "$(plain lit2 'env: [{name: DB_PASSWORD, value: hunter2}]' | create)"
+  judge "a template is told of" "Warning: dewdrop: its pods will be refused: [shared-processes]" "$(template | create)"
   judge "an ephemeral container at whom has secrets" "[ephemeral-target]" "$("$k" debug files -n dd-team --image=a:1 --profile=baseline --target=app 2>&1 </dev/null)"
   case "$("$k" debug files -n dd-team --image=a:1 --profile=baseline 2>&1 </dev/null)" in *dewdrop:*) judge "an ephemeral container" allowed refused ;; esac
   judge "the end of a pod" deleted "$("$k" delete pod files -n dd-team --wait=false 2>&1)"

@@ -221,6 +221,51 @@ fn agentless_mode_that_is_not_set_up_is_refused_in_words() {
     assert!(verdict.denied.is_some_and(|told| told.contains("--exec-image")));
 }
 
+/// A thing that makes pods.
+fn workload(group: &str, kind: &str, object: &Value) -> String {
+    ask("UPDATE", "", "team", object)
+        .replace("\"pods\"", &format!("\"{kind}\""))
+        .replace("\"group\":\"\"", &format!("\"group\":\"{group}\""))
+}
+
+#[tokio::test]
+async fn who_applies_a_template_is_told_what_its_pods_will_meet() {
+    let job = json!({"spec": {"jobTemplate": {"spec": {"template": bad()}}}});
+    let plain = json!({"spec": {"template": bad()}});
+    for (group, kind, object) in [
+        ("apps", "deployments", &plain),
+        ("apps", "statefulsets", &plain),
+        ("apps", "daemonsets", &plain),
+        ("batch", "jobs", &plain),
+        ("batch", "cronjobs", &job),
+    ] {
+        let verdict = validate(Fake::default(), &workload(group, kind, object)).await.unwrap();
+        assert_eq!(verdict.denied, None, "{kind}");
+        assert!(verdict.warnings[0].starts_with("dewdrop: its pods will be refused: [host-namespaces]"), "{verdict:?}");
+    }
+    assert_eq!(validate(Fake::default(), &workload("apps", "replicasets", &plain)).await, Ok(Verdict::allowed()));
+    assert_eq!(validate(Fake::default(), &workload("other", "deployments", &plain)).await, Ok(Verdict::allowed()));
+    let scale = workload("apps", "deployments", &plain).replace("\"subResource\":\"\"", "\"subResource\":\"scale\"");
+    assert_eq!(validate(Fake::default(), &scale).await, Ok(Verdict::allowed()));
+}
+
+#[tokio::test]
+async fn a_template_is_not_asked_for_what_we_do_to_its_pods() {
+    let mut pod = ours();
+    pod["spec"]["volumes"][0]["csi"]["volumeAttributes"]["env"] = json!("true");
+    let verdict =
+        validate(Fake::default(), &workload("apps", "deployments", &json!({"spec": {"template": pod}}))).await;
+    assert_eq!(verdict, Ok(Verdict::allowed()));
+    let literal = json!({"spec": {"template": plain(&json!([{"name": "DB_PASSWORD", "value": "hunter2-canary"}]))}});
+    let denied = validate(labelled("dewdrop.dev/literal-secrets", "deny"), &workload("apps", "deployments", &literal))
+        .await
+        .unwrap();
+    assert!(
+        denied.denied.is_none() && denied.warnings[0].contains("its pods will be refused: [literal-secrets]"),
+        "{denied:?}"
+    );
+}
+
 proptest! {
     /// Whatever arrives, it gets a verdict or an error, and never a panic; and no error repeats what arrived.
     #[test]

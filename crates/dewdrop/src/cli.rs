@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cmd::{
     audit, completion, kv, lease, logical, login, misc, mounts, namespace, node, operator, policy, run, status, token,
+    webhook,
 };
 use crate::ctx::Ctx;
 use crate::failure::Result;
@@ -83,6 +84,9 @@ pub enum Command {
     Server(ServerArgs),
     /// Run the agent of a Kubernetes node
     Node(Box<node::Node>),
+    /// Run what else a Kubernetes cluster needs
+    #[command(subcommand)]
+    Kube(webhook::Kube),
     /// Print the API's own help for a path
     PathHelp(misc::PathHelp),
     /// Print what is in force
@@ -132,6 +136,7 @@ impl Command {
             Self::Operator(cmd) => cmd.run(ctx).await,
             Self::Server(cmd) => crate::serve(&cmd.args),
             Self::Node(cmd) => cmd.run(ctx).await,
+            Self::Kube(cmd) => cmd.run().await,
             Self::PathHelp(cmd) => cmd.run(ctx).await,
             Self::Print(cmd) => cmd.run(ctx),
             Self::Completion(cmd) => cmd.run(),

@@ -15,3 +15,4 @@ pub mod policy;
 pub mod run;
 pub mod status;
 pub mod token;
+pub mod webhook;

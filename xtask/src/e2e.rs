@@ -2,6 +2,7 @@
 //! the users that it must have.
 
 mod acts;
+mod admission;
 mod breaks;
 mod ends;
 mod pods;

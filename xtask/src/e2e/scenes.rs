@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::pods::{TestPod, WAIT};
 use super::stage::{PATIENCE, Stage};
-use super::{breaks, ends};
+use super::{admission, breaks, ends};
 use crate::say;
 
 /// One scene: a name and what it does.
@@ -34,6 +34,8 @@ pub const ALL: &[Scene] = &[
     ("kubelet starts anew", breaks::kubelet_restarts),
     ("a node is cut off and comes back", breaks::node_cut_off),
     ("a node loses its power", breaks::node_lost),
+    ("the admission policies", admission::policies),
+    ("the admission webhook", admission::webhook),
 ];
 
 fn each_its_own(stage: &mut Stage) -> Result<()> {

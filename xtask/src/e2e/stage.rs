@@ -162,7 +162,7 @@ impl Stage {
         };
         command.args(["node", "--node-name", &node.name, "--kubelet-dir"]).arg(&node.root_dir);
         command.arg("--nri-socket").arg(&node.nri_sock).arg("--token-file").arg(&file);
-        command.arg("--state-dir").arg(node.dir().join("dewdrop"));
+        command.args(["--log-level", "debug"]).arg("--state-dir").arg(node.dir().join("dewdrop"));
         command.env("DEWDROP_ADDR", &self.vault.address).env("HOME", self.dir.path());
         let log = self.dir.path().join(format!("agent-{}.log", node.name));
         let registered = node.root_dir.join("plugins/csi.dewdrop.dev/csi.sock");
@@ -249,6 +249,11 @@ impl Stage {
             log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
         };
         self.agents.iter().map(tail).map(last).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The program under test.
+    pub fn program(&self) -> &std::path::Path {
+        &self.dewdrop
     }
 
     /// Runs kubectl; an error with its words when it fails.

@@ -38,7 +38,9 @@ impl Node {
         let turn = self.turn(&ask.volume_id);
         let held = turn.lock().await;
         let volume_id = ask.volume_id.clone();
+        tracing::debug!(volume = %volume_id, "a volume is asked for");
         let done = self.publisher.publish(ask).await;
+        tracing::debug!(volume = %volume_id, good = done.is_ok(), "a volume was asked for");
         drop(held);
         self.leave(&volume_id, turn);
         done.map(|()| Empty {}).map_err(Status::from)
@@ -49,7 +51,9 @@ impl Node {
         let target = checks::target(&request.target_path, &self.pods_dir)?;
         let turn = self.turn(&volume_id);
         let held = turn.lock().await;
+        tracing::debug!(volume = %volume_id, "a volume is given back");
         let done = self.publisher.unpublish(&volume_id, &target).await;
+        tracing::debug!(volume = %volume_id, good = done.is_ok(), "a volume was given back");
         drop(held);
         self.leave(&volume_id, turn);
         done.map(|()| Empty {}).map_err(Status::from)

@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completion, kv, lease, logical, login, misc, mounts, namespace, node, operator, policy, run, status, token,
+    audit, completion, doctor, kv, lease, logical, login, misc, mounts, namespace, node, operator, policy, run, status,
+    token,
 };
 use crate::ctx::Ctx;
 use crate::failure::Result;
@@ -83,6 +84,9 @@ pub enum Command {
     Server(ServerArgs),
     /// Run the agent of a Kubernetes node
     Node(Box<node::Node>),
+    /// Work with a Kubernetes cluster
+    #[command(subcommand)]
+    Kube(doctor::Kube),
     /// Print the API's own help for a path
     PathHelp(misc::PathHelp),
     /// Print what is in force
@@ -132,6 +136,7 @@ impl Command {
             Self::Operator(cmd) => cmd.run(ctx).await,
             Self::Server(cmd) => crate::serve(&cmd.args),
             Self::Node(cmd) => cmd.run(ctx).await,
+            Self::Kube(cmd) => cmd.run(ctx).await,
             Self::PathHelp(cmd) => cmd.run(ctx).await,
             Self::Print(cmd) => cmd.run(ctx),
             Self::Completion(cmd) => cmd.run(),

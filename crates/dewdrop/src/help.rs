@@ -9,7 +9,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Programs", &["run"]),
     ("Who you are", &["login", "token", "print"]),
     ("Who may do what", &["policy", "auth", "namespace", "lease", "audit"]),
-    ("Servers", &["server", "node", "status", "operator", "secrets", "path-help", "version-history"]),
+    ("Servers", &["server", "node", "kube", "status", "operator", "secrets", "path-help", "version-history"]),
     ("This program", &["completion", "version"]),
 ];
 

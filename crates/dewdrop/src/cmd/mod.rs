@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod completion;
+pub mod doctor;
 pub mod kv;
 pub mod lease;
 pub mod logical;

@@ -88,12 +88,18 @@ fn state_of(site: &Site) -> Result<String> {
     let path = "jsonpath={.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}";
     let container = site.kubectl(&["get", "pod", "shop", "-o", path])?;
     let file = site.kubectl(&["exec", "shop", "--", "sh", "-c", "readlink /secrets/..data; cat /secrets/db/data"])?;
-    let starts = site.dewdrop("dewdrop read -format=json auth/kubernetes/agent/nodes/n1 | grep -o '\"start\": *\"[^\"]*\"'")?;
-    Ok(format!("{container}\n{file}\n{starts}"))
+    Ok(format!("{container}\n{file}\n{}", starts(site)?))
+}
+
+/// The ids of all starts on the node, a line for each.
+fn starts(site: &Site) -> Result<String> {
+    site.dewdrop("dewdrop read -format=json auth/kubernetes/agent/nodes/n1 | grep -o '\"start\": *\"[^\"]*\"' || true")
 }
 
 fn upgrade(site: &Site) -> Result<()> {
     let agent = || site.kubectl(&["-n", NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/component=node", "-o", "name"]);
+    // The test's pod may still be going.
+    site.wait("one start to be left", || Ok(starts(site)?.lines().count() == 1))?;
     let (before, agent_before) = (state_of(site)?, agent()?);
     release(site, &["--set", "agent.podAnnotations.upgraded=yes"])?;
     ensure!(agent()? != agent_before, "the agent is still {agent_before}");

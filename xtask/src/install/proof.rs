@@ -28,7 +28,7 @@ fn lint(site: &Site) -> Result<()> {
     let chart = helm::chart();
     let chart = chart.to_string_lossy();
     site.helm(&["lint", "--strict", &chart])?;
-    for wrong in ["server.replcas=2", "server.replicas=2", "agent.stateDir=/var/lib/x", "server.enabled=false"] {
+    for wrong in ["server.replcas=2", "server.replicas=2", "agent.stateDir=/var/lib/x", "server.enabled=false", "agent.nri.socketDir=/var/lib"] {
         let rendered = site.helm(&["template", "dewdrop", &chart, "--set", wrong]);
         ensure!(rendered.is_err(), "--set {wrong} is taken");
     }

@@ -33,7 +33,8 @@ pub fn run(args: &[String]) -> Result<()> {
         Some(program) => program,
         None => build_static()?,
     };
-    let out = out.unwrap_or_else(|| repo_root().join("target").join(format!("dewdrop-{}.tar", env!("CARGO_PKG_VERSION"))));
+    let out =
+        out.unwrap_or_else(|| repo_root().join("target").join(format!("dewdrop-{}.tar", env!("CARGO_PKG_VERSION"))));
     let archive = of(&program)?.archive()?;
     std::fs::write(&out, &archive).with_context(|| format!("cannot write {}", out.display()))?;
     say::good(&format!("{NAME} is in {} ({} MB)", out.display(), archive.len() >> 20));
@@ -60,7 +61,10 @@ fn parse(args: &[String]) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
 pub fn of(program: &Path) -> Result<Image> {
     let mut entries = vec![
         Entry::folder("tmp", 0o1777),
-        Entry::file("etc/passwd", "root:x:0:0:root:/:/sbin/nologin\ndewdrop:x:65532:65532:dewdrop:/tmp:/sbin/nologin\n"),
+        Entry::file(
+            "etc/passwd",
+            "root:x:0:0:root:/:/sbin/nologin\ndewdrop:x:65532:65532:dewdrop:/tmp:/sbin/nologin\n",
+        ),
         Entry::file("etc/group", "root:x:0:\ndewdrop:x:65532:\n"),
         // Without it glibc would not look into /etc/hosts first.
         Entry::file("etc/nsswitch.conf", "hosts: files dns\n"),

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn only_blocks_of_sh_are_run_in_their_order() {
-        let text = "a\n```sh\none https://kubernetes.default.svc\n```\n```yaml\nno\n```\n```sh\nimage: busybox:1.37\n```\n";
+        let text =
+            "a\n```sh\none https://kubernetes.default.svc\n```\n```yaml\nno\n```\n```sh\nimage: busybox:1.37\n```\n";
         let script = script(text).expect("script");
         assert!(script.ends_with("one https://10.96.0.1\nimage: dewdrop.test/busybox:1\n"), "{script}");
         assert!(!script.contains("no\n"));

@@ -24,7 +24,8 @@ pub fn write() -> Result<()> {
     command.args(["template", "dewdrop"]).arg(helm::chart()).args(["--namespace", "dewdrop-system", "--skip-tests"]);
     // The least that the chart takes; else helm's own idea of a cluster counts.
     command.args(["--kube-version", "1.36.0", "--values"]).arg(folder().join("values.yaml"));
-    let made = output_of(&mut command)?.replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kustomize");
+    let made = output_of(&mut command)?
+        .replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kustomize");
     let file = folder().join("dewdrop.yaml");
     std::fs::write(&file, format!("{MADE}{}\n{}\n", sum()?, made.trim_end()))?;
     say::good(&format!("{} is new", file.display()));

@@ -149,9 +149,13 @@ impl Site {
             &["-n", NAMESPACE, "logs", "dewdrop-0", "--tail=20"],
             &["-n", NAMESPACE, "logs", "daemonset/dewdrop-node", "--tail=20"],
         ];
-        let mut told: Vec<String> = asks.iter().map(|ask| self.kubectl(ask).unwrap_or_else(|error| format!("{error:#}"))).collect();
+        let mut told: Vec<String> =
+            asks.iter().map(|ask| self.kubectl(ask).unwrap_or_else(|error| format!("{error:#}"))).collect();
         // Kubelet tells of a volume that it cannot unmount in its log alone.
-        let log = self.cluster().and_then(|cluster| Ok(std::fs::read_to_string(cluster.log_of("n1-kubelet"))?)).unwrap_or_default();
+        let log = self
+            .cluster()
+            .and_then(|cluster| Ok(std::fs::read_to_string(cluster.log_of("n1-kubelet"))?))
+            .unwrap_or_default();
         told.extend(log.lines().filter(|line| line.starts_with('E')).rev().take(8).map(str::to_owned));
         told.join("\n")
     }

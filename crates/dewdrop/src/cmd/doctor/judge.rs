@@ -149,9 +149,11 @@ fn nodes(nodes: &Value, csi_nodes: &Value) -> Vec<Finding> {
             drivers.is_some_and(|drivers| drivers.iter().any(|driver| text(driver, "/name") == DRIVER))
         })
     };
-    let linux: Vec<&Value> = items(nodes).filter(|node| text(node, "/status/nodeInfo/operatingSystem") != "windows").collect();
+    let linux: Vec<&Value> =
+        items(nodes).filter(|node| text(node, "/status/nodeInfo/operatingSystem") != "windows").collect();
     let name = |node: &&&Value| text(node, "/metadata/name").to_owned();
-    let lacking: Vec<String> = linux.iter().filter(|node| !has_driver(text(node, "/metadata/name"))).map(|n| name(&n)).collect();
+    let lacking: Vec<String> =
+        linux.iter().filter(|node| !has_driver(text(node, "/metadata/name"))).map(|n| name(&n)).collect();
     let late: Vec<String> = linux.iter().filter(|node| is_old_containerd(node)).map(|n| name(&n)).collect();
     let mut findings = Vec::new();
     if linux.is_empty() {
@@ -167,7 +169,10 @@ fn nodes(nodes: &Value, csi_nodes: &Value) -> Vec<Finding> {
     if !late.is_empty() {
         findings.push(Finding::new(
             Grade::Warning,
-            format!("containerd before 2.0 has NRI off by default: on {} the end of a container may be seen late", some(&late)),
+            format!(
+                "containerd before 2.0 has NRI off by default: on {} the end of a container may be seen late",
+                some(&late)
+            ),
             "switch NRI on in containerd's configuration, or update it",
         ));
     }
@@ -189,7 +194,8 @@ fn some(names: &[String]) -> String {
 fn pods(pods: &Value) -> Vec<Finding> {
     let is_ready = |pod: &&Value| {
         let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-        conditions.is_some_and(|all| all.iter().any(|one| text(one, "/type") == "Ready" && text(one, "/status") == "True"))
+        conditions
+            .is_some_and(|all| all.iter().any(|one| text(one, "/type") == "Ready" && text(one, "/status") == "True"))
     };
     let is_done = |pod: &&Value| text(pod, "/status/phase") == "Succeeded";
     let (ready, other): (Vec<&Value>, Vec<&Value>) = items(pods).filter(|pod| !is_done(pod)).partition(is_ready);
@@ -201,7 +207,11 @@ fn pods(pods: &Value) -> Vec<Finding> {
         let reason = text(pod, "/status/containerStatuses/0/state/waiting/reason");
         let reason = if reason.is_empty() { text(pod, "/status/phase") } else { reason };
         let server = text(pod, "/metadata/labels/app.kubernetes.io~1component") == "server" && reason == "Running";
-        let remedy = if server { "it is new or sealed: dewdrop operator init, dewdrop operator unseal" } else { "kubectl describe pod shows why" };
+        let remedy = if server {
+            "it is new or sealed: dewdrop operator init, dewdrop operator unseal"
+        } else {
+            "kubectl describe pod shows why"
+        };
         bad(format!("pod {name} is not Ready ({reason})"), remedy)
     });
     let mut findings: Vec<Finding> = waits.collect();
@@ -220,7 +230,10 @@ fn role_of_agents(role: &Value, driver: &Value) -> Finding {
     }
     let (has, wanted) = (text(role, "/audience"), audience(driver));
     if !has.is_empty() && !wanted.is_empty() && has != wanted {
-        return bad(format!("the agents' role wants the audience {has:?}, the CSIDriver gives {wanted:?}"), "make both the same");
+        return bad(
+            format!("the agents' role wants the audience {has:?}, the CSIDriver gives {wanted:?}"),
+            "make both the same",
+        );
     }
     good("the server has a role for the agents")
 }

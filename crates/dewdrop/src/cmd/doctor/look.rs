@@ -52,7 +52,8 @@ impl Ask<'_> {
         command.args(words).args(["--output", "json"]).stdin(Stdio::null());
         command.args(self.context.map(|context| format!("--context={context}")));
         let out = command.output().await.map_err(|e| {
-            Failure::usage(format!("{} cannot be started: {e}", self.kubectl)).hint("say where it is: --kubectl PROGRAM")
+            Failure::usage(format!("{} cannot be started: {e}", self.kubectl))
+                .hint("say where it is: --kubectl PROGRAM")
         })?;
         let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if !out.status.success() {

@@ -111,7 +111,7 @@ fn refusal(site: &Site) -> Result<()> {
         Ok(site.kubectl(&["describe", "pod", "refused"])?.contains(words))
     })?;
     let log = site.kubectl(&["-n", NAMESPACE, "logs", "dewdrop-0"])?;
-    let known = r#"container \\\"side\\\" is not among bound_container_names"#;
+    let known = r#"container \"side\" is not among bound_container_names"#;
     ensure!(log.contains(known), "the server's log does not say why");
     site.dewdrop(
         "dewdrop write auth/kubernetes/role/shop audience=dewdrop token_policies=shop token_ttl=1h bound_container_names=app,side \

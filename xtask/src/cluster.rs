@@ -24,6 +24,7 @@ mod verbs;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -112,6 +113,21 @@ pub fn run(args: &[String]) -> Result<()> {
         "env" => attach(&options).map(|cluster| print!("{}", environment(&cluster))),
         _ => bail!("cluster does not know `{verb}`\n{USAGE}"),
     }
+}
+
+/// Whether a cluster can run here at all; the error says what is missing. For chores that go without it then.
+pub fn possible() -> Result<()> {
+    if !crate::tools::is_root()? {
+        bail!("it needs root: it makes namespaces, mounts and a bridge");
+    }
+    let own = Command::new("unshare").args(["--net", "--mount", "true"]).output();
+    if !own.is_ok_and(|out| out.status.success()) {
+        bail!("namespaces of its own cannot be made here");
+    }
+    if !build::is_whole()? && crate::parts::which("go").is_none() {
+        bail!("Kubernetes is not built yet, and there is no Go to build it");
+    }
+    Ok(())
 }
 
 /// The cluster that runs already.

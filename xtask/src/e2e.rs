@@ -2,19 +2,21 @@
 //! the users that it must have.
 
 mod acts;
+mod breaks;
+mod ends;
 mod pods;
 mod scenes;
 mod stage;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::say::{self, Stopwatch};
 pub use pods::{TestPod, WAIT};
 pub use stage::Stage;
 
-const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--only TEXT] [--keep-going]";
+const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--only TEXT[,TEXT...]] [--keep-going]";
 
 /// Runs the command; an error when a scene fails.
 pub fn run(args: &[String]) -> Result<()> {
@@ -36,13 +38,13 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
-    say::heading("A real cluster, PostgreSQL, a server, and an agent on the node");
+    say::heading("A real cluster, PostgreSQL, a server, and an agent on each node");
     let clock = Stopwatch::start();
-    let mut stage = Stage::open(program, 1)?;
+    let mut stage = Stage::open(program, 2)?;
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in scenes::ALL.iter().filter(|(name, _)| name.contains(only)) {
+    for (name, scene) in scenes::ALL.iter().filter(|(name, _)| only.split(',').any(|part| name.contains(part))) {
         say::heading(name);
         let clock = Stopwatch::start();
         played += 1;
@@ -54,6 +56,7 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
                 if !keep_going {
                     break;
                 }
+                stage.tidy().context("what the scene left cannot be taken away")?;
             }
         }
     }

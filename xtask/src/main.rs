@@ -41,7 +41,11 @@ const CHORES: &[Chore] = &[
         about: "kill -9 at random moments under load: nothing lost, nothing orphaned",
         run: crash::run,
     },
-    Chore { name: "e2e", about: "containers start and end on a real cluster: the database has just their users", run: e2e::run },
+    Chore {
+        name: "e2e",
+        about: "containers start and end on a real cluster: the database has just their users",
+        run: e2e::run,
+    },
     Chore { name: "cluster", about: "a real Kubernetes on this machine: up, down, status, env", run: cluster::run },
     Chore { name: "image", about: "the program as a container image, an OCI archive made by hand", run: image::run },
     Chore { name: "install-test", about: "the chart on a real cluster: installed, used, upgraded, removed", run: install::run },

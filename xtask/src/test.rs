@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use anyhow::{Context, Result, bail};
 
-use crate::parts::{output_of, repo_root};
+use crate::parts::{output_of, repo_root, which};
 use crate::{has_chore, say, tools};
 use count::Counted;
 
@@ -79,6 +79,16 @@ fn steps(quick: bool) -> Vec<Step> {
             } else {
                 say::warning(&format!("`{name}` is not built yet and is left out"));
             }
+        }
+        if which("go").is_some() {
+            let peer = ["test", "-p", "dewdrop-node", "--test", "nri_peer", "--", "--ignored"];
+            steps.push(step("the runtime's own half of NRI, in Go", &peer));
+        } else {
+            say::warning("the runtime's own half of NRI is left out: it needs Go");
+        }
+        match crate::cluster::possible() {
+            Ok(()) => steps.push(step("real cluster", &["xtask", "e2e", "--keep-going"])),
+            Err(why) => say::warning(&format!("the real cluster is left out: {why:#}")),
         }
     }
     steps

@@ -8,9 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::vault::Vault;
 use crate::agent::{Agent, Fail};
+use crate::csi;
 use crate::nri::{self, NriSettings};
 use crate::settings::Settings;
-use crate::csi;
 
 /// The plug-in's name and place in the row of NRI plug-ins: late, so that it sees what others have changed.
 const NRI_NAME: &str = "dewdrop";

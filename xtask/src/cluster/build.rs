@@ -73,6 +73,12 @@ const fn module(name: &'static str) -> Module {
     Module { name, programs: &[], cgo: false, tags: "", linker: "" }
 }
 
+/// Whether all that a cluster needs has been built before.
+pub fn is_whole() -> Result<bool> {
+    let bin = bin()?;
+    Ok(MODULES.iter().all(|module| module.is_built(&bin)))
+}
+
 /// The folder of all programs; what is missing in it is built first.
 pub fn ensure(helm: bool) -> Result<PathBuf> {
     let bin = bin()?;

@@ -20,6 +20,9 @@ use crate::say::Stopwatch;
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How much of a log is shown when its daemon failed.
+/// How long a killed process may take to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(20);
+
 const TAIL: u64 = 3000;
 
 /// A process in the background.
@@ -39,6 +42,18 @@ impl Daemon {
     /// Whether it runs.
     pub fn alive(&self) -> bool {
         began(self.pid) == Some(self.began)
+    }
+
+    /// Waits until it is gone, after it was killed.
+    pub fn wait_until_gone(&self) -> Result<()> {
+        let clock = Stopwatch::start();
+        while self.alive() {
+            if clock.elapsed() > LAST_BREATH {
+                bail!("{} (pid {}) does not end", self.name, self.pid);
+            }
+            sleep(LOOK_AGAIN);
+        }
+        Ok(())
     }
 
     /// The end of its log.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::image::{self, Image};
 use super::record::{Cluster, Node};
 use super::{cgroup, down, network, node, path_with};
+use crate::parts::output_of;
 
 impl Cluster {
     /// kubectl with the administrator's way in, ready for arguments.
@@ -83,6 +84,32 @@ impl Cluster {
         let runtime = node::containerd(self, node)?;
         node::wait_for_containerd(self, node, &runtime)?;
         node::kubelet(self, node)
+    }
+
+    /// Kills a node's container runtime and starts it again. Its containers run on.
+    pub fn restart_runtime(&mut self, node: &str) -> Result<()> {
+        let node = &self.node(node)?.clone();
+        self.kill_daemon(&format!("{}-containerd", node.name))?;
+        let runtime = node::containerd(self, node)?;
+        node::wait_for_containerd(self, node, &runtime)
+    }
+
+    /// Kills a node's kubelet (and its proxy) and starts it again. Its containers run on.
+    pub fn restart_kubelet(&mut self, node: &str) -> Result<()> {
+        let node = &self.node(node)?.clone();
+        for program in ["kubelet", "kube-proxy"] {
+            self.kill_daemon(&format!("{}-{program}", node.name))?;
+        }
+        node::kubelet(self, node)
+    }
+
+    /// SIGKILL to one of our daemons.
+    fn kill_daemon(&self, name: &str) -> Result<()> {
+        for daemon in self.daemons.iter().filter(|daemon| daemon.name == name && daemon.alive()) {
+            output_of(Command::new("kill").args(["-9", &daemon.pid.to_string()]))?;
+            daemon.wait_until_gone()?;
+        }
+        Ok(())
     }
 
     /// Ends the cluster, if it is ours.

@@ -23,7 +23,10 @@ pub fn run(dewdrop: PathBuf) -> Result<()> {
     delete_the_pod(&stage)?;
     audit(&mut stage)?;
     println!();
-    say::good(&format!("every credential was born with its container and gone with it ({})", say::time(clock.elapsed())));
+    say::good(&format!(
+        "every credential was born with its container and gone with it ({})",
+        say::time(clock.elapsed())
+    ));
     Ok(())
 }
 

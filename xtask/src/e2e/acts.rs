@@ -14,6 +14,11 @@ impl Stage {
         self.cluster()?.apply(&pod.manifest().to_string())
     }
 
+    /// Brings anything.
+    pub fn apply_json(&self, manifest: &serde_json::Value) -> Result<()> {
+        self.cluster()?.apply(&manifest.to_string())
+    }
+
     /// The user that a container says it has, once it runs.
     pub fn user_of(&self, pod: &str, container: &str) -> Result<String> {
         let mut user = None;
@@ -31,6 +36,12 @@ impl Stage {
         self.kubectl(&["describe", "pod", pod]).unwrap_or_default()
     }
 
+    /// What a scene that failed left behind must not spoil the next.
+    pub fn tidy(&mut self) -> Result<()> {
+        self.kubectl(&["delete", "deployments,jobs,pods", "--all", "--grace-period=1", "--timeout=100s"])?;
+        self.until_empty().map(drop)
+    }
+
     /// Deletes a pod and waits until it is gone.
     pub fn delete(&self, pod: &str) -> Result<()> {
         self.kubectl(&["delete", "pod", pod, "--wait=true", "--timeout=60s"]).map(drop)
@@ -43,9 +54,11 @@ impl Stage {
 
     /// The ids of the running containers of a pod, by name.
     pub fn containers(&self, pod: &str) -> Result<BTreeMap<String, String>> {
-        let path = "jsonpath={range .status.containerStatuses[*]}{.name}={.containerID}{\"\\n\"}{end}";
+        let path = "jsonpath={range .status['containerStatuses','initContainerStatuses'][*]}{.name}={.containerID}{\"\\n\"}{end}";
         let text = self.kubectl(&["get", "pod", pod, "-o", path])?;
-        let pair = |line: &str| line.split_once('=').map(|(name, id)| (name.to_owned(), id.rsplit('/').next().unwrap_or(id).to_owned()));
+        let pair = |line: &str| {
+            line.split_once('=').map(|(name, id)| (name.to_owned(), id.rsplit('/').next().unwrap_or(id).to_owned()))
+        };
         Ok(text.lines().filter_map(pair).collect())
     }
 
@@ -74,7 +87,9 @@ impl Stage {
 
     /// Waits until Kubernetes says something of a pod, in its events or its status.
     pub fn until_told(&self, pod: &str, text: &str) -> Result<()> {
-        self.wait(&format!("{text:?} in what Kubernetes says of {pod}"), PATIENCE, || Ok(self.told_of(pod).contains(text)))
-            .map(drop)
+        self.wait(&format!("{text:?} in what Kubernetes says of {pod}"), PATIENCE, || {
+            Ok(self.told_of(pod).contains(text))
+        })
+        .map(drop)
     }
 }

@@ -20,6 +20,8 @@ pub struct TestPod {
     parts: Vec<Part>,
     /// Containers that have a volume.
     owners: Vec<String>,
+    /// What is put into the manifest: where, and what.
+    patches: Vec<(String, Value)>,
 }
 
 /// Says who it is and waits; ends well at SIGTERM.
@@ -28,7 +30,14 @@ pub const WAIT: &str = "echo user=$(cat /secrets/db/username); trap 'exit 0' TER
 impl TestPod {
     /// A pod without containers, that restarts what ends.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), restart: "Always", node: None, parts: Vec::new(), owners: Vec::new() }
+        Self {
+            name: name.into(),
+            restart: "Always",
+            node: None,
+            parts: Vec::new(),
+            owners: Vec::new(),
+            patches: Vec::new(),
+        }
     }
 
     /// What happens to a container that ends: `Always`, `OnFailure`, `Never`.
@@ -57,8 +66,25 @@ impl TestPod {
         self
     }
 
+    /// Puts a value into the manifest; the folder of the pointer must be there.
+    pub fn patched(mut self, pointer: &str, value: Value) -> Self {
+        self.patches.push((pointer.into(), value));
+        self
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> Value {
+        let mut manifest = self.plain();
+        for (pointer, value) in &self.patches {
+            let (folder, name) = pointer.rsplit_once('/').unwrap_or(("", pointer));
+            if let Some(place) = manifest.pointer_mut(folder).and_then(Value::as_object_mut) {
+                place.insert(name.to_owned(), value.clone());
+            }
+        }
+        manifest
+    }
+
+    fn plain(&self) -> Value {
         let volumes: Vec<Value> = self.owners.iter().map(|owner| volume(owner)).collect();
         let containers: Vec<Value> = self.parts.iter().map(container).collect();
         json!({
@@ -85,7 +111,8 @@ fn volume(owner: &str) -> Value {
 }
 
 fn container(part: &Part) -> Value {
-    let mount = |owner: &String| json!({ "name": format!("secrets-{owner}"), "mountPath": "/secrets", "readOnly": true });
+    let mount =
+        |owner: &String| json!({ "name": format!("secrets-{owner}"), "mountPath": "/secrets", "readOnly": true });
     json!({
         "name": part.name, "image": crate::cluster::image::BUSYBOX, "imagePullPolicy": "Never",
         "command": ["/bin/busybox", "sh", "-c", part.script],

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::pods::{TestPod, WAIT};
 use super::stage::{PATIENCE, Stage};
+use super::{breaks, ends};
 use crate::say;
 
 /// One scene: a name and what it does.
@@ -21,15 +22,31 @@ pub const ALL: &[Scene] = &[
     ("the agent is killed while pods run, start and end", agent_killed),
     ("the server is down while pods start and end", server_down),
     ("PostgreSQL is down while a container ends", database_down),
+    ("the kernel kills a container for want of memory", ends::out_of_memory),
+    ("a liveness probe fails", ends::liveness),
+    ("a job is done", ends::job),
+    ("a Deployment is updated", ends::rolling_update),
+    ("init containers and native sidecars", ends::init_and_sidecar),
+    ("a pod is evicted", ends::evicted),
+    ("many pods at once", ends::crowd),
+    ("the agent is late and the runtime drops it", breaks::agent_is_late),
+    ("containerd starts anew", breaks::runtime_restarts),
+    ("kubelet starts anew", breaks::kubelet_restarts),
+    ("a node is cut off and comes back", breaks::node_cut_off),
+    ("a node loses its power", breaks::node_lost),
 ];
 
 fn each_its_own(stage: &mut Stage) -> Result<()> {
-    let pod = TestPod::new("own").with("app", WAIT).with("worker", WAIT).beside("side", "while :; do sleep 0.1; done", &[]);
+    let pod =
+        TestPod::new("own").with("app", WAIT).with("worker", WAIT).beside("side", "while :; do sleep 0.1; done", &[]);
     stage.apply(&pod)?;
     let (app, worker) = (stage.user_of("own", "app")?, stage.user_of("own", "worker")?);
     ensure!(app != worker, "both containers have {app}");
     let users = stage.users()?;
-    ensure!(users.len() == 2 && users.contains(&app) && users.contains(&worker), "users {users:?}, containers {app} and {worker}");
+    ensure!(
+        users.len() == 2 && users.contains(&app) && users.contains(&worker),
+        "users {users:?}, containers {app} and {worker}"
+    );
     let side = stage.kubectl(&["exec", "own", "-c", "side", "--", "/bin/busybox", "find", "/secrets"]);
     ensure!(side.is_err(), "the sidecar sees {side:?}");
     stage.delete("own")?;
@@ -95,7 +112,11 @@ fn deleted(stage: &mut Stage) -> Result<()> {
 }
 
 fn foreign_mount(stage: &mut Stage) -> Result<()> {
-    let pod = TestPod::new("thief").with("app", WAIT).beside("thief", "ls -R /secrets; cat /secrets/db/password; sleep 1000", &["app"]);
+    let pod = TestPod::new("thief").with("app", WAIT).beside(
+        "thief",
+        "ls -R /secrets; cat /secrets/db/password; sleep 1000",
+        &["app"],
+    );
     stage.apply(&pod)?;
     stage.user_of("thief", "app")?;
     stage.until_told("thief", "belongs to container")?;
@@ -108,7 +129,10 @@ fn foreign_mount(stage: &mut Stage) -> Result<()> {
 fn stranger(stage: &mut Stage) -> Result<()> {
     let token = stage.kubectl(&["create", "token", "default", "--audience", "dewdrop"])?;
     let caller = stage.vault.caller().with_token("");
-    for (path, more) in [("login", serde_json::json!({})), ("agent/start", serde_json::json!({"container": "app", "start": "00000000-0000-4000-8000-000000000000"}))] {
+    for (path, more) in [
+        ("login", serde_json::json!({})),
+        ("agent/start", serde_json::json!({"container": "app", "start": "00000000-0000-4000-8000-000000000000"})),
+    ] {
         let mut body = serde_json::json!({ "role": "app", "jwt": token.trim() });
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key.as_str()] = value.clone();

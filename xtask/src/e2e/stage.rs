@@ -17,6 +17,8 @@ use crate::say::{self, Stopwatch};
 /// How long a pod, a user or an event may take to come or go before a scene fails. The machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// The machine's own address on the cluster's bridge.
+const HOST: &str = "10.244.0.1";
 /// A node that is silent for longer is lost.
 pub const NODE_GRACE: &str = "6s";
 /// Users that the server made.
@@ -48,8 +50,9 @@ impl Stage {
     /// Starts everything.
     pub fn open(dewdrop: PathBuf, nodes: u8) -> Result<Self> {
         let postgres = postgres::start()?;
-        let vault = Vault::open(Kind::Dewdrop, &dewdrop)?;
         let cluster = cluster::up(&cluster::Options { nodes, ..cluster::Options::default() })?;
+        // Where both nodes reach it, and a node that is cut off does not.
+        let vault = Vault::open_at(Kind::Dewdrop, &dewdrop, HOST)?;
         let dir = TempDir::new("dewdrop-e2e")?;
         let agents = cluster.nodes.iter().map(|node| Agent { node: node.clone(), process: None }).collect();
         let mut stage = Self { agents, vault, postgres, cluster: Some(cluster), dewdrop, dir };
@@ -88,7 +91,8 @@ impl Stage {
         )?;
         let creation = r#"create role "{{name}}" with login password '{{password}}' valid until '{{expiration}}'"#;
         for role in ["app", "worker"] {
-            let body = json!({ "db_name": "demo", "creation_statements": [creation], "default_ttl": "1h", "max_ttl": "24h" });
+            let body =
+                json!({ "db_name": "demo", "creation_statements": [creation], "default_ttl": "1h", "max_ttl": "24h" });
             root(&format!("database/roles/{role}"), body)?;
             let policy = format!("path \"database/creds/{role}\" {{ capabilities = [\"read\"] }}");
             root(&format!("sys/policies/acl/{role}"), json!({ "policy": policy }))?;
@@ -134,12 +138,28 @@ impl Stage {
     pub fn start_agent(&mut self, index: usize) -> Result<()> {
         let node = self.agents.get(index).context("no such node")?.node.clone();
         let token = self.kubectl(&[
-            "create", "token", "dewdrop-node", "-n", "dewdrop-system", "--audience", "dewdrop", "--bound-object-kind",
-            "Node", "--bound-object-name", &node.name,
+            "create",
+            "token",
+            "dewdrop-node",
+            "-n",
+            "dewdrop-system",
+            "--audience",
+            "dewdrop",
+            "--bound-object-kind",
+            "Node",
+            "--bound-object-name",
+            &node.name,
         ])?;
         let file = self.dir.path().join(format!("{}.token", node.name));
         std::fs::write(&file, token.trim())?;
-        let mut command = Command::new(&self.dewdrop);
+        let mut command = match &node.netns {
+            None => Command::new(&self.dewdrop),
+            Some(netns) => {
+                let mut inside = Command::new("nsenter");
+                inside.arg(format!("--net={}", netns.display())).arg(&self.dewdrop);
+                inside
+            }
+        };
         command.args(["node", "--node-name", &node.name, "--kubelet-dir"]).arg(&node.root_dir);
         command.arg("--nri-socket").arg(&node.nri_sock).arg("--token-file").arg(&file);
         command.arg("--state-dir").arg(node.dir().join("dewdrop"));
@@ -151,11 +171,68 @@ impl Stage {
         if let Some(agent) = self.agents.get_mut(index) {
             agent.process = Some(process);
         }
+        self.until_registered(index)
+    }
+
+    /// Waits until kubelet has found the driver.
+    pub fn until_registered(&self, index: usize) -> Result<()> {
+        let node = self.node(index)?;
         self.wait("kubelet to know the driver", PATIENCE, || {
-            let known = self.kubectl(&["get", "csinode", &node.name, "-o", "jsonpath={.spec.drivers[*].name}"])?;
-            Ok(known.contains("csi.dewdrop.dev"))
-        })?;
-        Ok(())
+            let known = self.kubectl(&["get", "csinode", &node, "-o", "jsonpath={.spec.drivers[*].name}"]);
+            Ok(known.is_ok_and(|known| known.contains("csi.dewdrop.dev")))
+        })
+        .map(drop)
+    }
+
+    /// Waits until the agent's last word about the runtime is that it is linked to it.
+    pub fn until_linked(&self, index: usize) -> Result<()> {
+        let log = self.dir.path().join(format!("agent-{}.log", self.node(index)?));
+        self.wait("the agent to be linked to the runtime", PATIENCE, || {
+            let text = std::fs::read_to_string(&log)?;
+            let (up, down) = (text.rfind("the runtime tells of starts"), text.rfind("the runtime tells nothing"));
+            Ok(up > down)
+        })
+        .map(drop)
+    }
+
+    /// The name of a node.
+    pub fn node(&self, index: usize) -> Result<String> {
+        Ok(self.agents.get(index).context("no such node")?.node.name.clone())
+    }
+
+    /// The cluster, for what changes it.
+    pub fn cluster_mut(&mut self) -> Result<&mut Cluster> {
+        self.cluster.as_mut().context("the cluster is down")
+    }
+
+    /// SIGSTOP: the agent answers nothing and nobody.
+    pub fn stop_agent(&self, index: usize) -> Result<()> {
+        self.signal_agent(index, "-STOP")
+    }
+
+    /// SIGCONT.
+    pub fn go_on_agent(&self, index: usize) -> Result<()> {
+        self.signal_agent(index, "-CONT")
+    }
+
+    fn signal_agent(&self, index: usize, signal: &str) -> Result<()> {
+        let process = self.agents.get(index).and_then(|agent| agent.process.as_ref());
+        let pid = process.context("the agent does not run")?.pid().to_string();
+        output_of(Command::new("kill").args([signal, &pid])).map(drop)
+    }
+
+    /// What a node's agent kept is gone, as with a tmpfs after a loss of power.
+    pub fn forget_agent_state(&self, index: usize) -> Result<()> {
+        let agent = self.agents.get(index).context("no such node")?;
+        let state = agent.node.dir().join("dewdrop");
+        if state.exists() { Ok(std::fs::remove_dir_all(state)?) } else { Ok(()) }
+    }
+
+    /// A file for kubectl.
+    pub fn file(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
     }
 
     /// SIGKILL to the agent of a node.
@@ -168,7 +245,10 @@ impl Stage {
     /// What an agent said last.
     pub fn agent_log(&self) -> String {
         let tail = |agent: &Agent| agent.process.as_ref().map_or_else(String::new, Process::log_tail);
-        self.agents.iter().map(tail).collect::<Vec<_>>().join("\n")
+        let last = |log: String| {
+            log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+        };
+        self.agents.iter().map(tail).map(last).collect::<Vec<_>>().join("\n")
     }
 
     /// Runs kubectl; an error with its words when it fails.
@@ -199,7 +279,12 @@ impl Stage {
             }
             sleep(LOOK_AGAIN);
         }
-        bail!("waited {} in vain for {what}\nthe agents say:\n{}\nthe server says:\n{}", say::time(limit), self.agent_log(), self.vault.log_tail())
+        bail!(
+            "waited {} in vain for {what}\nthe agents say:\n{}\nthe server says:\n{}",
+            say::time(limit),
+            self.agent_log(),
+            self.vault.log_tail()
+        )
     }
 
     /// SIGKILL to the first process of a container, as the kernel would do it.

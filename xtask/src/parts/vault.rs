@@ -37,14 +37,14 @@ const START: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const COMMON: &str = r#"listener "tcp" {
-  address = "127.0.0.1:{port}"
+  address = "{host}:{port}"
   tls_disable = true
 }
 seal "static" {
   current_key_id = "one"
   current_key = "file://{dir}/seal.key"
 }
-api_addr = "http://127.0.0.1:{port}"
+api_addr = "http://{host}:{port}"
 log_level = "warn"
 "#;
 const OPENBAO: &str = r#"storage "raft" {
@@ -81,18 +81,23 @@ pub struct Vault {
 impl Vault {
     /// A new server: configured, initialised, unsealed, serving.
     pub fn open(kind: Kind, program: &Path) -> Result<Self> {
+        Self::open_at(kind, program, "127.0.0.1")
+    }
+
+    /// The same at an address of this machine.
+    pub fn open_at(kind: Kind, program: &Path, host: &str) -> Result<Self> {
         let dir = TempDir::new(&format!("vault-{}", kind.name().to_lowercase()))?;
         std::fs::create_dir_all(dir.path().join("data"))?;
         // Any 32 bytes: what it seals lives as long as this run.
         std::fs::write(dir.path().join("seal.key"), [0x5a; 32])?;
         let (port, cluster) = (free_port()?, free_port()?);
         let own = if kind == Kind::OpenBao { OPENBAO } else { DEWDROP };
-        let config = format!("{COMMON}{own}").replace("{port}", &port.to_string());
+        let config = format!("{COMMON}{own}").replace("{port}", &port.to_string()).replace("{host}", host);
         let config = config.replace("{cluster}", &cluster.to_string()).replace("{dir}", &dir.path().to_string_lossy());
         std::fs::write(dir.path().join("server.hcl"), config)?;
         let mut vault = Self {
             kind,
-            address: format!("http://127.0.0.1:{port}"),
+            address: format!("http://{host}:{port}"),
             root: String::new(),
             agent: agent(),
             program: program.to_path_buf(),

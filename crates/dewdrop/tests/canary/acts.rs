@@ -1,7 +1,6 @@
 //! What is done with the secrets: every kind of operation that takes or makes one.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use dewdrop_core::SystemClock;
 use dewdrop_testkit::jwt::{Signer, pod_claims};
 use serde_json::{Value, json};
 
@@ -103,7 +102,7 @@ pub fn signed_tokens(server: &Kept, search: &mut Search) {
     server.call("POST", "auth/jwt/config", &json!({ "jwt_validation_pubkeys": signer.pem() })).ok();
     let role = json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": "a" });
     server.call("POST", "auth/jwt/role/app", &role).ok();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemClock::shared().now().seconds();
     let mut login = |what: &str, audience: &str| {
         let jwt = signer.token(&json!({ "sub": "s", "aud": audience, "exp": now + 300, "iat": now, "what": what }));
         search.add(what, &jwt);

@@ -47,6 +47,8 @@ pub struct Hold {
     /// What it is.
     pub about: About,
     state: Mutex<State>,
+    /// Held while the journal's record of this volume is written or removed: an older state must not overtake a newer.
+    pub pen: Mutex<()>,
     /// Rung when there is something to do.
     pub bell: Notify,
 }
@@ -68,8 +70,9 @@ impl Hold {
     #[must_use]
     pub fn new(about: About, phase: Phase, pod_token: SecretText, start: Option<Start>) -> Self {
         let todo = if phase == Phase::Minting { Todo::Mint } else { Todo::Renew };
-        let state = State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), intent: None, process: None };
-        Self { about, state: Mutex::new(state), bell: Notify::new() }
+        let state =
+            State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), intent: None, process: None };
+        Self { about, state: Mutex::new(state), pen: Mutex::default(), bell: Notify::new() }
     }
 
     /// The first start is there.
@@ -200,11 +203,11 @@ impl Hold {
     ///
     /// # Errors
     /// The volume is gone, or the container that it was made for ended while it was made.
-    pub fn minted(&self, start: Start, done: Todo) -> Result<Option<Arc<Start>>, Start> {
+    pub fn minted(&self, start: Start, done: Todo) -> Result<Option<Arc<Start>>, Box<Start>> {
         let mut state = self.state.lock();
         state.intent = None;
         if state.todo != done {
-            return Err(start);
+            return Err(Box::new(start));
         }
         state.life.minted();
         state.todo = Todo::Renew;

@@ -73,7 +73,9 @@ impl Journal {
         for entry in listed.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "json")) {
             match read(&entry.path()) {
                 Ok(record) => records.push(record),
-                Err(why) => tracing::warn!(file = %entry.path().display(), %why, "a record of the agent cannot be read"),
+                Err(why) => {
+                    tracing::warn!(file = %entry.path().display(), %why, "a record of the agent cannot be read")
+                }
             }
         }
         Ok(records)
@@ -93,7 +95,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Fail> {
     let file = File::open(path).map_err(|e| odd("open", path, &e))?;
     file.take(MOST).read_to_end(&mut bytes).map_err(|e| odd("read", path, &e))?;
     // The cause may quote what it read, so it is not told.
-    serde_json::from_slice(&bytes).map_err(|e| Fail::odd(format!("it is no record (line {}, column {})", e.line(), e.column())))
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Fail::odd(format!("it is no record (line {}, column {})", e.line(), e.column())))
 }
 
 fn odd(act: &str, path: &Path, error: &std::io::Error) -> Fail {

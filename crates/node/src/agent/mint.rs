@@ -40,9 +40,10 @@ impl Agent {
     async fn make(&self, hold: &Hold, name: StartName) -> Result<Start, Fail> {
         let spec = &hold.about.spec;
         let auth = self.vault.start(&name, &hold.pod_token()).await?;
-        let fetched =
-            try_join_all(spec.credentials.iter().map(|credential| self.fetch(&auth.client_token, &spec.namespace, credential)))
-                .await?;
+        let fetched = try_join_all(
+            spec.credentials.iter().map(|credential| self.fetch(&auth.client_token, &spec.namespace, credential)),
+        )
+        .await?;
         let mut fields: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
         let mut leases = Vec::new();
         for (credential, envelope) in spec.credentials.iter().zip(fetched) {

@@ -46,8 +46,11 @@ impl Publisher for Agent {
 
     async fn unpublish(&self, volume_id: &str, target: &Path) -> Result<(), PublishError> {
         let held = self.holds.lock().remove(volume_id);
-        if let Some(over) = held.and_then(|hold| hold.close()) {
-            self.ender.end(over.name.clone());
+        if let Some(hold) = held {
+            // Whatever is being written down about it now is written before this, and nothing after.
+            let over = hold.close();
+            drop(hold.pen.lock());
+            over.into_iter().for_each(|over| self.ender.end(over.name.clone()));
         }
         self.clear(volume_id, target).await.map_err(told)
     }

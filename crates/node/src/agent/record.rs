@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Agent;
 use super::fail::Fail;
-use super::hold::{About, Hold};
+use super::hold::{About, Hold, Todo};
 use super::life::Phase;
 use super::start::Start;
 use super::vault::StartName;
@@ -43,6 +43,10 @@ impl Agent {
 
     /// The same, before a start is asked for: should the agent be killed now, its successor ends it.
     pub(super) fn note_with(&self, hold: &Hold, intent: Option<StartName>) -> Result<(), Fail> {
+        let _pen = hold.pen.lock();
+        if hold.todo() == Todo::Close {
+            return Ok(());
+        }
         let About { volume_id, target, spec, pod, fs_group } = &hold.about;
         let record = Record {
             volume_id: volume_id.clone(),
@@ -73,7 +77,9 @@ impl Agent {
             match self.hold_of(&record) {
                 Ok(Some(hold)) => drop(self.take_up(hold)),
                 Ok(None) => self.give_up(record)?,
-                Err(why) => tracing::warn!(volume = %record.volume_id, %why, "a volume of a former agent cannot be taken up"),
+                Err(why) => {
+                    tracing::warn!(volume = %record.volume_id, %why, "a volume of a former agent cannot be taken up")
+                }
             }
         }
         Ok(())

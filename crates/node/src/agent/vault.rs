@@ -84,7 +84,13 @@ impl Vault {
     /// The server behind a client that has no token.
     #[must_use]
     pub fn new(client: Client, sign_in: SignIn) -> Self {
-        Self { client, sign_in: Arc::new(sign_in), session: Arc::default(), signing_in: Arc::default(), has_answered: Arc::default() }
+        Self {
+            client,
+            sign_in: Arc::new(sign_in),
+            session: Arc::default(),
+            signing_in: Arc::default(),
+            has_answered: Arc::default(),
+        }
     }
 
     /// Whether the server has let the agent in at least once.

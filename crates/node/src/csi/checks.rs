@@ -28,6 +28,11 @@ pub fn publish(request: NodePublishVolumeRequest, pods_dir: &Path) -> Result<Pub
     let volume_id = volume_id(&request.volume_id)?;
     let target = target(&request.target_path, pods_dir)?;
     let fs_group = capability(request.volume_capability)?;
+    if !request.readonly {
+        return Err(Status::invalid_argument(
+            "the volume must say readOnly: true, so that no container can write into it",
+        ));
+    }
     let attributes: BTreeMap<String, String> = request.volume_context.into_iter().collect();
     let (spec, pod) = match (VolumeSpec::parse(&attributes), PodInfo::parse(&attributes)) {
         (Ok(spec), Ok(pod)) => (spec, pod),
@@ -73,7 +78,8 @@ fn capability(capability: Option<VolumeCapability>) -> Result<Option<u32>, Statu
     if capability.block.is_some() {
         return Err(Status::invalid_argument("volume_capability: block volumes are not supported"));
     }
-    let mount = capability.mount.ok_or_else(|| Status::invalid_argument("volume_capability: neither block nor mount"))?;
+    let mount =
+        capability.mount.ok_or_else(|| Status::invalid_argument("volume_capability: neither block nor mount"))?;
     match mount.volume_mount_group.as_str() {
         "" => Ok(None),
         group => match group.parse() {
@@ -88,8 +94,8 @@ fn token(secrets: &HashMap<String, String>, context: &BTreeMap<String, String>) 
     let missing = "kubelet brings no token of the pod: the CSIDriver csi.dewdrop.dev needs tokenRequests";
     let text = secrets.get(TOKENS).or_else(|| context.get(TOKENS));
     let text = text.ok_or_else(|| Status::invalid_argument(missing))?;
-    let tokens: BTreeMap<String, PodToken> =
-        serde_json::from_str(text).map_err(|_| Status::invalid_argument("kubelet's tokens of the pod cannot be read"))?;
+    let tokens: BTreeMap<String, PodToken> = serde_json::from_str(text)
+        .map_err(|_| Status::invalid_argument("kubelet's tokens of the pod cannot be read"))?;
     let only = if tokens.len() == 1 { tokens.values().next() } else { tokens.get(AUDIENCE) };
     let token = only.map(|one| one.token.clone()).filter(|token| !token.is_empty());
     token.ok_or_else(|| {

@@ -79,9 +79,9 @@ impl GrpcService for Node {
                 let rpc = Some(Rpc { kind: VOLUME_MOUNT_GROUP });
                 Ok(NodeGetCapabilitiesResponse { capabilities: vec![NodeServiceCapability { rpc }] })
             }),
-            "NodeGetInfo" => unary(request, move |_: Empty| async move {
-                Ok(NodeGetInfoResponse { node_id: self.name.clone() })
-            }),
+            "NodeGetInfo" => {
+                unary(request, move |_: Empty| async move { Ok(NodeGetInfoResponse { node_id: self.name.clone() }) })
+            }
             _ => unknown(),
         }
     }

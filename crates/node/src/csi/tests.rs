@@ -39,7 +39,9 @@ impl Publisher for Fake {
         }
         let PublishAsk { volume_id, pod, spec, token, fs_group, .. } = ask;
         let token = token.expose().len();
-        self.told.lock().push(format!("{volume_id} {} {} token of {token} group {fs_group:?}", pod.name, spec.container));
+        self.told
+            .lock()
+            .push(format!("{volume_id} {} {} token of {token} group {fs_group:?}", pod.name, spec.container));
         Ok(())
     }
 
@@ -142,14 +144,16 @@ async fn kubelet_finds_the_driver_and_learns_what_it_can() {
     assert_eq!((info.kind.as_str(), info.name.as_str()), ("CSIPlugin", DRIVER));
     assert!(Path::new(&info.endpoint).exists(), "{}", info.endpoint);
     let status = RegistrationStatus { plugin_registered: true, error: String::new() };
-    let _: Empty = call(&rig.registration, "/pluginregistration.Registration/NotifyRegistrationStatus", status).await.unwrap();
+    let _: Empty =
+        call(&rig.registration, "/pluginregistration.Registration/NotifyRegistrationStatus", status).await.unwrap();
     let plugin: GetPluginInfoResponse = call(&rig.driver, "/csi.v1.Identity/GetPluginInfo", Empty {}).await.unwrap();
     assert_eq!(plugin.name, DRIVER);
     let probe: ProbeResponse = call(&rig.driver, "/csi.v1.Identity/Probe", Empty {}).await.unwrap();
     assert!(probe.ready.unwrap().value);
     let node: NodeGetInfoResponse = call(&rig.driver, "/csi.v1.Node/NodeGetInfo", Empty {}).await.unwrap();
     assert_eq!(node.node_id, "n1");
-    let can: NodeGetCapabilitiesResponse = call(&rig.driver, "/csi.v1.Node/NodeGetCapabilities", Empty {}).await.unwrap();
+    let can: NodeGetCapabilitiesResponse =
+        call(&rig.driver, "/csi.v1.Node/NodeGetCapabilities", Empty {}).await.unwrap();
     assert_eq!(can.capabilities[0].rpc.unwrap().kind, VOLUME_MOUNT_GROUP);
     let unknown: Result<Empty, Status> = call(&rig.driver, "/csi.v1.Node/NodeStageVolume", Empty {}).await;
     assert_eq!(unknown.unwrap_err().code(), Code::Unimplemented);
@@ -185,7 +189,8 @@ async fn sockets_are_for_root_alone() {
 async fn a_whole_request_reaches_the_agent_and_comes_again() {
     let rig = rig().await;
     let mut ask = rig.good();
-    ask.volume_capability = Some(VolumeCapability { block: None, mount: Some(MountVolume { volume_mount_group: "2000".into() }) });
+    ask.volume_capability =
+        Some(VolumeCapability { block: None, mount: Some(MountVolume { volume_mount_group: "2000".into() }) });
     rig.publish(ask.clone()).await.unwrap();
     rig.publish(ask).await.unwrap();
     rig.unpublish("csi-1", &rig.target()).await.unwrap();
@@ -198,7 +203,8 @@ async fn a_whole_request_reaches_the_agent_and_comes_again() {
 async fn every_wrong_request_is_refused_in_words_and_reaches_nobody() {
     let rig = rig().await;
     type Spoil = fn(&mut NodePublishVolumeRequest);
-    let wrong: [(&str, Spoil); 13] = [
+    let wrong: [(&str, Spoil); 14] = [
+        ("readOnly: true", |a| a.readonly = false),
         ("volume_id is missing", |a| a.volume_id.clear()),
         ("volume_id is not one", |a| a.volume_id = "../x".into()),
         ("target_path is missing", |a| a.target_path.clear()),
@@ -236,7 +242,8 @@ async fn a_token_for_us_is_taken_among_several_and_old_kubelets_are_understood()
     ask.volume_context.insert("csi.storage.k8s.io/serviceAccount.tokens".into(), tokens.into());
     rig.publish(ask.clone()).await.unwrap();
     assert!(rig.fake.told.lock()[0].contains("token of 8"));
-    ask.volume_context.insert("csi.storage.k8s.io/serviceAccount.tokens".into(), r#"{"a":{"token":"x"},"b":{"token":"y"}}"#.into());
+    ask.volume_context
+        .insert("csi.storage.k8s.io/serviceAccount.tokens".into(), r#"{"a":{"token":"x"},"b":{"token":"y"}}"#.into());
     assert!(rig.publish(ask).await.unwrap_err().message().contains("audience"));
 }
 

@@ -9,9 +9,8 @@ use super::{Credential, Form, Layout, PodInfo, Verb, VolumeSpec};
 /// Kubelet's own attributes begin so.
 const KUBELET: &str = "csi.storage.k8s.io/";
 /// Those of a pod's author.
-const KNOWN: &[&str] = &[
-    "container", "credentials", "file", "format", "gid", "mode", "namespace", "role", "signal", "template", "uid",
-];
+const KNOWN: &[&str] =
+    &["container", "credentials", "file", "format", "gid", "mode", "namespace", "role", "signal", "template", "uid"];
 /// The most credentials of one volume.
 const MOST: usize = 64;
 /// The longest template.
@@ -72,7 +71,8 @@ impl PodInfo {
             service_account: of("serviceAccount.name"),
         };
         if pod.uid.is_empty() || pod.namespace.is_empty() || pod.name.is_empty() {
-            let what = "kubelet does not say which pod this is: the CSIDriver csi.dewdrop.dev needs podInfoOnMount: true";
+            let what =
+                "kubelet does not say which pod this is: the CSIDriver csi.dewdrop.dev needs podInfoOnMount: true";
             return Err(SpecError(vec![what.into()]));
         }
         if of("ephemeral") != "true" {
@@ -126,7 +126,9 @@ impl Reader<'_> {
         let template = self.attributes.get("template").cloned();
         let file = self.text("file").to_owned();
         if !file.is_empty() && !is_file_name(&file) {
-            self.wrong.push("`file` must be a plain file name (letters, digits, `.`, `-`, `_`, not beginning with `..`)".into());
+            self.wrong.push(
+                "`file` must be a plain file name (letters, digits, `.`, `-`, `_`, not beginning with `..`)".into(),
+            );
         }
         let named = |default: &str| if file.is_empty() { default.to_owned() } else { file.clone() };
         if let Some(template) = template {
@@ -169,7 +171,10 @@ impl Reader<'_> {
         match u32::from_str_radix(text, 8) {
             Ok(mode) if mode <= 0o777 && mode & 0o022 == 0 && mode & 0o400 != 0 => mode,
             _ => {
-                self.wrong.push("`mode` must be octal, readable by the owner and not writable by others: 0400, 0440, 0444 ...".into());
+                self.wrong.push(
+                    "`mode` must be octal, readable by the owner and not writable by others: 0400, 0440, 0444 ..."
+                        .into(),
+                );
                 DEFAULT_MODE
             }
         }
@@ -253,13 +258,20 @@ mod tests {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
-    const LEAST: [(&str, &str); 3] = [("container", "app"), ("role", "app"), ("credentials", "db = database/creds/app")];
+    const LEAST: [(&str, &str); 3] =
+        [("container", "app"), ("role", "app"), ("credentials", "db = database/creds/app")];
 
     #[test]
     fn the_least_that_a_volume_needs() {
         let spec = VolumeSpec::parse(&attributes(&LEAST)).unwrap();
-        assert_eq!((spec.container.as_str(), spec.role.as_str(), spec.mode, spec.uid, spec.gid), ("app", "app", 0o400, 0, None));
-        assert_eq!(spec.credentials, [Credential { name: "db".into(), verb: Verb::Get, path: "database/creds/app".into() }]);
+        assert_eq!(
+            (spec.container.as_str(), spec.role.as_str(), spec.mode, spec.uid, spec.gid),
+            ("app", "app", 0o400, 0, None)
+        );
+        assert_eq!(
+            spec.credentials,
+            [Credential { name: "db".into(), verb: Verb::Get, path: "database/creds/app".into() }]
+        );
         assert_eq!(spec.layout, Layout::Files);
     }
 
@@ -268,8 +280,14 @@ mod tests {
         let mut all = attributes(&LEAST);
         let more = [
             ("credentials", "# two\ndb = database/creds/app\n\ncert = PUT pki/issue/app"),
-            ("format", "env"), ("file", ".env"), ("mode", "0440"), ("uid", "1000"), ("gid", "2000"),
-            ("signal", "SIGHUP"), ("namespace", "/team/"), ("csi.storage.k8s.io/pod.uid", "u"),
+            ("format", "env"),
+            ("file", ".env"),
+            ("mode", "0440"),
+            ("uid", "1000"),
+            ("gid", "2000"),
+            ("signal", "SIGHUP"),
+            ("namespace", "/team/"),
+            ("csi.storage.k8s.io/pod.uid", "u"),
         ];
         all.extend(attributes(&more));
         let spec = VolumeSpec::parse(&all).unwrap();
@@ -284,13 +302,30 @@ mod tests {
     #[test]
     fn every_mistake_is_told_at_once() {
         let wrong = [
-            ("contaner", "app"), ("credentials", "db database\n../x = a/b\ndb = a/../b\nok = a\nok = b"),
-            ("format", "yaml"), ("file", "a/b"), ("mode", "0666"), ("uid", "-1"), ("signal", "KILL"),
+            ("contaner", "app"),
+            ("credentials", "db database\n../x = a/b\ndb = a/../b\nok = a\nok = b"),
+            ("format", "yaml"),
+            ("file", "a/b"),
+            ("mode", "0666"),
+            ("uid", "-1"),
+            ("signal", "KILL"),
         ];
         let SpecError(wrong) = VolumeSpec::parse(&attributes(&wrong)).unwrap_err();
         let all = wrong.join("\n");
-        for part in ["`contaner` is not known", "`container` is missing", "`role` is missing", "not `name = path`", "the name \"../x\"",
-            "no path of the server for \"db\"", "\"ok\" twice", "`format` must be", "`file` must be", "`mode` must be", "`uid` must be", "`signal` must be"] {
+        for part in [
+            "`contaner` is not known",
+            "`container` is missing",
+            "`role` is missing",
+            "not `name = path`",
+            "the name \"../x\"",
+            "no path of the server for \"db\"",
+            "\"ok\" twice",
+            "`format` must be",
+            "`file` must be",
+            "`mode` must be",
+            "`uid` must be",
+            "`signal` must be",
+        ] {
             assert!(all.contains(part), "{part} is not in\n{all}");
         }
     }
@@ -299,8 +334,10 @@ mod tests {
     fn kubelet_must_say_which_pod_it_is() {
         assert!(PodInfo::parse(&attributes(&LEAST)).is_err());
         let mut told = attributes(&[
-            ("csi.storage.k8s.io/pod.name", "web"), ("csi.storage.k8s.io/pod.namespace", "shop"),
-            ("csi.storage.k8s.io/pod.uid", "u-1"), ("csi.storage.k8s.io/serviceAccount.name", "web"),
+            ("csi.storage.k8s.io/pod.name", "web"),
+            ("csi.storage.k8s.io/pod.namespace", "shop"),
+            ("csi.storage.k8s.io/pod.uid", "u-1"),
+            ("csi.storage.k8s.io/serviceAccount.name", "web"),
         ]);
         assert!(PodInfo::parse(&told).unwrap_err().to_string().contains("inline"));
         told.insert("csi.storage.k8s.io/ephemeral".into(), "true".into());

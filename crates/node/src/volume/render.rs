@@ -39,7 +39,9 @@ fn one(form: &Form, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, VolumeError> 
             bytes.map_err(|e| VolumeError::Content(format!("the credentials cannot be written as JSON: {e}")))
         }
         Form::Env => Ok(lines(fields, |name, value| format!("{}={}\n", variable(name), quoted(value)))),
-        Form::Properties => Ok(lines(fields, |name, value| format!("{}={}\n", escaped(name, true), escaped(value, false)))),
+        Form::Properties => {
+            Ok(lines(fields, |name, value| format!("{}={}\n", escaped(name, true), escaped(value, false))))
+        }
         Form::Template(text) => template::fill(text, fields),
     }
 }

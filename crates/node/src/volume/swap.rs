@@ -43,7 +43,7 @@ pub fn replace(target: &Path, files: &[render::File], owner: Owner) -> io::Resul
 /// Wipes and removes all files of a volume.
 pub fn wipe(target: &Path) -> io::Result<()> {
     for entry in fs::read_dir(target)? {
-        remove(&entry?.path())?;
+        remove(&entry?.path(), true)?;
     }
     Ok(())
 }
@@ -83,29 +83,29 @@ fn link(to: &str, at: &Path) -> io::Result<()> {
     symlink(to, at)
 }
 
-/// Removes what belongs to former sets.
+/// Removes what belongs to former sets. It is not overwritten: who has a file open reads the old one to its end.
 fn sweep(target: &Path, name: &str, tops: &BTreeSet<&str>) -> io::Result<()> {
     for entry in fs::read_dir(target)? {
         let entry = entry?;
         let found = entry.file_name();
         let is_ours = found.to_str().is_some_and(|found| found == DATA || found == name || tops.contains(found));
         if !is_ours {
-            remove(&entry.path())?;
+            remove(&entry.path(), false)?;
         }
     }
     Ok(())
 }
 
-/// Overwrites files with zeros before they go; links are not followed.
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file, a link (which is not followed) or a folder; overwrites files with zeros first, if that is asked for.
+fn remove(path: &Path, wiping: bool) -> io::Result<()> {
     let about = fs::symlink_metadata(path)?;
     if about.is_dir() {
         for entry in fs::read_dir(path)? {
-            remove(&entry?.path())?;
+            remove(&entry?.path(), wiping)?;
         }
         return fs::remove_dir(path);
     }
-    if about.is_file() {
+    if wiping && about.is_file() {
         let mut file = OpenOptions::new().write(true).open(path)?;
         let length = usize::try_from(about.len()).unwrap_or(0);
         file.write_all(&vec![0; length])?;

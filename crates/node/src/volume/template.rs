@@ -61,7 +61,10 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
         let Some((inside, left)) = after.split_once("}}") else {
-            return Err(format!("`template` has a `{{{{` without `}}}}` at byte {}", template.len() - rest.len() + before.len()));
+            return Err(format!(
+                "`template` has a `{{{{` without `}}}}` at byte {}",
+                template.len() - rest.len() + before.len()
+            ));
         };
         let (path, filter) = inside.split_once('|').unwrap_or((inside, ""));
         let Some((name, field)) = path.trim().trim_start_matches('.').split_once('.') else {
@@ -89,7 +92,8 @@ mod tests {
 
     #[test]
     fn fields_and_filters() {
-        let fields: Fields = serde_json::from_value(json!({"db": {"username": "u", "password": "a b\"/", "more": {"x": 1}}})).unwrap();
+        let fields: Fields =
+            serde_json::from_value(json!({"db": {"username": "u", "password": "a b\"/", "more": {"x": 1}}})).unwrap();
         let template = "postgres://{{db.username}}:{{ db.password | url }}@h {{.db.password|json}} {{db.password|base64}} {{db.more.x}}";
         check(template, &db()).unwrap();
         let text = String::from_utf8(fill(template, &fields).unwrap().to_vec()).unwrap();
@@ -98,7 +102,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_and_values_are_not() {
-        for (template, part) in [("{{db.x", "without"), ("{{db}}", "name.field"), ("{{web.x}}", "\"web\""), ("{{db.x|upper}}", "\"upper\"")] {
+        for (template, part) in
+            [("{{db.x", "without"), ("{{db}}", "name.field"), ("{{web.x}}", "\"web\""), ("{{db.x|upper}}", "\"upper\"")]
+        {
             let error = check(template, &db()).unwrap_err();
             assert!(error.contains(part), "{error}");
         }

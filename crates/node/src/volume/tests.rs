@@ -48,6 +48,22 @@ fn files_change_all_at_once_and_old_ones_go() {
 }
 
 #[test]
+fn who_has_a_file_open_reads_the_old_one_to_its_end() {
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("mount");
+    let volume = Volume::mount(&target).unwrap();
+    volume.write(&spec(&[]), None, &fields("one")).unwrap();
+    let mut open = fs::File::open(target.join("db/username")).unwrap();
+    volume.write(&spec(&[]), None, &fields("two")).unwrap();
+    let mut read = String::new();
+    open.read_to_string(&mut read).unwrap();
+    assert_eq!((read.as_str(), fs::read_to_string(target.join("db/username")).unwrap().as_str()), ("one", "two"));
+    drop(open);
+    Volume::unmount(&target).unwrap();
+}
+
+#[test]
 fn owner_and_mode_are_what_the_pod_asks_for() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("mount");

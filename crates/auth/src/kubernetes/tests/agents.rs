@@ -24,14 +24,20 @@ async fn an_agents_token_says_its_node() {
 #[tokio::test]
 async fn an_agent_must_run_on_a_node() {
     let rig = Rig::new().await;
-    for (field, value) in [("node", Value::Null), ("pod", Value::Null), ("node", json!({ "name": "a/b", "uid": "u" }))]
-    {
+    let agent_with = |field: &str, value: Value| {
         let mut claims = rig.claims(AGENT_POD, "node-1");
         claims["kubernetes.io"]["namespace"] = "system".into();
         claims["kubernetes.io"]["serviceaccount"]["name"] = "agent".into();
         claims["kubernetes.io"][field] = value;
-        silent(&rig.login("agent", &rig.signer.token(&claims)).await.unwrap_err());
+        rig.signer.token(&claims)
+    };
+    for value in [Value::Null, json!({ "name": "a/b", "uid": "u" })] {
+        silent(&rig.login("agent", &agent_with("node", value)).await.unwrap_err());
     }
+    // An agent that is no pod has a token that is bound to the node itself.
+    let login = rig.login("agent", &agent_with("pod", Value::Null)).await.unwrap();
+    assert_eq!(login.metadata["node_name"], "node-1");
+    assert!(!login.metadata.contains_key("pod_uid"));
 }
 
 #[tokio::test]

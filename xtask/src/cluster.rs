@@ -30,6 +30,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::say::{self, Stopwatch};
 
+pub use build::ensure as programs;
 pub use record::{Cluster, Node};
 pub use up::up;
 

@@ -7,6 +7,8 @@ mod crash;
 mod demo;
 mod e2e;
 mod fuzz;
+mod image;
+mod install;
 mod parts;
 mod rooms;
 mod say;
@@ -45,6 +47,12 @@ const CHORES: &[Chore] = &[
         run: e2e::run,
     },
     Chore { name: "cluster", about: "a real Kubernetes on this machine: up, down, status, env", run: cluster::run },
+    Chore { name: "image", about: "the program as a container image, an OCI archive made by hand", run: image::run },
+    Chore {
+        name: "install-test",
+        about: "the chart on a real cluster: installed, used, upgraded, removed",
+        run: install::run,
+    },
     Chore { name: "fuzz", about: "searches the parsers of outside bytes for inputs that break them", run: fuzz::run },
     Chore { name: "rooms", about: "checks who may use whom, and how large things may grow", run: rooms::run },
     Chore { name: "tools", about: "installs what the other chores need, or says what is missing", run: tools::run },

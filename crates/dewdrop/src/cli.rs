@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completion, kv, lease, logical, login, misc, mounts, namespace, node, operator, policy, run, status, token,
-    webhook,
+    audit, completion, kube, kv, lease, logical, login, misc, mounts, namespace, node, operator, policy, run, status,
+    token,
 };
 use crate::ctx::Ctx;
 use crate::failure::Result;
@@ -84,9 +84,9 @@ pub enum Command {
     Server(ServerArgs),
     /// Run the agent of a Kubernetes node
     Node(Box<node::Node>),
-    /// Run what else a Kubernetes cluster needs
+    /// Work with a Kubernetes cluster
     #[command(subcommand)]
-    Kube(webhook::Kube),
+    Kube(kube::Kube),
     /// Print the API's own help for a path
     PathHelp(misc::PathHelp),
     /// Print what is in force
@@ -136,7 +136,7 @@ impl Command {
             Self::Operator(cmd) => cmd.run(ctx).await,
             Self::Server(cmd) => crate::serve(&cmd.args),
             Self::Node(cmd) => cmd.run(ctx).await,
-            Self::Kube(cmd) => cmd.run().await,
+            Self::Kube(cmd) => cmd.run(ctx).await,
             Self::PathHelp(cmd) => cmd.run(ctx).await,
             Self::Print(cmd) => cmd.run(ctx),
             Self::Completion(cmd) => cmd.run(),

@@ -53,7 +53,8 @@ impl Http {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, bearer: Option<&str>) -> Result<(u16, Vec<u8>), String> {
-        let request = request.header("accept", "application/json");
+        // Kubernetes gives its key set to nobody who does not name its kind (406).
+        let request = request.header("accept", "application/json, application/jwk-set+json");
         let request = match bearer {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Asked {
     pub line: String,
     pub bearer: String,
+    pub accept: String,
     pub body: Value,
 }
 
@@ -51,7 +52,9 @@ impl FakeApi {
     async fn serve(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         let Some(asked) = read(&mut stream).await else { return };
-        let (status, body) = (self.answer.lock())(&asked);
+        // As the API server of Kubernetes does.
+        let is_refused = asked.line.ends_with("/openid/v1/jwks") && !asked.accept.contains("application/jwk-set+json");
+        let (status, body) = if is_refused { (406, String::new()) } else { (self.answer.lock())(&asked) };
         self.asked.lock().push(asked);
         let head = format!(
             "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nlocation: /elsewhere\r\nconnection: close\r\n\r\n",
@@ -85,6 +88,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
     Some(Asked {
         line: lines.first()?.trim_end_matches(" HTTP/1.1").to_owned(),
         bearer: header("authorization").unwrap_or_default().trim_start_matches("Bearer ").to_owned(),
+        accept: header("accept").unwrap_or_default(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     })
 }

@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod completion;
+pub mod doctor;
+pub mod kube;
 pub mod kv;
 pub mod lease;
 pub mod logical;

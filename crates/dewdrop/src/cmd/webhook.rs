@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use dewdrop_core::SystemClock;
 use dewdrop_kube::certs::{Files, Keeper, Managed, Own, Places, Source, told};
 use dewdrop_kube::cluster::Api;
@@ -17,13 +17,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Failure, Result};
 use crate::output::say;
-
-/// What runs in a cluster beside the server and the node agents.
-#[derive(Debug, Subcommand)]
-pub enum Kube {
-    /// Run the admission webhook: guards for pods with secrets, and the wrapper in front of their commands
-    Webhook(Box<Webhook>),
-}
 
 /// Flags of the webhook.
 #[derive(Debug, Args)]
@@ -130,18 +123,9 @@ enum Say {
     Ignore,
 }
 
-impl Kube {
-    /// Runs the command.
-    pub async fn run(self) -> Result<u8> {
-        match self {
-            Self::Webhook(cmd) => cmd.run().await,
-        }
-    }
-}
-
 impl Webhook {
     /// Runs until SIGTERM or SIGINT.
-    async fn run(self) -> Result<u8> {
+    pub async fn run(self) -> Result<u8> {
         let clock = SystemClock::shared();
         let logging = Logging { level: self.log_level, format: self.log_format, file: None };
         init_logs(&logging, clock.clone()).map_err(|e| Failure::usage(e.to_string()))?;

@@ -1,0 +1,26 @@
+//! `dewdrop kube`: what else a Kubernetes cluster needs.
+
+use clap::Subcommand;
+
+use super::{doctor, webhook};
+use crate::ctx::Ctx;
+use crate::failure::Result;
+
+/// The commands of a cluster.
+#[derive(Debug, Subcommand)]
+pub enum Kube {
+    /// Look at a cluster and say what is missing: exit code 0 nothing, 2 something
+    Doctor(doctor::Doctor),
+    /// Run the admission webhook: guards for pods with secrets, and the wrapper in front of commands
+    Webhook(Box<webhook::Webhook>),
+}
+
+impl Kube {
+    /// Runs it.
+    pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        match self {
+            Self::Doctor(doctor) => doctor.run(ctx).await,
+            Self::Webhook(webhook) => webhook.run().await,
+        }
+    }
+}

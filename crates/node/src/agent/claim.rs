@@ -121,3 +121,6 @@ async fn verdict(cri: &Cri, hold: &Hold, id: &str, phase: &Phase) -> Result<Verd
     }
     Ok(Verdict::Yes)
 }
+
+#[cfg(test)]
+mod tests;

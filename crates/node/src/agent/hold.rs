@@ -195,13 +195,14 @@ impl Hold {
     pub fn running(&self, id: &str, process: Option<OwnedFd>) -> Option<Arc<Start>> {
         let mut state = self.state.lock();
         // With a wrapper it has read nothing yet of what its predecessor had.
-        if self.is_wrapped() && state.life.standing(id) == Standing::Unknown {
-            if let Err(act) = state.life.creating(id) {
-                self.await_next(&mut state, act, id);
-            }
+        if self.is_wrapped()
+            && state.life.standing(id) == Standing::Unknown
+            && let Err(act) = state.life.creating(id)
+        {
+            self.await_next(&mut state, act, id);
         }
         let act = if self.is_wrapped() { Act::Rest } else { state.life.running(id) };
-        if matches!(state.life.phase(), Phase::Taken(holder) if holder == id) {
+        if matches!(state.life.standing(id), Standing::Holds | Standing::Awaits) {
             state.process = process.map(Arc::new);
         }
         self.apply(&mut state, act)

@@ -120,3 +120,62 @@ async fn who_says_nothing_is_sent_away_and_hinders_the_others_no_longer() {
     }
     assert_eq!(stage.ask(b"{\"v\":1}\n").await, "{\"v\":1,\"wait\":\"image=false\"}\n");
 }
+
+/// A real process in real control groups, seen through the real `/proc`. Needs root, as the agent does.
+#[tokio::test]
+async fn a_process_is_answered_by_its_real_cgroup() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::new(folder.path().to_owned(), Processes::of_system(), Arc::new(Played(id('a'))));
+    let door = tokio::spawn(door.keep());
+    assert_eq!(child_in(folder.path(), Some(&id('a'))).await, "{\"v\":1,\"wait\":\"image=false\"}\n");
+    assert_eq!(child_in(folder.path(), Some(&id('b'))).await, REFUSED, "another container of the same pod");
+    assert_eq!(child_in(folder.path(), None).await, REFUSED, "a process of the node");
+    door.abort();
+}
+
+/// What a child of ours is answered when it asks from a container's group.
+async fn child_in(folder: &Path, container: Option<&str>) -> String {
+    let v1 = Path::new("/sys/fs/cgroup/pids");
+    let root = if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") };
+    let pod = root.join(format!("dewdrop-test-{}/kubepods/pod{}", std::process::id(), "0".repeat(32)));
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--ignored", "--exact", "env::door::tests::child", "--nocapture"]).env("DEWDROP_TEST_FOLDER", folder);
+    let mut child = child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    if let Some(container) = container {
+        fs::create_dir_all(pod.join(container)).unwrap();
+        fs::write(pod.join(container).join("cgroup.procs"), child.id().unwrap().to_string()).unwrap();
+    }
+    child.stdin.take().unwrap().write_all(b"go\n").await.unwrap();
+    let out = child.wait_with_output().await.unwrap();
+    if let Some(container) = container {
+        fs::remove_dir(pod.join(container)).unwrap();
+        for folder in pod.ancestors().take(3) {
+            drop(fs::remove_dir(folder));
+        }
+    }
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let answer = said.lines().find_map(|line| line.split_once("answer: ")).map(|(_, answer)| format!("{answer}\n"));
+    answer.unwrap_or(said)
+}
+
+/// The child of the test above.
+#[test]
+#[ignore = "run by a_process_is_answered_by_its_real_cgroup"]
+fn child() {
+    use std::io::{Read, Write};
+    let folder = std::env::var("DEWDROP_TEST_FOLDER").unwrap();
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let mut tries = 0;
+    let mut stream = loop {
+        match std::os::unix::net::UnixStream::connect(format!("{folder}/{SOCKET}")) {
+            Ok(stream) => break stream,
+            Err(why) => assert!(tries < 1000, "{why}"),
+        }
+        tries += 1;
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    drop(stream.write_all(b"{\"v\":1}\n"));
+    let mut text = Vec::new();
+    drop(stream.read_to_end(&mut text));
+    println!("answer: {}", String::from_utf8_lossy(&text));
+}

@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 pub use cgroup::Whose;
+#[cfg(test)]
+pub use cri::tests::runtime as played_runtime;
 pub use cri::{Cri, Runs};
 pub use door::Desk;
 pub use variables::of as variables;

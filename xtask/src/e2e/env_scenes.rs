@@ -154,6 +154,11 @@ fn agent_away(stage: &mut Stage) -> Result<()> {
     stage.start_agent(0)?;
     stage.until_gone(&first)?;
     let second = stage.next_user_of("away", "app", &first)?;
+    // Another agent has what the former one gave.
+    stage.kill_agent(0);
+    stage.start_agent(0)?;
+    let again = stage.kubectl(&["exec", "away", "--", EXEC, "--", "/bin/busybox", "sh", "-c", "echo $DB_USERNAME"])?;
+    ensure!(again.trim() == second, "asked again it has {again:?} instead of {second}");
     ensure!(stage.users()? == [second.as_str()], "{:?} instead of {second}", stage.users()?);
     stage.delete("away")?;
     stage.until_empty().map(drop)

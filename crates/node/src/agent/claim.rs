@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Agent;
-use super::hold::{Claim, Hold};
+use super::hold::{About, Claim, Hold};
 use super::life::Phase;
-use crate::env::{Answer, Cri, Desk, Runs, Whose};
+use super::start::Start;
+use crate::env::{Answer, Cri, Desk, Runs, Starts, Whose};
 
 /// How long a wrapper waits on one connection before it is told why.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -68,31 +69,40 @@ impl Desk for VolumeDesk {
 impl VolumeDesk {
     /// One look; an error says what is waited for.
     async fn step(&self, id: &str, image: bool) -> Result<Answer, String> {
-        let phase = match self.hold.claim(id) {
-            Claim::Given(start) => {
-                let image = if image { Some(self.starts(id).await?) } else { None };
-                return Ok(Answer::Given { variables: start.variables.clone(), image });
-            }
-            Claim::Never => return Ok(Answer::Refused),
-            Claim::Wait(why) => return Err(why),
-            Claim::Unknown(phase) => phase,
-        };
+        match self.hold.claim(id) {
+            Claim::Given(start) => self.give(&start, id, image).await,
+            Claim::Never => Ok(Answer::Refused),
+            Claim::Wait(why) => Err(why),
+            Claim::Unknown(phase) => self.ask_runtime(id, image, &phase).await,
+        }
+    }
+
+    async fn give(&self, start: &Start, id: &str, image: bool) -> Result<Answer, String> {
+        let image = if image { Some(self.starts(id).await?) } else { None };
+        Ok(Answer::Given { variables: start.variables.clone(), image })
+    }
+
+    /// Nobody has told of this container.
+    async fn ask_runtime(&self, id: &str, image: bool, phase: &Phase) -> Result<Answer, String> {
         let Some(cri) = &self.agent.env.cri else {
             return Err("the runtime has not told yet which container this is (NRI), and cannot be asked (--cri-socket)".into());
         };
-        match verdict(cri, &self.hold, id, &phase).await? {
+        match verdict(cri, &self.hold.about, id, phase).await? {
             Verdict::No => Ok(Answer::Refused),
             Verdict::Wait(why) => Err(why),
             Verdict::Yes => {
                 // It is created, as far as this volume is concerned: it takes what is there, or awaits what is made.
                 drop(self.hold.creating(id));
                 self.agent.note_or_warn(&self.hold);
-                Err("it is being made".into())
+                match self.hold.claim(id) {
+                    Claim::Given(start) => self.give(&start, id, image).await,
+                    _ => Err("it is being made".into()),
+                }
             }
         }
     }
 
-    async fn starts(&self, id: &str) -> Result<crate::env::Starts, String> {
+    async fn starts(&self, id: &str) -> Result<Starts, String> {
         let cri = self.agent.env.cri.as_ref().ok_or("the runtime cannot be asked what the image starts (--cri-socket)")?;
         let runs = cri.container(id).await?.ok_or("the runtime does not know this container")?;
         cri.starts(&runs.image).await
@@ -100,8 +110,7 @@ impl VolumeDesk {
 }
 
 /// Whether a container that nobody told us of is the one whose volume this is.
-async fn verdict(cri: &Cri, hold: &Hold, id: &str, phase: &Phase) -> Result<Verdict, String> {
-    let about = &hold.about;
+async fn verdict(cri: &Cri, about: &About, id: &str, phase: &Phase) -> Result<Verdict, String> {
     let is_it = |runs: &Runs| runs.pod_uid == about.pod.uid && runs.name == about.spec.container;
     match cri.container(id).await? {
         None => return Ok(Verdict::Wait("the runtime does not know this container".into())),

@@ -294,5 +294,29 @@ mod tests {
                 }
             }
         }
+
+        /// The same for containers that ask for it themselves: what was made once is had by one.
+        #[test]
+        fn what_was_made_once_is_had_by_one(events in proptest::collection::vec((0u8..6, 0u8..3), 1..200)) {
+            let mut life = Life::at(Phase::Minting);
+            let (mut made, mut had) = (0, std::collections::BTreeMap::new());
+            for (kind, who) in events {
+                let id = who.to_string();
+                match kind {
+                    0 => {
+                        made += u32::from(*life.phase() == Phase::Minting);
+                        life.minted();
+                    }
+                    1 | 2 if life.creating(&id).is_err() => life.awaited(&id),
+                    3 => drop(life.stopped(&id)),
+                    4 => drop(life.seen(&[])),
+                    5 => drop(life.lost()),
+                    _ => {}
+                }
+                for id in ["0", "1", "2"].iter().filter(|id| life.standing(id) == Standing::Holds) {
+                    prop_assert_eq!(*had.entry(made).or_insert(*id), *id);
+                }
+            }
+        }
     }
 }

@@ -155,4 +155,4 @@ fn told(status: &Status) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use dewdrop_api::SecretText;
 
 use super::*;
-use crate::agent::hold::{About, Todo};
-use crate::agent::start::Start;
+use crate::agent::hold::Todo;
 use crate::agent::vault::StartName;
 use crate::spec::{PodInfo, VolumeSpec};
 
@@ -98,4 +97,33 @@ fn while_it_is_replaced_and_after_the_volume_is_gone() {
     assert_eq!(of(&hold, "a"), "two");
     hold.close();
     assert_eq!(of(&hold, "a"), "never");
+}
+
+#[tokio::test]
+async fn what_the_runtime_says_of_a_container_that_nobody_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("s");
+    let cri = Cri::new(socket.clone());
+    let mut about = about(&[("env", "true")]);
+    about.pod.uid = "u-1".into();
+    let ready = Phase::Ready;
+    assert!(verdict(&cri, &about, "a", &ready).await.is_err(), "no runtime, no answer");
+    let runtime = crate::env::played_runtime(&socket);
+    let word = async |about: &About, id: &str, phase: Phase| match verdict(&cri, about, id, &phase).await {
+        Ok(Verdict::Yes) => "yes",
+        Ok(Verdict::Wait(_)) => "wait",
+        Ok(Verdict::No) => "no",
+        Err(_) => "error",
+    };
+    assert_eq!(word(&about, "a", Phase::Ready).await, "yes");
+    assert_eq!(word(&about, "side", Phase::Ready).await, "no", "another container of the pod");
+    assert_eq!(word(&about, "ended", Phase::Ready).await, "no");
+    assert_eq!(word(&about, "gone", Phase::Ready).await, "wait", "a runtime that lags behind");
+    assert_eq!(word(&about, "a", Phase::Taken("b".into())).await, "wait", "two cannot run under one name");
+    for former in ["ended", "gone"] {
+        assert_eq!(word(&about, "a", Phase::Taken(former.into())).await, "yes", "{former}");
+    }
+    about.pod.uid = "u-2".into();
+    assert_eq!(word(&about, "a", Phase::Ready).await, "no", "another pod");
+    runtime.abort();
 }

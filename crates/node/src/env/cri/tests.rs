@@ -8,7 +8,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::body::Body;
 use tonic::codegen::http::Request;
 
-use super::wire::ContainerStatus;
+use super::wire::{ContainerStatus, RUNNING};
 use super::*;
 use crate::csi::glue::{Answer, Glue, GrpcService, unary, unknown};
 
@@ -26,7 +26,8 @@ impl GrpcService for Runtime {
                 if ask.container_id == "gone" {
                     return Err(Status::not_found("no such container"));
                 }
-                let labels = [(POD, "u-1"), (NAME, "app")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+                let name = if ask.container_id == "side" { "side" } else { "app" };
+                let labels = [(POD, "u-1"), (NAME, name)].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
                 let state = if ask.container_id == "ended" { 2 } else { RUNNING };
                 let status = ContainerStatus { state, labels, image_ref: "sha256:1".into(), ..ContainerStatus::default() };
                 Ok(ContainerStatusResponse { status: Some(status) })
@@ -35,8 +36,6 @@ impl GrpcService for Runtime {
         }
     }
 }
-
-use super::wire::RUNNING;
 
 impl GrpcService for Images {
     const NAME: &'static str = "runtime.v1.ImageService";
@@ -55,6 +54,11 @@ impl GrpcService for Images {
             _ => unknown(),
         }
     }
+}
+
+/// A runtime in which `gone` is unknown, `ended` has ended, `side` is another container, and all else runs as `app` of `u-1`.
+pub fn runtime(socket: &Path) -> tokio::task::JoinHandle<()> {
+    play(socket, Arc::default())
 }
 
 fn play(socket: &Path, images: Arc<Images>) -> tokio::task::JoinHandle<()> {

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kill_process, wait,
+    Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kill_process, kill_process_group, wait,
 };
 use rustix::stdio::stdin;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
@@ -63,10 +63,13 @@ fn ignored() -> Vec<i32> {
 }
 
 fn pass_on(child: Pid, signal: i32) {
-    if let Some(signal) = Signal::from_raw(signal) {
-        // An error says that it has just ended, which is seen next.
-        kill_process(child, signal).ok();
-    }
+    // An error says that it has just ended, which is seen next.
+    match Signal::from_raw(signal) {
+        // A terminal stops the whole group, so all of it has to go on.
+        Some(Signal::CONT) => kill_process_group(child, Signal::CONT).ok(),
+        Some(signal) => kill_process(child, signal).ok(),
+        None => None,
+    };
 }
 
 /// The child's group gets the terminal, if it was ours.

@@ -2,6 +2,7 @@
 //! ends. CSI, NRI and the API server's watch bring the events; the server makes and ends the credentials.
 
 mod beat;
+mod claim;
 mod ender;
 mod fail;
 mod hold;
@@ -25,6 +26,7 @@ use tokio::time::{Instant, sleep};
 
 pub use fail::Fail;
 
+use crate::env::Env;
 use crate::settings::Settings;
 use ender::Ender;
 use hold::Hold;
@@ -38,6 +40,7 @@ pub struct Agent {
     journal: Journal,
     holds: Mutex<HashMap<String, Arc<Hold>>>,
     pods_dir: PathBuf,
+    env: Arc<Env>,
     me: Weak<Agent>,
 }
 
@@ -51,12 +54,15 @@ impl Agent {
     pub fn open(settings: &Settings, vault: Vault) -> Result<Arc<Self>, Fail> {
         let journal = Journal::open(&settings.state_dir.join("volumes"))?;
         let ender = Ender::open(vault.clone(), Journal::open(&settings.state_dir.join("ends"))?)?;
+        let env = Env::open(settings.exec_binary.as_deref(), &settings.state_dir, settings.cri_socket.clone());
+        let env = Arc::new(env.map_err(|e| Fail::odd(e.to_string()))?);
         let agent = Arc::new_cyclic(|me| Self {
             vault,
             ender,
             journal,
             holds: Mutex::default(),
             pods_dir: settings.kubelet_dir.join("pods"),
+            env,
             me: me.clone(),
         });
         agent.recall()?;
@@ -108,6 +114,9 @@ impl Agent {
         let hold = Arc::new(hold);
         self.holds.lock().insert(hold.about.volume_id.clone(), hold.clone());
         tokio::spawn(keeper::keep(self.clone(), hold.clone()));
+        if hold.is_wrapped() {
+            claim::open_door(self, &hold);
+        }
         hold
     }
 }

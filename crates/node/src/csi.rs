@@ -3,7 +3,7 @@
 //! finds it. Messages follow the CSI specification and kubelet's plugin registration; only what we read or say is declared.
 
 mod checks;
-mod glue;
+pub(crate) mod glue;
 mod identity;
 mod node;
 mod wire;

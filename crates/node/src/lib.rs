@@ -3,6 +3,7 @@
 
 mod agent;
 mod csi;
+mod env;
 pub mod nri;
 mod run;
 mod settings;

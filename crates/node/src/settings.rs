@@ -13,6 +13,10 @@ pub struct Settings {
     pub kubelet_dir: PathBuf,
     /// The runtime's NRI socket; `None`: go without.
     pub nri_socket: Option<PathBuf>,
+    /// The wrapper `dewdrop-exec`; `None`: volumes with `env` or `gate` are refused.
+    pub exec_binary: Option<PathBuf>,
+    /// The runtime's CRI socket; `None`: it is not asked.
+    pub cri_socket: Option<PathBuf>,
     /// Where the agent keeps what it must know after a restart; on a tmpfs.
     pub state_dir: PathBuf,
     /// How it signs in.

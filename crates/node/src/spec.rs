@@ -2,6 +2,7 @@
 //! a [`VolumeSpec`] out, or every mistake at once in words that kubelet shows in the pod's events.
 
 mod parse;
+mod wrap;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,8 @@ pub struct VolumeSpec {
     pub signal: Option<Signal>,
     /// The server's namespace; empty is the root.
     pub namespace: String,
+    /// Whether the command starts through `dewdrop-exec`.
+    pub wrap: Wrap,
     attributes: BTreeMap<String, String>,
 }
 
@@ -79,6 +82,26 @@ pub enum Form {
     Properties,
     /// A text with `{{name.field}}`.
     Template(String),
+}
+
+/// What the wrapper `dewdrop-exec` does before the container's command (docs/decisions/0018).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrap {
+    /// There is none.
+    No,
+    /// Waits for the files.
+    Gate,
+    /// Waits, and gives the command these variables; there are no files.
+    Env(Variables),
+}
+
+/// Variables of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Variables {
+    /// `NAME_FIELD` for each field of each credential.
+    All,
+    /// Names with a template for each.
+    Named(Vec<(String, String)>),
 }
 
 /// The pod, as kubelet tells it.

@@ -14,7 +14,13 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Map, Value};
 
 use crate::spec::VolumeSpec;
-pub use template::check as check_template;
+pub use render::{text as text_of, variable as variable_name};
+pub use template::{check as check_template, fill as fill_template};
+
+/// The folder of the wrapper in a volume.
+pub const OURS: &str = ".dewdrop";
+/// The wrapper in it: a mount of its own.
+pub const PROGRAM: &str = ".dewdrop/exec";
 
 /// The magic number of a tmpfs (statfs(2)).
 const TMPFS: i64 = 0x0102_1994;
@@ -109,6 +115,8 @@ impl Volume {
     pub fn unmount(target: &Path) -> Result<(), VolumeError> {
         // More than one can lie there when an agent was killed between two calls of kubelet.
         while is_mounted(target)? {
+            // The wrapper, if it is there. Should it stay, the next steps say so.
+            unmount(target.join(PROGRAM), UnmountFlags::NOFOLLOW | UnmountFlags::DETACH).ok();
             swap::wipe(target).map_err(|e| system(target, "wipe the files", e))?;
             let done = unmount(target, UnmountFlags::NOFOLLOW);
             // Somebody looks at it still: it goes when they are done.

@@ -23,6 +23,12 @@ pub struct Node {
     /// The runtime's NRI socket; an empty text goes without NRI
     #[arg(long, env = "DEWDROP_NRI_SOCKET", default_value = "/var/run/nri/nri.sock")]
     nri_socket: String,
+    /// The runtime's CRI socket, for the wrapper's containers; an empty text goes without
+    #[arg(long, env = "DEWDROP_CRI_SOCKET", default_value = "/run/containerd/containerd.sock")]
+    cri_socket: String,
+    /// The wrapper for volumes with `env` or `gate`; dewdrop-exec beside this program if there is one
+    #[arg(long, env = "DEWDROP_EXEC_BINARY")]
+    exec_binary: Option<PathBuf>,
     /// Where the agent keeps what it must know after a restart: on a tmpfs, for root alone
     #[arg(long, env = "DEWDROP_NODE_STATE", default_value = "/run/dewdrop/node")]
     state_dir: PathBuf,
@@ -54,6 +60,8 @@ impl Node {
             node: self.node_name,
             kubelet_dir: self.kubelet_dir,
             nri_socket: Some(self.nri_socket).filter(|path| !path.is_empty()).map(PathBuf::from),
+            exec_binary: self.exec_binary.or_else(beside),
+            cri_socket: Some(self.cri_socket).filter(|path| !path.is_empty()).map(PathBuf::from),
             state_dir: self.state_dir,
             sign_in: SignIn {
                 mount: self.auth_mount.trim_matches('/').to_owned(),
@@ -64,4 +72,10 @@ impl Node {
         dewdrop_node::run(settings, client).await.map_err(|e| Failure::usage(e.to_string()))?;
         Ok(0)
     }
+}
+
+/// The wrapper beside this program.
+fn beside() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?.with_file_name("dewdrop-exec");
+    path.is_file().then_some(path)
 }

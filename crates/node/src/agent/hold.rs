@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
 use tokio::sync::Notify;
 
-use super::life::{Act, ContainerId, Life, Phase};
+use super::life::{Act, ContainerId, Life, Phase, Standing};
 use super::start::Start;
 use super::vault::StartName;
-use crate::spec::{PodInfo, VolumeSpec};
+use crate::spec::{PodInfo, VolumeSpec, Wrap};
 
 /// What does not change while the volume is published.
 #[derive(Debug, Clone)]
@@ -51,6 +51,21 @@ pub struct Hold {
     pub pen: Mutex<()>,
     /// Rung when there is something to do.
     pub bell: Notify,
+    /// Rung when a credential is there.
+    pub news: Notify,
+}
+
+/// What a container's wrapper may have.
+#[derive(Debug)]
+pub enum Claim {
+    /// This start's credential.
+    Given(Arc<Start>),
+    /// Nothing yet; why, as far as that is known.
+    Wait(String),
+    /// Nothing, before the runtime has said which container this is.
+    Unknown(Phase),
+    /// Nothing, ever.
+    Never,
 }
 
 struct State {
@@ -61,6 +76,8 @@ struct State {
     /// Asked for, not yet heard of.
     intent: Option<StartName>,
     process: Option<Arc<OwnedFd>>,
+    /// Why the keeper did not succeed when it last tried.
+    trouble: Option<String>,
 }
 
 // === impl Hold ===
@@ -70,9 +87,9 @@ impl Hold {
     #[must_use]
     pub fn new(about: About, phase: Phase, pod_token: SecretText, start: Option<Start>) -> Self {
         let todo = if phase == Phase::Minting { Todo::Mint } else { Todo::Renew };
-        let state =
-            State { life: Life::at(phase), todo, pod_token, start: start.map(Arc::new), intent: None, process: None };
-        Self { about, state: Mutex::new(state), pen: Mutex::default(), bell: Notify::new() }
+        let start = start.map(Arc::new);
+        let state = State { life: Life::at(phase), todo, pod_token, start, intent: None, process: None, trouble: None };
+        Self { about, state: Mutex::new(state), pen: Mutex::default(), bell: Notify::new(), news: Notify::new() }
     }
 
     /// The first start is there.
@@ -144,15 +161,50 @@ impl Hold {
         let mut state = self.state.lock();
         match state.life.creating(id) {
             Ok(()) => Ok(()),
+            Err(act) if self.is_wrapped() => {
+                self.await_next(&mut state, act, id);
+                Ok(())
+            }
             Err(act) => Err(self.apply(&mut state, act)),
         }
+    }
+
+    /// Whether the container's command starts through the wrapper, which can wait.
+    #[must_use]
+    pub fn is_wrapped(&self) -> bool {
+        self.about.spec.wrap != Wrap::No
+    }
+
+    /// A container asks through its wrapper.
+    #[must_use]
+    pub fn claim(&self, id: &str) -> Claim {
+        let state = self.state.lock();
+        let wait = || Claim::Wait(state.trouble.clone().unwrap_or_else(|| "it is being made".into()));
+        match (state.life.standing(id), state.todo, &state.start) {
+            (_, Todo::Close, _) | (Standing::Over, _, _) => Claim::Never,
+            (Standing::Holds, Todo::Renew, Some(start)) => Claim::Given(start.clone()),
+            (Standing::Holds | Standing::Awaits, _, _) => wait(),
+            (Standing::Unknown, _, _) => Claim::Unknown(state.life.phase().clone()),
+        }
+    }
+
+    /// How the keeper's last try went.
+    pub fn tried(&self, trouble: Option<String>) {
+        self.state.lock().trouble = trouble;
     }
 
     /// The container runs. Answers the start that is over, if that shows now.
     pub fn running(&self, id: &str, process: Option<OwnedFd>) -> Option<Arc<Start>> {
         let mut state = self.state.lock();
-        let act = state.life.running(id);
-        if matches!(state.life.phase(), Phase::Taken(holder) if holder == id) {
+        // With a wrapper it has read nothing yet of what its predecessor had.
+        if self.is_wrapped()
+            && state.life.standing(id) == Standing::Unknown
+            && let Err(act) = state.life.creating(id)
+        {
+            self.await_next(&mut state, act, id);
+        }
+        let act = if self.is_wrapped() { Act::Rest } else { state.life.running(id) };
+        if matches!(state.life.standing(id), Standing::Holds | Standing::Awaits) {
             state.process = process.map(Arc::new);
         }
         self.apply(&mut state, act)
@@ -211,7 +263,9 @@ impl Hold {
         }
         state.life.minted();
         state.todo = Todo::Renew;
-        Ok(state.start.replace(Arc::new(start)))
+        let former = state.start.replace(Arc::new(start));
+        self.news.notify_waiters();
+        Ok(former)
     }
 
     /// The process of the running container, and which container it is.
@@ -222,6 +276,17 @@ impl Hold {
             (Phase::Taken(id), Some(process)) => Some((id.clone(), process.clone())),
             _ => None,
         }
+    }
+
+    /// A container that can wait is there. What the one before had stays on record until its successor's is made: the
+    /// keeper ends it then.
+    fn await_next(&self, state: &mut State, act: Act, id: &str) {
+        if act == Act::Replace && state.todo != Todo::Close {
+            state.todo = Todo::Mint;
+            state.process = None;
+            self.bell.notify_one();
+        }
+        state.life.awaited(id);
     }
 
     fn apply(&self, state: &mut State, act: Act) -> Option<Arc<Start>> {

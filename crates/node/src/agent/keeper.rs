@@ -12,6 +12,7 @@ use super::fail::Fail;
 use super::hold::{Hold, Todo};
 use super::life::Phase;
 use super::start::Start;
+use crate::spec::Wrap;
 
 /// Between two tries to make a credential: a container waits for it.
 const LEAST: Duration = Duration::from_millis(100);
@@ -30,8 +31,12 @@ pub async fn keep(agent: Arc<Agent>, hold: Arc<Hold>) {
             Todo::Renew => rest_and_renew(&agent, &hold).await,
         };
         match done {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {
+                hold.tried(None);
+                backoff.reset();
+            }
             Err(why) => {
+                hold.tried(Some(why.to_string()));
                 let about = &hold.about;
                 tracing::warn!(pod = %about.pod.name, namespace = %about.pod.namespace, container = %about.spec.container,
                     what = ?todo, %why, "a volume waits");
@@ -74,6 +79,13 @@ async fn rest_and_renew(agent: &Arc<Agent>, hold: &Arc<Hold>) -> Result<(), Fail
     let (Some(start), Todo::Renew) = (hold.start(), hold.todo()) else { return Ok(()) };
     match renew(agent, hold, &start).await {
         Ok(true) => Ok(()),
+        // Another one would end this one, and a command that runs cannot be given other variables.
+        Ok(false) if matches!(hold.about.spec.wrap, Wrap::Env(_)) && hold.about.spec.signal.is_none() => {
+            let about = &hold.about;
+            tracing::warn!(pod = %about.pod.name, namespace = %about.pod.namespace, container = %about.spec.container,
+                "the credential in a container's environment ends soon: with the attribute `signal: TERM` it would be started anew");
+            Ok(())
+        }
         Ok(false) => {
             hold.wants_another();
             Ok(())

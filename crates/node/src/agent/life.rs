@@ -33,6 +33,21 @@ pub struct Life {
     phase: Phase,
     /// The container that ended last: its start may be told after its end.
     ended: Option<ContainerId>,
+    /// A container that waits for what is being made.
+    awaits: Option<ContainerId>,
+}
+
+/// How a container that asks stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has the credential.
+    Holds,
+    /// It is being made for it.
+    Awaits,
+    /// It has ended.
+    Over,
+    /// It was not heard of, or another one has the credential.
+    Unknown,
 }
 
 // === impl Life ===
@@ -41,7 +56,7 @@ impl Life {
     /// At a phase, as it was written down.
     #[must_use]
     pub fn at(phase: Phase) -> Self {
-        Self { phase, ended: None }
+        Self { phase, ended: None, awaits: None }
     }
 
     /// How far it is.
@@ -53,7 +68,25 @@ impl Life {
     /// The credential is in the volume.
     pub fn minted(&mut self) {
         if self.phase == Phase::Minting {
-            self.phase = Phase::Ready;
+            self.phase = self.awaits.take().map_or(Phase::Ready, Phase::Taken);
+        }
+    }
+
+    /// A container that can wait by itself is there before its credential is: it is made for this one.
+    pub fn awaited(&mut self, id: &str) {
+        if self.phase == Phase::Minting && self.ended.as_deref() != Some(id) {
+            self.awaits = Some(id.to_owned());
+        }
+    }
+
+    /// How a container that asks for the credential stands.
+    #[must_use]
+    pub fn standing(&self, id: &str) -> Standing {
+        match &self.phase {
+            _ if self.ended.as_deref() == Some(id) => Standing::Over,
+            Phase::Taken(known) if known == id => Standing::Holds,
+            Phase::Minting if self.awaits.as_deref() == Some(id) => Standing::Awaits,
+            _ => Standing::Unknown,
         }
     }
 
@@ -99,6 +132,7 @@ impl Life {
     #[must_use]
     pub fn stopped(&mut self, id: &str) -> Act {
         self.ended = Some(id.to_owned());
+        self.awaits.take_if(|awaits| awaits == id);
         match &self.phase {
             Phase::Taken(known) if known == id => {
                 self.phase = Phase::Minting;
@@ -187,6 +221,31 @@ mod tests {
     }
 
     #[test]
+    fn a_container_that_waits_by_itself_gets_what_is_made_next() {
+        let mut life = Life::at(Phase::Minting);
+        life.awaited("a");
+        assert_eq!((life.standing("a"), life.standing("b")), (Standing::Awaits, Standing::Unknown));
+        life.minted();
+        assert_eq!((life.standing("a"), life.standing("b")), (Standing::Holds, Standing::Unknown));
+        assert_eq!(life.stopped("a"), Act::Replace);
+        life.awaited("a");
+        life.minted();
+        assert_eq!(life.phase(), &Phase::Ready, "not for one that has ended");
+        assert_eq!(life.standing("a"), Standing::Over);
+    }
+
+    #[test]
+    fn one_that_ends_while_it_waits_takes_nothing() {
+        let mut life = Life::at(Phase::Minting);
+        life.awaited("a");
+        assert_eq!(life.stopped("a"), Act::Rest);
+        life.minted();
+        assert_eq!(life.phase(), &Phase::Ready);
+        life.awaited("b");
+        assert_eq!(life.standing("b"), Standing::Unknown, "what is there is taken, not awaited");
+    }
+
+    #[test]
     fn what_was_missed_shows_when_the_runtime_tells_all() {
         let mut gone = Life::at(Phase::Taken("a".into()));
         assert_eq!(gone.seen(&[]), Act::Replace);
@@ -232,6 +291,30 @@ mod tests {
                     2 => drop(life.stopped(&id)),
                     3 => drop(life.seen(&[])),
                     _ => drop(life.lost()),
+                }
+            }
+        }
+
+        /// The same for containers that ask for it themselves: what was made once is had by one.
+        #[test]
+        fn what_was_made_once_is_had_by_one(events in proptest::collection::vec((0u8..6, 0u8..3), 1..200)) {
+            let mut life = Life::at(Phase::Minting);
+            let (mut made, mut had) = (0, std::collections::BTreeMap::new());
+            for (kind, who) in events {
+                let id = who.to_string();
+                match kind {
+                    0 => {
+                        made += u32::from(*life.phase() == Phase::Minting);
+                        life.minted();
+                    }
+                    1 | 2 if life.creating(&id).is_err() => life.awaited(&id),
+                    3 => drop(life.stopped(&id)),
+                    4 => drop(life.seen(&[])),
+                    5 => drop(life.lost()),
+                    _ => {}
+                }
+                for id in ["0", "1", "2"].iter().filter(|id| life.standing(id) == Standing::Holds) {
+                    prop_assert_eq!(*had.entry(made).or_insert(*id), *id);
                 }
             }
         }

@@ -11,7 +11,8 @@ use super::fail::Fail;
 use super::hold::Hold;
 use super::start::{Held, Start};
 use super::vault::StartName;
-use crate::spec::{Credential, Verb};
+use crate::env::{self, Variable};
+use crate::spec::{Credential, Verb, Wrap};
 use crate::volume::Volume;
 
 impl Agent {
@@ -55,8 +56,8 @@ impl Agent {
             let data = envelope.data.unwrap_or_default();
             fields.insert(credential.name.clone(), data.expose().clone());
         }
-        self.write(hold, fields).await?;
-        Ok(Start { name, token: auth.client_token, seconds: auth.lease_duration, leases })
+        let variables = self.write(hold, fields).await?;
+        Ok(Start { name, token: auth.client_token, seconds: auth.lease_duration, leases, variables })
     }
 
     async fn fetch(&self, token: &SecretText, namespace: &str, credential: &Credential) -> Result<Envelope, Fail> {
@@ -67,13 +68,20 @@ impl Agent {
         self.vault.fetch(token, namespace, call).await
     }
 
-    async fn write(&self, hold: &Hold, fields: BTreeMap<String, Map<String, Value>>) -> Result<(), Fail> {
-        let about = hold.about.clone();
+    /// Writes the files, or answers the variables that take their place.
+    async fn write(&self, hold: &Hold, fields: BTreeMap<String, Map<String, Value>>) -> Result<Vec<Variable>, Fail> {
+        let (about, env) = (hold.about.clone(), self.env.clone());
         let written = tokio::task::spawn_blocking(move || {
             let volume = Volume::mount(&about.target)?;
-            volume.write(&about.spec, about.fs_group, &fields)
+            env.place(&about.spec.wrap, &about.target).map_err(|e| Fail::odd(e.to_string()))?;
+            match &about.spec.wrap {
+                Wrap::Env(variables) => Ok(env::variables(variables, &fields)?),
+                Wrap::No | Wrap::Gate => {
+                    volume.write(&about.spec, about.fs_group, &fields).map(|()| Vec::new()).map_err(Fail::from)
+                }
+            }
         });
-        Ok(written.await.map_err(|_| Fail::odd("the task that writes a volume broke"))??)
+        written.await.map_err(|_| Fail::odd("the task that writes a volume broke"))?
     }
 
     /// Tells the container's process that its files are new, if the volume asks for it.

@@ -75,6 +75,7 @@ impl Agent {
 
     /// Wipes and unmounts a volume, and forgets it.
     async fn clear(&self, volume_id: &str, target: &Path) -> Result<(), Fail> {
+        self.env.close_door(volume_id).await;
         let path = target.to_owned();
         let gone = tokio::task::spawn_blocking(move || Volume::unmount(&path));
         gone.await.map_err(|_| Fail::odd("the task that removes a volume broke"))??;

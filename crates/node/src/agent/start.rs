@@ -6,6 +6,7 @@ use dewdrop_api::SecretText;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::vault::StartName;
+use crate::env::Variable;
 
 /// A token that the server made for one start, with its leases.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Start {
     pub seconds: u64,
     /// The leases below it.
     pub leases: Vec<Held>,
+    /// What its wrapper gives to the command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<Variable>,
 }
 
 /// A lease.
@@ -66,7 +70,7 @@ mod tests {
             role: "r".into(),
             container_id: None,
         };
-        Start { name, token: "t".into(), seconds, leases: leases.iter().map(held).collect() }
+        Start { name, token: "t".into(), seconds, leases: leases.iter().map(held).collect(), variables: Vec::new() }
     }
 
     #[test]
@@ -77,10 +81,13 @@ mod tests {
 
     #[test]
     fn the_token_is_in_the_journal_and_not_in_debug() {
-        let start = start(90, &[]);
+        let mut start = start(90, &[]);
+        start.variables.push(Variable { name: "DB_PASSWORD".into(), value: "hunter2".into() });
         let text = serde_json::to_string(&start).unwrap();
         let back: Start = serde_json::from_str(&text).unwrap();
         assert_eq!(back.token.expose(), "t");
-        assert!(format!("{start:?}").contains("[secret]"));
+        assert_eq!(back.variables, start.variables);
+        let told = format!("{start:?}");
+        assert!(told.contains("[secret]") && !told.contains("hunter2"), "{told}");
     }
 }

@@ -9,8 +9,22 @@ use super::{Credential, Form, Layout, PodInfo, Verb, VolumeSpec};
 /// Kubelet's own attributes begin so.
 const KUBELET: &str = "csi.storage.k8s.io/";
 /// Those of a pod's author.
-const KNOWN: &[&str] =
-    &["container", "credentials", "file", "format", "gid", "mode", "namespace", "role", "signal", "template", "uid"];
+const KNOWN: &[&str] = &[
+    "container",
+    "credentials",
+    "env",
+    "file",
+    "format",
+    "gate",
+    "gid",
+    "mode",
+    "namespace",
+    "role",
+    "signal",
+    "template",
+    "uid",
+    "variables",
+];
 /// The most credentials of one volume.
 const MOST: usize = 64;
 /// The longest template.
@@ -23,9 +37,9 @@ const DEFAULT_MODE: u32 = 0o400;
 pub struct SpecError(pub Vec<String>);
 
 /// Collects what is wrong.
-struct Reader<'a> {
-    attributes: &'a BTreeMap<String, String>,
-    wrong: Vec<String>,
+pub(super) struct Reader<'a> {
+    pub(super) attributes: &'a BTreeMap<String, String>,
+    pub(super) wrong: Vec<String>,
 }
 
 impl VolumeSpec {
@@ -40,6 +54,7 @@ impl VolumeSpec {
         reader.unknown();
         let credentials = reader.credentials();
         let layout = reader.layout(&credentials);
+        let wrap = reader.wrap(&credentials);
         let spec = Self {
             container: reader.needed("container", "the name of the container whose volume this is"),
             role: reader.needed("role", "the role of the Kubernetes auth method"),
@@ -50,6 +65,7 @@ impl VolumeSpec {
             gid: reader.id("gid"),
             signal: reader.signal(),
             namespace: reader.text("namespace").trim_matches('/').to_owned(),
+            wrap,
             attributes: BTreeMap::new(),
         };
         let wrong = std::mem::take(&mut reader.wrong);
@@ -84,7 +100,7 @@ impl PodInfo {
 }
 
 impl Reader<'_> {
-    fn text(&self, name: &str) -> &str {
+    pub(super) fn text(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", |text| text.trim())
     }
 
@@ -234,17 +250,17 @@ fn credential(line: &str) -> Result<Credential, String> {
     Ok(Credential { name: name.to_owned(), verb, path: path.to_owned() })
 }
 
-/// A name that can be a file's in the volume, and can hide nothing of ours (`..data`).
+/// A name that can be a file's in the volume, and can hide nothing of ours (`..data`, `.dewdrop`).
 pub fn is_file_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 253
-        && name != "."
+        && !matches!(name, "." | crate::volume::OURS)
         && !name.starts_with("..")
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
 /// The beginning of a text that came from outside.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(40).collect()
 }
 

@@ -67,7 +67,7 @@ pub fn text(value: &Value) -> Zeroizing<String> {
 }
 
 /// `db.username` to `DB_USERNAME`.
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let name: String = name.chars().map(plain).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }

@@ -88,7 +88,8 @@ fn sweep(target: &Path, name: &str, tops: &BTreeSet<&str>) -> io::Result<()> {
     for entry in fs::read_dir(target)? {
         let entry = entry?;
         let found = entry.file_name();
-        let is_ours = found.to_str().is_some_and(|found| found == DATA || found == name || tops.contains(found));
+        let kept = [DATA, super::OURS, name];
+        let is_ours = found.to_str().is_some_and(|found| kept.contains(&found) || tops.contains(found));
         if !is_ours {
             remove(&entry.path(), false)?;
         }

@@ -1,0 +1,90 @@
+//! The wrapper of environment mode, `dewdrop-exec`: built static and small, so that it runs in an image that holds nothing
+//! else. Kept by a hash of its sources; a second run starts at once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::repo_root;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// No copy of it may be larger.
+const MOST: u64 = 2 << 20;
+
+/// The program, built when it is not there.
+pub fn ensure() -> Result<PathBuf> {
+    let root = repo_root();
+    let kept = root.join("target/exec").join(format!("dewdrop-exec-{}", sources(&root)?));
+    if kept.is_file() {
+        return Ok(kept);
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "build",
+        "--package",
+        "dewdrop-exec",
+        "--profile",
+        "tiny",
+        "--target",
+        TARGET,
+        "--target-dir",
+        "target/exec",
+    ]);
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").current_dir(&root);
+    if !cargo.status().context("cannot start cargo")?.success() {
+        bail!("dewdrop-exec does not build");
+    }
+    let built = root.join("target/exec").join(TARGET).join("tiny/dewdrop-exec");
+    let size = std::fs::metadata(&built).with_context(|| format!("cargo has built no {}", built.display()))?.len();
+    if size > MOST {
+        bail!("dewdrop-exec has {size} bytes; at most {MOST}");
+    }
+    // Whole or not at all: another run may look at the same moment.
+    let new = kept.with_extension(std::process::id().to_string());
+    std::fs::copy(&built, &new)?;
+    std::fs::rename(&new, &kept)?;
+    Ok(kept)
+}
+
+/// A hash of all that it is made from.
+fn sources(root: &Path) -> Result<String> {
+    let mut files = vec![
+        root.join("Cargo.toml"),
+        root.join("Cargo.lock"),
+        root.join("rust-toolchain.toml"),
+        root.join("crates/exec/Cargo.toml"),
+    ];
+    collect(&root.join("crates/exec/src"), &mut files)?;
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(file.strip_prefix(root).unwrap_or(&file).to_string_lossy().bytes());
+        all.extend(std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    Ok(crate::cluster::image::hash(&all).chars().take(16).collect())
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sources_have_one_hash() {
+        let root = repo_root();
+        let hash = sources(&root).unwrap();
+        assert_eq!((hash.len(), sources(&root).unwrap()), (16, hash));
+    }
+}

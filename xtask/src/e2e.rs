@@ -5,6 +5,7 @@ mod acts;
 mod admission;
 mod breaks;
 mod ends;
+mod env_scenes;
 mod pods;
 mod scenes;
 mod stage;
@@ -45,7 +46,9 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in scenes::ALL.iter().filter(|(name, _)| only.split(',').any(|part| name.contains(part))) {
+    for (name, scene) in
+        scenes::ALL.iter().chain(env_scenes::ALL).filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
+    {
         say::heading(name);
         let clock = Stopwatch::start();
         played += 1;

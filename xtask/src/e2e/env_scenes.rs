@@ -82,7 +82,8 @@ fn nowhere_else(stage: &Stage, user: &str) -> Result<()> {
     let mut ctr = std::process::Command::new(cluster.bin.join("ctr"));
     ctr.arg("--address").arg(&node.containerd_sock).args(["--namespace", "k8s.io", "container", "info", &id]);
     ensure!(!crate::parts::output_of(&mut ctr)?.contains(user), "the user is in the runtime's record");
-    let look = |pid: &str| stage.kubectl(&["exec", "env", "--", "/bin/busybox", "cat", &format!("/proc/{pid}/environ")]);
+    let look =
+        |pid: &str| stage.kubectl(&["exec", "env", "--", "/bin/busybox", "cat", &format!("/proc/{pid}/environ")]);
     // Not dumpable: a reader without CAP_SYS_PTRACE gets nothing at all, which is as good.
     ensure!(!look("1").unwrap_or_default().contains(user), "the first process has the user in its environment");
     Ok(())
@@ -93,7 +94,10 @@ fn of_image(stage: &mut Stage) -> Result<()> {
         name: SPEAKER.to_owned(),
         entries: vec![Entry::program("bin/busybox", std::fs::read("/bin/busybox")?)],
         entrypoint: ["/bin/busybox", "sh", "-c"].map(str::to_owned).to_vec(),
-        cmd: vec!["echo user=$PGUSER id=$(/bin/busybox id -u); trap 'exit 0' TERM; while :; do /bin/busybox sleep 0.1; done".to_owned()],
+        cmd: vec![
+            "echo user=$PGUSER id=$(/bin/busybox id -u); trap 'exit 0' TERM; while :; do /bin/busybox sleep 0.1; done"
+                .to_owned(),
+        ],
         user: "65534:65534".to_owned(),
         ..Image::default()
     })?;
@@ -114,7 +118,8 @@ fn of_image(stage: &mut Stage) -> Result<()> {
 
 fn gate(stage: &mut Stage) -> Result<()> {
     // Kubernetes makes one `$` of two.
-    let script = "echo user=$(cat /secrets/db/username); echo pid=$$$$; trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    let script =
+        "echo user=$(cat /secrets/db/username); echo pid=$$$$; trap 'exit 0' TERM; while :; do sleep 0.1; done";
     stage.cluster()?.apply(&pod("gate", &json!({ "gate": "true" }), &shell(script)).to_string())?;
     let first = stage.user_of("gate", "app")?;
     let log = stage.kubectl(&["logs", "gate"])?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cluster::{self, Cluster, Node};
 use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
 use crate::parts::vault::{Kind, Vault};
-use crate::parts::{Process, TempDir, output_of};
+use crate::parts::{Process, TempDir, exec, output_of};
 use crate::say::{self, Stopwatch};
 
 /// How long a pod, a user or an event may take to come or go before a scene fails. The machine may be busy.
@@ -161,6 +161,7 @@ impl Stage {
             }
         };
         command.args(["node", "--node-name", &node.name, "--kubelet-dir"]).arg(&node.root_dir);
+        command.arg("--exec-binary").arg(exec::ensure()?).arg("--cri-socket").arg(&node.containerd_sock);
         command.arg("--nri-socket").arg(&node.nri_sock).arg("--token-file").arg(&file);
         command.args(["--log-level", "debug"]).arg("--state-dir").arg(node.dir().join("dewdrop"));
         command.env("DEWDROP_ADDR", &self.vault.address).env("HOME", self.dir.path());

@@ -196,14 +196,7 @@ impl Hold {
     /// The container runs. Answers the start that is over, if that shows now.
     pub fn running(&self, id: &str, process: Option<OwnedFd>) -> Option<Arc<Start>> {
         let mut state = self.state.lock();
-        // With a wrapper it has read nothing yet of what its predecessor had.
-        if self.is_wrapped()
-            && state.life.standing(id) == Standing::Unknown
-            && let Err(act) = state.life.creating(id)
-        {
-            self.await_next(&mut state, act, id);
-        }
-        let act = if self.is_wrapped() { Act::Rest } else { state.life.running(id) };
+        let act = if self.is_wrapped() { self.arrived(&mut state, id) } else { state.life.running(id) };
         if matches!(state.life.standing(id), Standing::Holds | Standing::Awaits) {
             state.process = process.map(Arc::new);
         }
@@ -220,7 +213,11 @@ impl Hold {
     /// All containers of that name that exist. Answers the start that is over, if one is.
     pub fn seen(&self, alive: &[&str]) -> Option<Arc<Start>> {
         let mut state = self.state.lock();
-        let act = state.life.seen(alive);
+        let is_known = alive.iter().any(|id| state.life.standing(id) == Standing::Holds);
+        let act = match alive.first() {
+            Some(id) if self.is_wrapped() && !is_known => self.arrived(&mut state, id),
+            _ => state.life.seen(alive),
+        };
         self.apply(&mut state, act)
     }
 
@@ -276,6 +273,16 @@ impl Hold {
             (Phase::Taken(id), Some(process)) => Some((id.clone(), process.clone())),
             _ => None,
         }
+    }
+
+    /// A container with a wrapper runs: it has read nothing yet of what its predecessor had.
+    fn arrived(&self, state: &mut State, id: &str) -> Act {
+        if state.life.standing(id) == Standing::Unknown
+            && let Err(act) = state.life.creating(id)
+        {
+            self.await_next(state, act, id);
+        }
+        Act::Rest
     }
 
     /// A container that can wait is there. What the one before had stays on record until its successor's is made: the

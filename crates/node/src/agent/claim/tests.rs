@@ -82,7 +82,12 @@ fn a_wrapped_container_is_created_before_its_credential_and_gets_it() {
 
 #[test]
 fn a_missed_end_gives_the_next_container_a_start_of_its_own() {
-    for tell in [|hold: &Hold| hold.creating("b").is_ok(), |hold: &Hold| hold.running("b", None).is_none()] {
+    let ways = [
+        |hold: &Hold| hold.creating("b").is_ok(),
+        |hold: &Hold| hold.running("b", None).is_none(),
+        |hold: &Hold| hold.seen(&["b"]).is_none(),
+    ];
+    for tell in ways {
         let hold = hold(Phase::Taken("a".into()), Some("one"));
         assert!(tell(&hold));
         assert_eq!(hold.todo(), Todo::Mint);
@@ -91,6 +96,15 @@ fn a_missed_end_gives_the_next_container_a_start_of_its_own() {
         assert_eq!(former.unwrap().name.start, "one", "which is ended by the keeper");
         assert_eq!((of(&hold, "b").as_str(), of(&hold, "a").as_str()), ("two", "unknown"));
     }
+}
+
+#[test]
+fn the_runtimes_whole_list_changes_nothing_for_the_holder_and_ends_who_is_gone() {
+    let hold = hold(Phase::Taken("a".into()), Some("one"));
+    assert!(hold.seen(&["a", "b"]).is_none());
+    assert_eq!((of(&hold, "a").as_str(), hold.todo()), ("one", Todo::Renew));
+    assert_eq!(hold.seen(&[]).unwrap().name.start, "one");
+    assert_eq!(hold.todo(), Todo::Mint);
 }
 
 #[test]

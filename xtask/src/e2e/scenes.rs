@@ -80,8 +80,10 @@ fn exits(stage: &mut Stage) -> Result<()> {
         stage.user_of(&name, "app")?;
         let took = stage.until_empty()?;
         say::line(&format!("exit {code}: nothing left {} after it was seen to run", say::time(took)));
-        let phase = stage.kubectl(&["get", "pod", &name, "-o", "jsonpath={.status.phase}"])?;
-        ensure!(phase != "Running", "the pod is {phase}");
+        // Kubelet tells it some time after the runtime did.
+        stage.wait("the pod to be told as ended", PATIENCE, || {
+            Ok(stage.kubectl(&["get", "pod", &name, "-o", "jsonpath={.status.phase}"])? != "Running")
+        })?;
         stage.delete(&name)?;
     }
     Ok(())

@@ -110,13 +110,11 @@ impl Agent {
     }
 
     /// Takes up a volume and gives it a keeper.
-    fn take_up(self: &Arc<Self>, hold: Hold) -> Arc<Hold> {
-        let hold = Arc::new(hold);
+    fn take_up(self: &Arc<Self>, hold: Arc<Hold>) {
         self.holds.lock().insert(hold.about.volume_id.clone(), hold.clone());
         tokio::spawn(keeper::keep(self.clone(), hold.clone()));
         if hold.is_wrapped() {
             claim::open_door(self, &hold);
         }
-        hold
     }
 }

@@ -47,7 +47,8 @@ pub struct Hold {
     /// What it is.
     pub about: About,
     state: Mutex<State>,
-    /// Held while the journal's record of this volume is written or removed: an older state must not overtake a newer.
+    /// Held while the volume's files or its record on the journal are written: an older state must not overtake a newer, and
+    /// nothing is written after the volume was closed.
     pub pen: Mutex<()>,
     /// Rung when there is something to do.
     pub bell: Notify,
@@ -93,10 +94,12 @@ impl Hold {
     }
 
     /// The first start is there.
-    #[must_use]
-    pub fn begun(self, start: Start) -> Self {
-        let pod_token = self.state.into_inner().pod_token;
-        Self::new(self.about, Phase::Ready, pod_token, Some(start))
+    pub fn begin(&self, start: Start) {
+        let mut state = self.state.lock();
+        state.life = Life::at(Phase::Ready);
+        state.todo = Todo::Renew;
+        state.intent = None;
+        state.start = Some(Arc::new(start));
     }
 
     /// A start's name with the container that has it, when one has.

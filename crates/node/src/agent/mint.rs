@@ -1,6 +1,7 @@
 //! Making the credentials of one start: a token from the server, what it may read, and the files.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dewdrop_api::{Call, Envelope, SecretText};
 use futures_util::future::try_join_all;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Agent;
 use super::fail::Fail;
-use super::hold::Hold;
+use super::hold::{Hold, Todo};
 use super::start::{Held, Start};
 use super::vault::StartName;
 use crate::env::{self, Variable};
@@ -17,7 +18,7 @@ use crate::volume::Volume;
 
 impl Agent {
     /// Makes a start and writes its files. When that fails, nothing of it stays.
-    pub(super) async fn mint(&self, hold: &Hold) -> Result<Start, Fail> {
+    pub(super) async fn mint(&self, hold: &Arc<Hold>) -> Result<Start, Fail> {
         let about = &hold.about;
         let name = StartName {
             pod_uid: about.pod.uid.clone(),
@@ -38,7 +39,7 @@ impl Agent {
         }
     }
 
-    async fn make(&self, hold: &Hold, name: StartName) -> Result<Start, Fail> {
+    async fn make(&self, hold: &Arc<Hold>, name: StartName) -> Result<Start, Fail> {
         let spec = &hold.about.spec;
         let auth = self.vault.start(&name, &hold.pod_token()).await?;
         let fetched = try_join_all(
@@ -69,9 +70,19 @@ impl Agent {
     }
 
     /// Writes the files, or answers the variables that take their place.
-    async fn write(&self, hold: &Hold, fields: BTreeMap<String, Map<String, Value>>) -> Result<Vec<Variable>, Fail> {
-        let (about, env) = (hold.about.clone(), self.env.clone());
+    async fn write(
+        &self,
+        hold: &Arc<Hold>,
+        fields: BTreeMap<String, Map<String, Value>>,
+    ) -> Result<Vec<Variable>, Fail> {
+        let (hold, env) = (hold.clone(), self.env.clone());
         let written = tokio::task::spawn_blocking(move || {
+            // Kubelet may have taken the volume back meanwhile: mounted again, it would hold up the pod's end for ever.
+            let _pen = hold.pen.lock();
+            if hold.todo() == Todo::Close {
+                return Err(Fail::odd("the volume was taken back while its credential was made"));
+            }
+            let about = &hold.about;
             let volume = Volume::mount(&about.target)?;
             env.place(&about.spec.wrap, &about.target).map_err(|e| Fail::odd(e.to_string()))?;
             match &about.spec.wrap {

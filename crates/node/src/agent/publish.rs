@@ -1,6 +1,7 @@
 //! The CSI side: a volume is published when its credential is in it, and gone when kubelet takes it back.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -29,12 +30,12 @@ impl Publisher for Agent {
             pod: ask.pod,
             fs_group: ask.fs_group,
         };
-        let hold = Hold::new(about, Phase::Minting, ask.token, None);
+        let hold = Arc::new(Hold::new(about, Phase::Minting, ask.token, None));
         match self.mint(&hold).await {
             Ok(start) => {
-                let hold = hold.begun(start);
+                hold.begin(start);
                 self.note(&hold).map_err(told)?;
-                drop(self.me().map_err(told)?.take_up(hold));
+                self.me().map_err(told)?.take_up(hold);
                 Ok(())
             }
             Err(why) => {

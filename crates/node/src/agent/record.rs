@@ -75,7 +75,7 @@ impl Agent {
                 self.ender.end(intent);
             }
             match self.hold_of(&record) {
-                Ok(Some(hold)) => drop(self.take_up(hold)),
+                Ok(Some(hold)) => self.take_up(Arc::new(hold)),
                 Ok(None) => self.give_up(record)?,
                 Err(why) => {
                     tracing::warn!(volume = %record.volume_id, %why, "a volume of a former agent cannot be taken up")

@@ -18,7 +18,8 @@ const INLINE: &str = "/volumes/kubernetes.io~csi/";
 impl Watcher for Agent {
     fn synchronize(&self, pods: Vec<Pod>, containers: Vec<Container>) {
         let uids: HashMap<&str, &str> = pods.iter().map(|pod| (pod.id.as_str(), pod.uid.as_str())).collect();
-        for hold in self.holds.lock().values().cloned().collect::<Vec<_>>() {
+        let holds: Vec<Arc<Hold>> = self.holds.lock().values().cloned().collect();
+        for hold in holds {
             let about = &hold.about;
             let its = containers.iter().filter(|container| {
                 container.name == about.spec.container

@@ -295,17 +295,29 @@ impl Stage {
 
     /// SIGKILL to the first process of a container, as the kernel would do it.
     pub fn kill_container(&self, id: &str) -> Result<()> {
+        let mut pid = None;
+        self.wait(&format!("a node to run the container {id}"), PATIENCE, || {
+            pid = self.pid_of(id)?;
+            Ok(pid.is_some())
+        })?;
+        output_of(Command::new("kill").args(["-9", &pid.context("no process")?])).map(drop)
+    }
+
+    /// The first process of a container, by the list of whichever runtime has it. A list fails when another container goes
+    /// while it is made.
+    fn pid_of(&self, id: &str) -> Result<Option<String>> {
         let cluster = self.cluster()?;
         for agent in &self.agents {
             let mut ctr = Command::new(cluster.bin.join("ctr"));
             ctr.arg("--address").arg(&agent.node.containerd_sock).args(["--namespace", "k8s.io", "task", "list"]);
-            let listed = output_of(&mut ctr)?;
+            let listed = ctr.output()?;
+            let listed = String::from_utf8_lossy(&listed.stdout);
             let row = listed.lines().find_map(|line| line.strip_prefix(id));
             if let Some(pid) = row.and_then(|row| row.split_whitespace().next()) {
-                return output_of(Command::new("kill").args(["-9", pid])).map(drop);
+                return Ok(Some(pid.to_owned()));
             }
         }
-        bail!("no node runs the container {id}")
+        Ok(None)
     }
 
     /// Lets the server end by itself and checks its audit log offline.

@@ -10,7 +10,7 @@ use crate::say;
 
 /// The runtime drops a plug-in that does not answer, and goes on without it. What the agent missed must show afterwards.
 pub fn agent_is_late(stage: &mut Stage) -> Result<()> {
-    stage.apply(&TestPod::new("late").with("app", WAIT))?;
+    stage.apply(&TestPod::new("late").on(&stage.node(0)?).with("app", WAIT))?;
     let first = stage.user_of("late", "app")?;
     stage.stop_agent(0)?;
     stage.kill("late", "app")?;
@@ -28,7 +28,7 @@ pub fn agent_is_late(stage: &mut Stage) -> Result<()> {
 
 /// Containers run on while containerd is away; the link is made anew.
 pub fn runtime_restarts(stage: &mut Stage) -> Result<()> {
-    stage.apply(&TestPod::new("runtime").with("app", WAIT).with("worker", WAIT))?;
+    stage.apply(&TestPod::new("runtime").on(&stage.node(0)?).with("app", WAIT).with("worker", WAIT))?;
     let (app, worker) = (stage.user_of("runtime", "app")?, stage.user_of("runtime", "worker")?);
     let node = stage.node(0)?;
     stage.cluster_mut()?.restart_runtime(&node)?;
@@ -46,12 +46,12 @@ pub fn runtime_restarts(stage: &mut Stage) -> Result<()> {
 
 /// A restart of kubelet changes nothing for running pods.
 pub fn kubelet_restarts(stage: &mut Stage) -> Result<()> {
-    stage.apply(&TestPod::new("kubelet").with("app", WAIT))?;
+    stage.apply(&TestPod::new("kubelet").on(&stage.node(0)?).with("app", WAIT))?;
     let app = stage.user_of("kubelet", "app")?;
     let node = stage.node(0)?;
     stage.cluster_mut()?.restart_kubelet(&node)?;
     stage.until_registered(0)?;
-    stage.apply(&TestPod::new("after").with("app", WAIT))?;
+    stage.apply(&TestPod::new("after").on(&stage.node(0)?).with("app", WAIT))?;
     let after = stage.user_of("after", "app")?;
     let users = stage.users()?;
     ensure!(

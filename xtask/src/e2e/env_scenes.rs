@@ -148,7 +148,9 @@ fn status(stage: &mut Stage) -> Result<()> {
 }
 
 fn agent_away(stage: &mut Stage) -> Result<()> {
-    stage.cluster()?.apply(&pod("away", &json!({ "env": "true" }), &shell(SPEAK)).to_string())?;
+    let mut away = pod("away", &json!({ "env": "true" }), &shell(SPEAK));
+    away["spec"]["nodeName"] = stage.node(0)?.into();
+    stage.cluster()?.apply(&away.to_string())?;
     let first = stage.user_of("away", "app")?;
     stage.kill_agent(0);
     stage.kill("away", "app")?;

@@ -149,12 +149,12 @@ fn stranger(stage: &mut Stage) -> Result<()> {
 }
 
 fn agent_killed(stage: &mut Stage) -> Result<()> {
-    stage.apply(&TestPod::new("before").with("app", WAIT))?;
-    stage.apply(&TestPod::new("ends").with("app", WAIT))?;
+    stage.apply(&TestPod::new("before").on(&stage.node(0)?).with("app", WAIT))?;
+    stage.apply(&TestPod::new("ends").on(&stage.node(0)?).with("app", WAIT))?;
     let (before, ends) = (stage.user_of("before", "app")?, stage.user_of("ends", "app")?);
     stage.kill_agent(0);
     stage.kill("ends", "app")?;
-    stage.apply(&TestPod::new("during").with("app", WAIT))?;
+    stage.apply(&TestPod::new("during").on(&stage.node(0)?).with("app", WAIT))?;
     ensure!(stage.users()?.len() == 2, "without an agent nothing is made and nothing taken back");
     stage.start_agent(0)?;
     let during = stage.user_of("during", "app")?;

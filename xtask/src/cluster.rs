@@ -120,14 +120,26 @@ pub fn possible() -> Result<()> {
     if !crate::tools::is_root()? {
         bail!("it needs root: it makes namespaces, mounts and a bridge");
     }
-    let own = Command::new("unshare").args(["--net", "--mount", "true"]).output();
+    let tries = "mount -t tmpfs probe /mnt && ip link add probe type bridge";
+    let own = Command::new("unshare").args(["--net", "--mount", "sh", "-c", tries]).output();
     if !own.is_ok_and(|out| out.status.success()) {
-        bail!("namespaces of its own cannot be made here");
+        bail!("namespaces, mounts and bridges of its own cannot be made here");
+    }
+    if !groups_can_be_made() {
+        bail!("control groups cannot be made here");
     }
     if !build::is_whole()? && crate::parts::which("go").is_none() {
         bail!("Kubernetes is not built yet, and there is no Go to build it");
     }
     Ok(())
+}
+
+/// Whether control groups can be made, of either version.
+fn groups_can_be_made() -> bool {
+    ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].iter().any(|root| {
+        let probe = Path::new(root).join(format!("dewdrop-probe-{}", std::process::id()));
+        std::fs::create_dir(&probe).is_ok() && std::fs::remove_dir(&probe).is_ok()
+    })
 }
 
 /// The cluster that runs already.

@@ -9,6 +9,7 @@ mod cidr;
 mod glob;
 mod jose;
 pub mod jwt;
+mod kept_roles;
 pub mod kubernetes;
 mod listing;
 mod names;

@@ -132,7 +132,9 @@ fn the_process_is_shut_against_dumps() {
 /// A second server, of the user nobody.
 fn as_nobody(server: &Kept) -> std::process::Child {
     let program = server.folder().join("dewdrop");
-    std::fs::copy(common::server_program(), &program).unwrap();
+    // Not copied by this process: another test's fork would hold the copy open for writing ("text file busy").
+    let made = std::process::Command::new("cp").arg(common::server_program()).arg(&program).status();
+    assert!(made.unwrap().success());
     std::os::unix::fs::chown(server.folder(), Some(65534), Some(65534)).unwrap();
     std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])

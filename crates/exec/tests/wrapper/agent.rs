@@ -17,7 +17,9 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join(".dewdrop");
         std::fs::create_dir(&folder).unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_dewdrop-exec"), folder.join("exec")).unwrap();
+        // Not copied by this process: another test's fork would hold the copy open for writing ("text file busy").
+        let made = Command::new("cp").arg(env!("CARGO_BIN_EXE_dewdrop-exec")).arg(folder.join("exec")).status();
+        assert!(made.unwrap().success());
         std::fs::write(folder.join("mode"), mode).unwrap();
         Self { dir }
     }

@@ -120,11 +120,28 @@ pub trait House: Send + Sync {
         Ok(None)
     }
 
+    /// An entity of a namespace (by id) with its groups, as they are now; `None` when there is none, or it is disabled.
+    async fn person(&self, namespace: &str, entity: &str) -> Result<Option<Person>, Fault> {
+        let _ = (namespace, entity);
+        Ok(None)
+    }
+
     /// Ends tokens, by their accessors, with all that hangs on them. Already gone is fine.
     async fn end_tokens(&self, accessors: &[String]) -> Result<(), Fault> {
         let _ = accessors;
         Err(Fault::internal("this house ends no tokens"))
     }
+}
+
+/// Somebody whom identity knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The entity's id. One that went up in another has the other's.
+    pub id: String,
+    /// The entity's name.
+    pub name: String,
+    /// Id and name of each group, those that come by other groups as well.
+    pub groups: Vec<(String, String)>,
 }
 
 /// Where a mount is, and what it is.

@@ -1,5 +1,6 @@
 //! Ring 0: the rules of Dewdrop and the joints between its rooms. Nothing here knows a socket, a disk or the time of day.
 
+pub mod access;
 pub mod call;
 pub mod clock;
 pub mod engine;

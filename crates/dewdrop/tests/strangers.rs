@@ -58,6 +58,7 @@ fn server() -> Server {
     make("sys/mounts/kv", json!({ "type": "kv" }));
     make("sys/mounts/kv2", json!({ "type": "kv", "options": { "version": "2" } }));
     make("sys/mounts/database", json!({ "type": "database" }));
+    make("sys/mounts/access", json!({ "type": "access" }));
     make("sys/auth/userpass", json!({ "type": "userpass" }));
     make("sys/auth/approle", json!({ "type": "approle" }));
     make("sys/auth/jwt", json!({ "type": "jwt" }));

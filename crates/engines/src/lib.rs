@@ -1,5 +1,6 @@
 //! Ring 1: the secrets engines. One file or folder each; `shared` is what several of them need.
 
+pub mod access;
 pub mod cubbyhole;
 pub mod database;
 #[doc(hidden)]

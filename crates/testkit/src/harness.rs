@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dewdrop_core::call::{Call, Caller, Login, Outcome, Reply};
-use dewdrop_core::engine::{Credential, House, KnownLease, Place};
+use dewdrop_core::engine::{Credential, House, KnownLease, Person, Place};
 use dewdrop_core::mount::{Limits, Mount, MountClass, Namespace, Tune};
 use dewdrop_core::policy::Permit;
 use dewdrop_core::route::Room;
@@ -62,6 +62,8 @@ pub enum Got {
 pub struct FakeHouse {
     /// What [`House::leases_of`] answers.
     pub leases: Mutex<Vec<KnownLease>>,
+    /// What [`House::person`] knows, by the entity's id.
+    pub people: Mutex<BTreeMap<String, Person>>,
     count: Mutex<u64>,
 }
 
@@ -79,6 +81,10 @@ impl House for FakeHouse {
 
     async fn policy_exists(&self, _namespace: &str, _name: &str) -> Result<bool, Fault> {
         Ok(true)
+    }
+
+    async fn person(&self, _namespace: &str, entity: &str) -> Result<Option<Person>, Fault> {
+        Ok(self.people.lock().get(entity).cloned())
     }
 }
 

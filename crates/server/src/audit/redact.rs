@@ -103,6 +103,7 @@ impl Shown {
     pub fn of(kind: &str, tuned: &[String]) -> Self {
         // Names, no secrets: with them `dewdrop audit trace` walks from a credential to its request.
         let fixed: &'static [&'static str] = match kind {
+            "access" => &["id", "role", "cluster", "ticket"],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],
             "token" => &["accessor"],

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use async_trait::async_trait;
-use dewdrop_core::engine::{House, KnownLease, MountName};
+use dewdrop_core::engine::{House, KnownLease, MountName, Person};
 use dewdrop_core::{Fault, Secret};
 
 use super::{Vault, upgrade};
@@ -34,6 +34,17 @@ impl House for ServerHouse {
         let found = upgrade(&self.0)?.mounts.by_accessor(accessor);
         let here = found.filter(|mounted| mounted.mount.namespace.id == namespace);
         Ok(here.map(|mounted| MountName { path: mounted.mount.path.clone(), kind: mounted.mount.kind.clone() }))
+    }
+
+    async fn person(&self, namespace: &str, entity: &str) -> Result<Option<Person>, Fault> {
+        let vault = upgrade(&self.0)?;
+        let Some(namespace) = vault.namespaces.by_id(namespace) else { return Ok(None) };
+        let view = vault.mounts.identities(&namespace)?.view(entity).await?.filter(|view| !view.disabled);
+        Ok(view.map(|view| Person {
+            id: view.id.clone(),
+            name: view.name.clone(),
+            groups: view.groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect(),
+        }))
     }
 
     async fn end_tokens(&self, accessors: &[String]) -> Result<(), Fault> {

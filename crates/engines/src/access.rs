@@ -1,0 +1,173 @@
+//! Access of people to clusters, just in time: a role says what may be asked for and who must approve; a request that was
+//! approved becomes a grant of minutes; its owner gets client certificates for it, and the access proxies are told which
+//! grants live.
+
+mod ask;
+mod authority;
+mod case;
+mod decide;
+mod hours;
+mod keys;
+mod live;
+mod role;
+mod view;
+mod who;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dewdrop_core::call::Call;
+use dewdrop_core::engine::{Engine, House, Person, Place};
+use dewdrop_core::mount::Mount;
+use dewdrop_core::route::Routes;
+use dewdrop_core::store::{Batch, Revision, SharedStore, decode, get_json, scan_all};
+use dewdrop_core::{Clock, Fault, Moment};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::shared::cas::{Queues, commits, gave_up};
+use case::{Case, Refusal, Who};
+use role::Role;
+
+const PAGE: usize = 256;
+/// Cases that are over are kept this long; the audit log keeps them for ever.
+const KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
+/// The engine.
+pub struct Access {
+    store: SharedStore,
+    house: Arc<dyn House>,
+    clock: Arc<dyn Clock>,
+    /// Writers of one record.
+    queues: Queues,
+    /// Rung when a case or a role changed.
+    news: Notify,
+    tidied: Mutex<Moment>,
+}
+
+#[async_trait]
+impl Engine for Access {
+    fn routes() -> Routes<Self> {
+        Routes::new(
+            "Gives people access to Kubernetes clusters for minutes: asked for with a reason, approved by others, \
+             revoked at any time.",
+        )
+        .and(role::routes())
+        .and(ask::routes())
+        .and(decide::routes())
+        .and(authority::routes())
+        .and(live::routes())
+    }
+
+    async fn tick(&self, _: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
+        let is_due = {
+            let mut tidied = self.tidied.lock();
+            let is_due = now.since(*tidied) >= TIDY_EVERY;
+            if is_due {
+                *tidied = now;
+            }
+            is_due
+        };
+        if is_due { self.tidy(now).await } else { Ok(()) }
+    }
+}
+
+impl Access {
+    /// Opens the engine of a mount.
+    #[must_use]
+    pub fn open(place: Place) -> Arc<Self> {
+        Arc::new(Self {
+            store: place.store,
+            house: place.house,
+            clock: place.clock,
+            queues: Queues::default(),
+            news: Notify::new(),
+            tidied: Mutex::default(),
+        })
+    }
+
+    async fn role(&self, name: &str) -> Result<Option<Role>, Fault> {
+        Ok(get_json::<Role>(&*self.store, keys::role(name).as_bytes()).await?.map(|(role, _)| role))
+    }
+
+    async fn case(&self, id: &str) -> Result<(Case, Revision), Fault> {
+        let found = get_json::<Case>(&*self.store, keys::case(id).as_bytes()).await?;
+        found.ok_or_else(|| Fault::missing("there is no request of this name"))
+    }
+
+    async fn cases(&self) -> Result<Vec<Case>, Fault> {
+        let rows = scan_all(&*self.store, keys::CASES.as_bytes(), PAGE).await?;
+        rows.iter().map(|row| Ok(decode(&row.key, &row.entry)?)).collect()
+    }
+
+    async fn names(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        let rows = scan_all(&*self.store, prefix.as_bytes(), PAGE).await?;
+        let name = |key: &[u8]| String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned();
+        Ok(rows.iter().map(|row| name(&row.key)).collect())
+    }
+
+    /// Changes a case, if nobody else did meanwhile, and tells whoever waits for that.
+    async fn keep(&self, case: &Case, revision: Revision, also: Batch) -> Result<(), Fault> {
+        let key = keys::case(&case.id);
+        let batch = also.put_json(key.as_str(), case)?.expect(key, revision);
+        if !commits(&*self.store, batch).await? {
+            return Err(gave_up());
+        }
+        self.news.notify_waiters();
+        Ok(())
+    }
+
+    /// Who calls. A token that belongs to nobody can neither ask nor decide.
+    async fn caller(&self, call: &Call) -> Result<Person, Fault> {
+        let here = &call.mount.namespace.id;
+        let token = call.caller.token.as_deref().filter(|token| token.namespace == *here);
+        let found = match token.map(|token| token.entity_id.as_str()) {
+            Some(entity) if !entity.is_empty() => self.house.person(here, entity).await?,
+            _ => None,
+        };
+        found.ok_or_else(|| {
+            Fault::bad_request(
+                "this token belongs to no person of this namespace: sign in by an auth method there, and try again",
+            )
+        })
+    }
+
+    /// Somebody as he is now; `None` when he is gone or disabled.
+    async fn person(&self, call: &Call, who: &Who) -> Result<Option<Person>, Fault> {
+        self.house.person(&call.mount.namespace.id, &who.entity).await
+    }
+
+    async fn tidy(&self, now: Moment) -> Result<(), Fault> {
+        for case in self.cases().await? {
+            let last = [
+                Some(case.asked.at),
+                case.running.map(|running| running.until),
+                case.end.as_ref().map(|end| end.at),
+                case.granted.map(|granted| granted.start_by),
+            ];
+            let last = last.into_iter().flatten().max().unwrap_or(now);
+            if case.state(now).is_over() && !case.needs_review() && now.since(last) >= KEEP {
+                self.store.commit(Batch::new().delete(keys::case(&case.id))).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn who(person: &Person) -> Who {
+    Who { entity: person.id.clone(), name: person.name.clone() }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Own | Refusal::NotYours => Fault::denied_saying(refusal.to_string()),
+            Refusal::State { .. } | Refusal::Twice => Fault::bad_request(refusal.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

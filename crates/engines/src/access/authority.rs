@@ -1,0 +1,219 @@
+//! The authority of a mount, and the certificates that it signs: `ca`, `ca/rotate`, `requests/{id}/certificate`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::fill;
+use dewdrop_core::call::{Call, Reply};
+use dewdrop_core::route::{NoFields, Routes};
+use dewdrop_core::store::{Batch, get_json};
+use dewdrop_core::wire::Text;
+use dewdrop_core::{Fault, Moment};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use zeroize::Zeroize;
+
+use super::case::Case;
+use super::{Access, decide, keys};
+
+/// The longest life of a certificate; kubectl's plug-in asks for the next in time.
+const CERTIFICATE: Duration = Duration::from_secs(10 * 60);
+/// The life of an authority.
+const AUTHORITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Clocks differ.
+const EARLIER: Duration = Duration::from_secs(30);
+/// Proxies find the grant of a certificate by this name: `dewdrop://access/ID`.
+const GRANT: &str = "dewdrop://access/";
+/// The last second that a certificate can name: the end of 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+const LONGEST_CSR: usize = 16 * 1024;
+
+/// Authorities; the first signs, the others are trusted until they are removed. No `Debug`: it holds keys.
+#[derive(Default, Serialize, Deserialize)]
+struct Authorities(Vec<Authority>);
+
+#[derive(Serialize, Deserialize)]
+struct Authority {
+    certificate: String,
+    key: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct CertificateFields {
+    /// A certificate request (PKCS #10) in PEM. Only its key is used: names come from the grant.
+    csr: Option<Text>,
+}
+
+pub(super) fn routes() -> Routes<Access> {
+    Routes::new("")
+        .at("ca", "The authorities whose certificates name grants.", |route| {
+            route.read("Their certificates, in PEM.", read)
+        })
+        .at("ca/rotate", "A new authority.", |route| {
+            route.write("Signs with a new key from now on; the last one is still trusted.", rotate)
+        })
+        .at("requests/{id}/certificate", "A client certificate for a grant.", |route| {
+            route.write("Starts the grant when it has not started; for whoever asked.", certificate)
+        })
+}
+
+async fn read(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+    let authorities = access.authorities(call.now).await?;
+    Ok(Reply::data(Map::from_iter([("certificate".to_owned(), authorities.bundle().into())])))
+}
+
+async fn rotate(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+    let _turn = access.queues.turn(keys::AUTHORITY).await;
+    let found = get_json::<Authorities>(&*access.store, keys::AUTHORITY.as_bytes()).await?;
+    let (old, revision) = found.unwrap_or_default();
+    let mut all = vec![Authority::make(call.now)?];
+    all.extend(old.0.into_iter().next());
+    let all = Authorities(all);
+    let batch = Batch::new().put_json(keys::AUTHORITY, &all)?.expect(keys::AUTHORITY, revision);
+    access.store.commit(batch).await?;
+    Ok(Reply::data(Map::from_iter([("certificate".to_owned(), all.bundle().into())])))
+}
+
+async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields) -> Result<Reply, Fault> {
+    let key = public_key(fields.csr.as_ref().map_or("", |csr| csr.0.as_str()))?;
+    let person = access.caller(&call).await?;
+    let (mut case, revision) = access.case(call.capture("id")).await?;
+    if case.asked.by.entity != person.id {
+        return Err(Fault::missing("there is no request of this name"));
+    }
+    let gone = || Fault::denied_saying("the role of this grant is gone; ask anew");
+    let role = access.role(&case.asked.role).await?.ok_or_else(gone)?;
+    if !role.requesters.has(&person) {
+        return Err(Fault::denied_saying("you may not have this role any more"));
+    }
+    if case.asked.scope.within(&role.scope).is_err() {
+        return Err(Fault::denied_saying("the role was changed and no longer has what was granted; ask anew"));
+    }
+    if case.running.is_none() && !decide::has_enough(&access, &call, &case, &role).await? {
+        return Err(Fault::denied_saying("one who approved may not approve any more; ask anew"));
+    }
+    let was_running = case.running.is_some();
+    let running = case.start(call.now)?;
+    let end = running.until.min(call.now.plus(CERTIFICATE));
+    let authorities = access.authorities(call.now).await?;
+    let signed = authorities.sign(&case, &person.name, key, call.now, end)?;
+    if !was_running {
+        access.keep(&case, revision, Batch::new()).await?;
+    }
+    let data = json!({
+        "certificate": signed, "issuing_ca": authorities.bundle(), "expires_at": end.rfc3339(),
+        "grant_ends_at": running.until.rfc3339(), "id": case.id,
+    });
+    Ok(Reply::data(if let Value::Object(map) = data { map } else { Map::new() }))
+}
+
+/// The key of a request whose signature is right: whoever sends it has the private half.
+fn public_key(csr: &str) -> Result<CertificateSigningRequestParams, Fault> {
+    let bad = || Fault::bad_request("csr: send a certificate request (PKCS #10) in PEM, signed by its own key");
+    if csr.is_empty() || csr.len() > LONGEST_CSR {
+        return Err(bad());
+    }
+    CertificateSigningRequestParams::from_pem(csr).map_err(|_| bad())
+}
+
+impl Access {
+    /// The authorities; the first call makes one.
+    async fn authorities(&self, now: Moment) -> Result<Authorities, Fault> {
+        if let Some((found, _)) = get_json::<Authorities>(&*self.store, keys::AUTHORITY.as_bytes()).await? {
+            return Ok(found);
+        }
+        let _turn = self.queues.turn(keys::AUTHORITY).await;
+        if let Some((found, _)) = get_json::<Authorities>(&*self.store, keys::AUTHORITY.as_bytes()).await? {
+            return Ok(found);
+        }
+        let made = Authorities(vec![Authority::make(now)?]);
+        self.store.commit(Batch::new().put_json(keys::AUTHORITY, &made)?.expect(keys::AUTHORITY, 0)).await?;
+        Ok(made)
+    }
+}
+
+// === impl Authorities ===
+
+impl Authorities {
+    fn bundle(&self) -> String {
+        self.0.iter().map(|authority| authority.certificate.as_str()).collect()
+    }
+
+    /// A client certificate for a grant. Its names are the grant's, whatever the request said.
+    fn sign(
+        &self,
+        case: &Case,
+        person: &str,
+        csr: CertificateSigningRequestParams,
+        now: Moment,
+        end: Moment,
+    ) -> Result<String, Fault> {
+        let authority = self.0.first().ok_or_else(|| Fault::internal("no authority"))?;
+        let issuer = authority.issuer()?;
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(serial()?);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, person);
+        let grant = format!("{GRANT}{}", case.id);
+        let name = grant.try_into().map_err(|_| Fault::internal("the name of a grant is no URI"))?;
+        params.subject_alt_names = vec![SanType::URI(name)];
+        valid(&mut params, now, end);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let signed = params.signed_by(&csr.public_key, &issuer).map_err(made)?;
+        Ok(signed.pem())
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+// === impl Authority ===
+
+impl Authority {
+    fn make(now: Moment) -> Result<Self, Fault> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(made)?;
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(serial()?);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "Dewdrop access");
+        valid(&mut params, now, now.plus(AUTHORITY));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).map_err(made)?.pem();
+        Ok(Self { certificate, key: key.serialize_pem() })
+    }
+
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, Fault> {
+        let key = KeyPair::from_pem(&self.key).map_err(made)?;
+        Issuer::from_ca_cert_pem(&self.certificate, key).map_err(made)
+    }
+}
+
+fn made(error: rcgen::Error) -> Fault {
+    Fault::internal(format!("make a certificate: {error}"))
+}
+
+/// Positive and of full length.
+fn serial() -> Result<SerialNumber, Fault> {
+    let mut serial = [0u8; 16];
+    fill(&mut serial).map_err(|_| Fault::internal("no randomness"))?;
+    serial[0] = (serial[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::from_slice(&serial))
+}
+
+fn valid(params: &mut CertificateParams, from: Moment, to: Moment) {
+    let time = |moment: Moment| date_time_ymd(1970, 1, 1) + Duration::from_secs(moment.seconds().min(LAST_SECOND));
+    params.not_before = time(from.minus(EARLIER));
+    params.not_after = time(to);
+}

@@ -1,0 +1,144 @@
+//! `requests/{id}/approve`, `deny`, `revoke`, `review`: the words of others.
+
+use std::sync::Arc;
+
+use dewdrop_core::Fault;
+use dewdrop_core::call::{Call, Reply};
+use dewdrop_core::engine::Person;
+use dewdrop_core::route::Routes;
+use dewdrop_core::store::Batch;
+use dewdrop_core::wire::Text;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::case::{Case, Decision, State, Who};
+use super::role::Role;
+use super::{Access, ask, keys, view, who};
+
+#[derive(Deserialize, JsonSchema)]
+struct WordFields {
+    /// Why; whoever asked reads it.
+    comment: Option<Text>,
+    /// The `digest` of the request that was read: another one is not approved.
+    digest: Option<Text>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct RevokeFields {
+    /// Why.
+    reason: Option<Text>,
+}
+
+pub(super) fn routes() -> Routes<Access> {
+    Routes::new("")
+        .at("requests/{id}/approve", "An approver says yes.", |route| route.write("Approves the request.", approve))
+        .at("requests/{id}/deny", "An approver says no; that is final.", |route| {
+            route.write("Denies the request.", deny)
+        })
+        .at("requests/{id}/review", "Somebody looks at a break-glass afterwards.", |route| {
+            route.write("Says that it was looked at.", review)
+        })
+        .at("requests/{id}/revoke", "A grant ends at once. Whoever may write here may revoke any.", |route| {
+            route.write("Revokes the grant.", revoke)
+        })
+}
+
+async fn approve(access: Arc<Access>, call: Call, fields: WordFields) -> Result<Reply, Fault> {
+    let id = call.capture("id").to_owned();
+    let turn = access.queues.turn(&keys::case(&id)).await;
+    let (mut case, revision) = access.case(&id).await?;
+    let (role, word) = said(&access, &call, &case, fields, true).await?;
+    case.asked.scope.within(&role.scope).map_err(|wide| {
+        Fault::bad_request(format!("the role was changed since; {}: ask anew", ask::too_wide(&wide)))
+    })?;
+    case.approve(word)?;
+    access.keep(&case, revision, Batch::new()).await?;
+    drop(turn);
+    settle(&access, &call, &id).await?;
+    let (case, _) = access.case(&id).await?;
+    Ok(Reply::data(view::case(&case, Some(&role), call.now)))
+}
+
+/// Grants a case when enough have approved who still may: one who left the group meanwhile does not count. An extension
+/// makes its grant longer in the same commit.
+pub(super) async fn settle(access: &Access, call: &Call, id: &str) -> Result<(), Fault> {
+    let _turn = access.queues.turn(&keys::case(id)).await;
+    let (mut case, revision) = access.case(id).await?;
+    let Some(role) = access.role(&case.asked.role).await? else { return Ok(()) };
+    if case.state(call.now) != State::Pending || !has_enough(access, call, &case, &role).await? {
+        return Ok(());
+    }
+    case.grant(call.now, role.times.start_within)?;
+    let mut also = Batch::new();
+    if !case.asked.extends.is_empty() {
+        let (mut longer, revision) = access.case(&case.asked.extends).await?;
+        longer.lengthen(call.now, case.asked.ttl)?;
+        let key = keys::case(&longer.id);
+        also = also.put_json(key.as_str(), &longer)?.expect(key, revision);
+    }
+    access.keep(&case, revision, also).await
+}
+
+/// Whether those who approved, as they are now, are enough for the role as it is now.
+pub(super) async fn has_enough(access: &Access, call: &Call, case: &Case, role: &Role) -> Result<bool, Fault> {
+    if role.auto_approve || case.asked.break_glass {
+        return Ok(true);
+    }
+    let mut approvers: Vec<Person> = Vec::new();
+    for who in case.approvers() {
+        let found = access.person(call, who).await?;
+        approvers.extend(found.filter(|person| person.id != case.asked.by.entity));
+    }
+    Ok(super::who::fulfilled(&role.approvals, &approvers))
+}
+
+async fn deny(access: Arc<Access>, call: Call, fields: WordFields) -> Result<Reply, Fault> {
+    let (mut case, revision) = access.case(call.capture("id")).await?;
+    let (role, word) = said(&access, &call, &case, fields, false).await?;
+    case.deny(word)?;
+    access.keep(&case, revision, Batch::new()).await?;
+    Ok(Reply::data(view::case(&case, Some(&role), call.now)))
+}
+
+async fn review(access: Arc<Access>, call: Call, fields: WordFields) -> Result<Reply, Fault> {
+    let (mut case, revision) = access.case(call.capture("id")).await?;
+    let (role, word) = said(&access, &call, &case, fields, true).await?;
+    case.review(word)?;
+    access.keep(&case, revision, Batch::new()).await?;
+    Ok(Reply::data(view::case(&case, Some(&role), call.now)))
+}
+
+/// The word of an approver, with the role of now.
+async fn said(
+    access: &Access,
+    call: &Call,
+    case: &Case,
+    fields: WordFields,
+    approves: bool,
+) -> Result<(Role, Decision), Fault> {
+    let person = access.caller(call).await?;
+    let gone = || Fault::bad_request("the role of this request is gone; there is nothing to decide");
+    let role = access.role(&case.asked.role).await?.ok_or_else(gone)?;
+    let is_own = person.id == case.asked.by.entity;
+    if !is_own && !role.approvals.iter().any(|wanted| wanted.takes(&person)) {
+        return Err(Fault::denied_saying(format!("you are not among the approvers of the role {:?}", case.asked.role)));
+    }
+    if fields.digest.is_some_and(|digest| digest.0 != view::digest(case)) {
+        return Err(Fault::bad_request("digest: this is another request than the one that you read; read it again"));
+    }
+    let comment = fields.comment.map_or_else(String::new, |text| text.0);
+    Ok((role, Decision { by: who(&person), at: call.now, approves, comment }))
+}
+
+async fn revoke(access: Arc<Access>, call: Call, fields: RevokeFields) -> Result<Reply, Fault> {
+    let (mut case, revision) = access.case(call.capture("id")).await?;
+    // Operators' tokens may belong to nobody; to stop something is always safe.
+    let by = match access.caller(&call).await {
+        Ok(person) => who(&person),
+        Err(_) => Who { entity: String::new(), name: call.caller.display_name().to_owned() },
+    };
+    case.revoke(by, call.now, fields.reason.map_or_else(String::new, |text| text.0))?;
+    access.keep(&case, revision, Batch::new()).await?;
+    let role = access.role(&case.asked.role).await?;
+    Ok(Reply::data(view::case(&case, role.as_ref(), call.now)))
+}

@@ -54,6 +54,14 @@ impl Caller {
         self.token.as_deref().map_or("", |t| &t.display_name)
     }
 
+    /// How long ago the caller passed a second factor; `None`: never with this token. A moment that lies ahead (a clock was
+    /// put back) is none.
+    #[must_use]
+    pub fn mfa_age(&self, now: Moment) -> Option<Duration> {
+        let at = self.token.as_deref()?.mfa.as_ref()?.at;
+        (at <= now.plus(Duration::from_secs(60))).then(|| now.since(at))
+    }
+
     /// The entity; empty when there is none.
     #[must_use]
     pub fn entity_id(&self) -> &str {

@@ -120,6 +120,12 @@ pub trait House: Send + Sync {
         Ok(None)
     }
 
+    /// Whether an auth method of a type is mounted in a namespace (by id).
+    async fn has_auth_method(&self, namespace: &str, kind: &str) -> Result<bool, Fault> {
+        let _ = (namespace, kind);
+        Ok(false)
+    }
+
     /// An entity of a namespace (by id) with its groups, as they are now; `None` when there is none, or it is disabled.
     async fn person(&self, namespace: &str, entity: &str) -> Result<Option<Person>, Fault> {
         let _ = (namespace, entity);

@@ -78,6 +78,18 @@ pub struct TokenRecord {
     /// The key of the row that goes when the token ends (see [`Beside`](crate::call::Beside)), in the whole store.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub beside: String,
+    /// The second factor that its holder passed last. A child has none of its parent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfa: Option<MfaPassed>,
+}
+
+/// When somebody passed a second factor, and which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MfaPassed {
+    /// When.
+    pub at: Moment,
+    /// Ids of the methods.
+    pub methods: Vec<String>,
 }
 
 impl TokenRecord {
@@ -159,7 +171,7 @@ pub struct AuthView {
     pub token_type: TokenKind,
     /// Whether it has no parent.
     pub orphan: bool,
-    /// Not built: always null.
+    /// Always null here: who has a token needs no second factor for it any more.
     pub mfa_requirement: Option<()>,
     /// Uses left; zero: no limit.
     pub num_uses: i64,

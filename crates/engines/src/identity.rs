@@ -13,6 +13,7 @@ mod login;
 mod lookup;
 mod members;
 mod merge;
+mod mfa;
 mod model;
 mod mounts;
 mod view;
@@ -32,6 +33,7 @@ use tokio::sync::Mutex;
 
 use crate::shared::cas::{Queues, commits};
 pub use login::LoginIdentity;
+pub use mfa::{MfaDemand, MfaMethod, MfaNeed, MfaRefusal};
 pub use view::{AliasView, EntityView, GroupView};
 
 const PAGE: usize = 256;
@@ -48,6 +50,7 @@ pub struct Identities {
     writer: Mutex<()>,
     logins: Queues,
     views: Cache<String, Arc<EntityView>>,
+    rules: mfa::Rules,
     /// Counts the changes, so that a slow reader puts nothing old into the cache.
     generation: AtomicU64,
 }
@@ -58,7 +61,7 @@ impl Engine for Identities {
         let about =
             "Knows who callers are: entities with an alias at each auth method, and groups that give policies to them.";
         let routes = entity::routes(Routes::new(about)).and(alias::routes());
-        routes.and(group::routes()).and(group_alias::routes()).and(lookup::routes())
+        routes.and(group::routes()).and(group_alias::routes()).and(lookup::routes()).and(mfa::routes())
     }
 
     fn forget_caches(&self) {
@@ -78,6 +81,7 @@ impl Identities {
             writer: Mutex::new(()),
             logins: Queues::default(),
             views: Cache::new(CACHED_VIEWS),
+            rules: mfa::Rules::default(),
             generation: AtomicU64::new(0),
         })
     }
@@ -140,6 +144,7 @@ impl Identities {
     fn forget_all(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.views.clear();
+        self.rules.forget();
     }
 }
 

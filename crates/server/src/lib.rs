@@ -7,6 +7,7 @@ pub mod fuzzing;
 pub mod http;
 mod ids;
 mod leases;
+mod mfa;
 mod mounts;
 mod pipeline;
 pub mod run;

@@ -10,6 +10,7 @@ mod leases;
 mod locked_users;
 mod loggers;
 mod metrics;
+mod mfa;
 mod mount_view;
 mod mounts;
 mod namespaces;
@@ -125,6 +126,7 @@ impl Engine for Sys {
             .and(quotas::routes())
             .and(namespaces::routes())
             .and(wrapping::routes())
+            .and(mfa::routes())
             .and(capabilities::routes())
             .and(seal::routes())
             .and(rotation::routes())

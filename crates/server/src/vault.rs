@@ -19,6 +19,7 @@ use dewdrop_core::{Clock, Fault};
 
 use crate::audit::Audit;
 use crate::leases::Leases;
+use crate::mfa::Waiting;
 use crate::mounts::Mounts;
 use crate::server::Server;
 use crate::tokens::Tokens;
@@ -48,6 +49,8 @@ pub struct Vault {
     pub quotas: quotas::Quotas,
     /// Who is locked out after failed logins.
     pub lockouts: lockouts::Lockouts,
+    /// Logins that wait for a second factor.
+    pub mfa: Waiting,
     /// Where each act is written down.
     pub audit: Arc<Audit>,
     /// The program around it.

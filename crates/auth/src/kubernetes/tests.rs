@@ -250,6 +250,7 @@ fn caller(login: &Login) -> Arc<Caller> {
         role: String::new(),
         internal: login.internal.clone(),
         beside: String::new(),
+        mfa: None,
     };
     Arc::new(Caller { token: Some(Arc::new(record)), ..Caller::default() })
 }

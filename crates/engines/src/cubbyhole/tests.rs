@@ -34,6 +34,7 @@ fn caller(accessor: &str, kind: TokenKind) -> Arc<Caller> {
         role: String::new(),
         internal: Value::Null,
         beside: String::new(),
+        mfa: None,
     };
     Arc::new(Caller { token: Some(Arc::new(token)), ..Caller::default() })
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::model::{Entity, Group, Words};
-use super::{Identities, keys};
+use super::{Identities, keys, mfa};
 use crate::shared::cas::{TRIES, gave_up};
 
 /// What a write of an entity takes. What is left out stays.
@@ -202,6 +202,7 @@ impl Identities {
             .delete(keys::entity_name(&entity.name))
             .delete(marker)
             .delete_prefix(keys::group_of(id, ""));
+        let batch = mfa::forget(batch, id);
         let groups = self.ends_below(&keys::group_of(id, "")).await?;
         Ok(groups.iter().fold(batch, |batch, group| batch.delete(keys::member_of(group, id))))
     }

@@ -68,3 +68,28 @@ pub fn parent_of(child: &str, parent: &str) -> String {
 
 /// Written with each change of which groups are members of which: two changes that make a circle together collide.
 pub const GRAPH: &str = "graph";
+
+/// An MFA method.
+pub fn mfa_method(id: &str) -> String {
+    format!("mfa/m/{id}")
+}
+
+/// MFA method by name.
+pub fn mfa_name(name: &str) -> String {
+    format!("mfa/n/{name}")
+}
+
+/// A login enforcement.
+pub fn mfa_rule(name: &str) -> String {
+    format!("mfa/l/{name}")
+}
+
+/// The secret of an entity for a method.
+pub fn mfa_secret(entity: &str, method: &str) -> String {
+    format!("mfa/s/{entity}/{method}")
+}
+
+/// The recovery codes of an entity.
+pub fn mfa_recovery(entity: &str) -> String {
+    format!("mfa/r/{entity}")
+}

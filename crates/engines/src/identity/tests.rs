@@ -29,6 +29,9 @@ impl House for Mounts {
         let mounts = BTreeMap::from([("acc1", ("auth/up/", "userpass")), ("acc2", ("auth/ldap/", "ldap"))]);
         Ok(mounts.get(accessor).map(|(path, kind)| MountName { path: (*path).into(), kind: (*kind).into() }))
     }
+    async fn has_auth_method(&self, _: &str, kind: &str) -> Result<bool, Fault> {
+        Ok(matches!(kind, "userpass" | "ldap"))
+    }
 }
 
 pub(super) fn harness() -> (Harness, Arc<Identities>) {

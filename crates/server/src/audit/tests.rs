@@ -88,6 +88,7 @@ fn caller() -> Caller {
         role: String::new(),
         internal: Value::Null,
         beside: String::new(),
+        mfa: None,
     };
     Caller {
         token: Some(Arc::new(record)),

@@ -12,15 +12,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Asked;
-use super::reply::{self, Envelope};
+use super::reply::{self, Envelope, Signed};
 use super::who::ListRule;
 use super::wrap::{WrapAsk, wrap_response};
 use crate::audit::End;
 use crate::http::{Body, Response};
 use crate::leases::{MintAsk, mint};
+use crate::mfa::{self, Admitted, Door, WaitView};
 use crate::mounts::Mounted;
 use crate::telemetry::traces::carried;
-use crate::tokens::from_login;
 use crate::vault::Vault;
 
 /// A permitted call on its way to the engine.
@@ -52,6 +52,8 @@ pub struct Delivered {
     status: Option<u16>,
     data: Option<Map<String, Value>>,
     auth: Option<AuthView>,
+    /// In its place: the login waits for a second factor.
+    waits: Option<WaitView>,
     lease: Option<(String, Duration, bool)>,
     /// Seconds that a plain answer shows as its lease.
     hint: Option<Duration>,
@@ -121,18 +123,25 @@ impl Delivery<'_> {
         }
     }
 
+    /// A token, or a request for a second factor.
     async fn login(&self, delivered: &mut Delivered, login: Login) -> Result<(), Fault> {
-        let mount = &self.mounted.mount;
-        let made = from_login(self.vault, mount, self.below, login, self.caller, self.asked.now).await?;
-        let identity_policies = match made.record.entity_id.as_str() {
-            "" => Vec::new(),
-            entity => {
-                let view = self.vault.mounts.identities(&mount.namespace)?.view(entity).await?;
-                view.map(|v| v.policies.clone()).unwrap_or_default()
-            }
+        let door = Door {
+            vault: self.vault,
+            mount: &self.mounted.mount,
+            below: self.below,
+            caller: self.caller,
+            now: self.asked.now,
         };
-        delivered.warnings.extend(made.warnings);
-        delivered.auth = Some(AuthView::new(made.text.expose(), &made.record, identity_policies, self.asked.now));
+        match door.admit(login, &self.asked.headers).await? {
+            Admitted::Token(auth, warnings) => {
+                delivered.warnings.extend(warnings);
+                delivered.auth = Some(auth);
+            }
+            Admitted::Waits(view) => {
+                delivered.warnings.push(mfa::WAITS.to_owned());
+                delivered.waits = Some(view);
+            }
+        }
         Ok(())
     }
 
@@ -207,7 +216,7 @@ impl Delivered {
         if let Some(envelope) = &self.unwrapped {
             return reply::json(200, envelope.clone().into_bytes());
         }
-        let is_empty = self.data.is_none() && self.auth.is_none() && self.lease.is_none() && self.wrapped.is_none();
+        let is_empty = self.data.is_none() && self.signed().is_none() && self.lease.is_none() && self.wrapped.is_none();
         if is_empty && self.warnings.is_empty() {
             return reply::json(self.status.unwrap_or(204), Vec::new());
         }
@@ -253,8 +262,13 @@ impl Delivered {
             data: self.data.as_ref(),
             wrap_info: self.wrapped.as_ref(),
             warnings: Some(self.warnings.as_slice()).filter(|w| !w.is_empty()),
-            auth: self.auth.as_ref(),
+            auth: self.signed(),
         }
+    }
+
+    fn signed(&self) -> Option<Signed<'_>> {
+        let waits = || self.waits.as_ref().map(Signed::Waits);
+        self.auth.as_ref().map(Signed::Token).or_else(waits)
     }
 }
 

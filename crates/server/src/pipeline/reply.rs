@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::http::{Body, Response};
+use crate::mfa::WaitView;
 
 /// The body of every answer of the API that is no error.
 #[derive(Serialize)]
@@ -27,7 +28,17 @@ pub struct Envelope<'a> {
     /// Sentences for the caller.
     pub warnings: Option<&'a [String]>,
     /// The token that was made or renewed.
-    pub auth: Option<&'a AuthView>,
+    pub auth: Option<Signed<'a>>,
+}
+
+/// What stands in the place of a token.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Signed<'a> {
+    /// The token.
+    Token(&'a AuthView),
+    /// The login waits for a second factor.
+    Waits(&'a WaitView),
 }
 
 /// The status of each class of fault. Nowhere else is one chosen.

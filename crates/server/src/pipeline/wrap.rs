@@ -60,6 +60,7 @@ pub async fn wrap_response(vault: &Vault, ask: WrapAsk<'_>) -> Result<WrapView, 
         role: String::new(),
         internal: json!({ "creation_path": ask.path }),
         beside: String::new(),
+        mfa: None,
     };
     let made = make(&vault.tokens, ask.namespace, record, None).await?;
     let mut fields = Map::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dewdrop_core::call::{Beside, Caller, Login};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::mount::{Mount, Namespace};
-use dewdrop_core::token::{TokenKind, TokenParams, TokenRecord};
+use dewdrop_core::token::{MfaPassed, TokenKind, TokenParams, TokenRecord};
 use dewdrop_core::wire::brief_ttl;
 use dewdrop_core::{Fault, Moment, Secret};
 use ipnet::IpNet;
@@ -90,7 +90,7 @@ pub async fn make_counted(
     Ok(made)
 }
 
-/// Makes the token of a login.
+/// Makes the token of a login, which has passed the second factor that it needs.
 ///
 /// # Errors
 /// 400: the method asks for the policy `root`; 403: the entity is disabled; the store's.
@@ -101,6 +101,7 @@ pub async fn from_login(
     login: Login,
     caller: &Caller,
     now: Moment,
+    passed: Option<MfaPassed>,
 ) -> Result<Made, Fault> {
     if login.params.policies.iter().any(|policy| policy == "root") {
         return Err(Fault::bad_request("auth methods cannot create root tokens"));
@@ -140,6 +141,7 @@ pub async fn from_login(
         role: String::new(),
         internal: login.internal,
         beside: login.beside.as_ref().map(|row| slice_key(mount, &row.key)).unwrap_or_default(),
+        mfa: passed,
     };
     let mut made = make_counted(vault, &mount.namespace, record, None, login.beside).await?;
     made.warnings = warnings;
@@ -259,6 +261,7 @@ pub async fn make_root(vault: &Vault, text: Option<&str>) -> Result<Secret<Strin
         role: String::new(),
         internal: serde_json::Value::Null,
         beside: String::new(),
+        mfa: None,
     };
     let text = text.map(|text| Secret::new(text.to_owned()));
     Ok(make(&vault.tokens, &namespace, record, text).await?.text)

@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use async_trait::async_trait;
 use dewdrop_core::engine::{House, KnownLease, MountName, Person};
+use dewdrop_core::mount::{Mount, MountClass};
 use dewdrop_core::{Fault, Secret};
 
 use super::{Vault, upgrade};
@@ -34,6 +35,13 @@ impl House for ServerHouse {
         let found = upgrade(&self.0)?.mounts.by_accessor(accessor);
         let here = found.filter(|mounted| mounted.mount.namespace.id == namespace);
         Ok(here.map(|mounted| MountName { path: mounted.mount.path.clone(), kind: mounted.mount.kind.clone() }))
+    }
+
+    async fn has_auth_method(&self, namespace: &str, kind: &str) -> Result<bool, Fault> {
+        let vault = upgrade(&self.0)?;
+        let Some(namespace) = vault.namespaces.by_id(namespace) else { return Ok(false) };
+        let is_one = |mount: &Mount| mount.class == MountClass::Auth && mount.kind == kind;
+        Ok(vault.mounts.of(&namespace).iter().any(|mounted| is_one(&mounted.mount)))
     }
 
     async fn person(&self, namespace: &str, entity: &str) -> Result<Option<Person>, Fault> {

@@ -14,6 +14,7 @@ use super::{Namespaces, PolicyBook, PolicyRecord, Vault};
 use crate::audit::Audit;
 use crate::ids;
 use crate::leases::{self, Leases};
+use crate::mfa::Waiting;
 use crate::mounts::{Mounts, NewMount};
 use crate::server::Server;
 use crate::tokens::Tokens;
@@ -77,6 +78,7 @@ impl Opening {
             tokens,
             quotas,
             lockouts,
+            mfa: Waiting::default(),
             audit: self.audit,
             server: self.server,
             me: me.clone(),

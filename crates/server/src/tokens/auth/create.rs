@@ -287,6 +287,7 @@ async fn draft(
         role: role.map(|(name, _)| name.clone()).unwrap_or_default(),
         internal: Value::Null,
         beside: String::new(),
+        mfa: None,
     })
 }
 

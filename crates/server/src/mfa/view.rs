@@ -54,9 +54,8 @@ impl Requirement {
             uses_passcode: true,
             name: method.name.clone(),
         };
-        let constraint = |demand: &MfaDemand| {
-            (demand.name.clone(), Constraint { any: demand.methods.iter().map(method).collect() })
-        };
+        let constraint =
+            |demand: &MfaDemand| (demand.name.clone(), Constraint { any: demand.methods.iter().map(method).collect() });
         Self { mfa_request_id: id, mfa_constraints: demands.iter().map(constraint).collect() }
     }
 }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroize;
 
 use super::case::Case;
+use super::role::Role;
 use super::{Access, decide, keys};
 
 /// The longest life of a certificate; kubectl's plug-in asks for the next in time.
@@ -98,6 +99,9 @@ async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields)
         return Err(Fault::denied_saying("one who approved may not approve any more; ask anew"));
     }
     let was_running = case.running.is_some();
+    if !was_running {
+        needs_second_factor(&call, &role)?;
+    }
     let running = case.start(call.now)?;
     let end = running.until.min(call.now.plus(CERTIFICATE));
     let authorities = access.authorities(call.now).await?;
@@ -110,6 +114,19 @@ async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields)
         "grant_ends_at": running.until.rfc3339(), "id": case.id,
     });
     Ok(Reply::data(if let Value::Object(map) = data { map } else { Map::new() }))
+}
+
+/// Once for each grant: certificates that follow go by the first.
+fn needs_second_factor(call: &Call, role: &Role) -> Result<(), Fault> {
+    let most = role.demands.mfa_max_age;
+    if most.is_zero() || call.caller.mfa_age(call.now).is_some_and(|age| age <= most) {
+        return Ok(());
+    }
+    Err(Fault::denied_saying(format!(
+        "to start this grant, show your second factor (not longer ago than {} s): at sys/mfa/step-up, or with \
+         `dewdrop mfa step-up`; then ask for the certificate again",
+        most.as_secs()
+    )))
 }
 
 /// The key of a request whose signature is right: whoever sends it has the private half.

@@ -60,6 +60,9 @@ pub struct Demands {
     pub ticket: String,
     /// When it may be asked for; empty: always.
     pub hours: String,
+    /// Whoever starts a grant has shown a second factor within this time; zero: none is needed.
+    #[serde(default)]
+    pub mfa_max_age: Duration,
 }
 
 /// Fields of a role.
@@ -99,6 +102,8 @@ pub(super) struct RoleFields {
     ticket_pattern: Option<Text>,
     /// When it may be asked for: `mon-fri 08:00-18:00 +01:00`.
     hours: Option<Text>,
+    /// Whoever starts a grant must have shown a second factor within this time; 0: none is needed.
+    mfa_max_age: Option<Ttl>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -185,6 +190,7 @@ fn merged(mut role: Role, fields: RoleFields) -> Result<Role, String> {
         (&mut role.times.max_ttl, fields.max_ttl),
         (&mut role.times.wait, fields.request_ttl),
         (&mut role.times.start_within, fields.start_within),
+        (&mut role.demands.mfa_max_age, fields.mfa_max_age),
     ] {
         *own = given.map_or(*own, |ttl| ttl.0);
     }
@@ -280,6 +286,7 @@ fn shown(role: &Role) -> Map<String, Value> {
         "reason_pattern": role.demands.reason,
         "ticket_pattern": role.demands.ticket,
         "hours": role.demands.hours,
+        "mfa_max_age": role.demands.mfa_max_age.as_secs(),
     });
     match data {
         Value::Object(map) => map,

@@ -2,6 +2,7 @@ mod authority;
 mod extending;
 mod life;
 mod refusals;
+mod second_factor;
 
 use std::sync::Arc;
 use std::time::Duration;

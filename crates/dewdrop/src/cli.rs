@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completion, kube, kv, lease, logical, login, misc, mounts, namespace, node, operator, policy, run, status,
-    token,
+    audit, completion, kube, kv, lease, logical, login, mfa, misc, mounts, namespace, node, operator, policy, run,
+    status, token,
 };
 use crate::ctx::Ctx;
 use crate::failure::Result;
@@ -51,6 +51,9 @@ pub enum Command {
     Run(Box<run::Run>),
     /// Sign in
     Login(login::Login),
+    /// Work with your second factor: enrol, recovery codes, show it anew
+    #[command(subcommand)]
+    Mfa(mfa::Mfa),
     /// Show whether the server is sealed: exit code 0 unsealed, 1 error, 2 sealed
     Status,
     /// Fetch what a wrapping token holds
@@ -124,6 +127,7 @@ impl Command {
             Self::Kv(cmd) => cmd.run(ctx).await,
             Self::Run(cmd) => cmd.run(ctx).await,
             Self::Login(cmd) => cmd.run(ctx).await,
+            Self::Mfa(cmd) => cmd.run(ctx).await,
             Self::Status => status::run(ctx).await,
             Self::Unwrap(cmd) => cmd.run(ctx).await,
             Self::Token(cmd) => cmd.run(ctx).await,

@@ -7,6 +7,8 @@
 #[path = "canary/acts.rs"]
 mod acts;
 mod common;
+#[path = "canary/factors.rs"]
+mod factors;
 #[path = "canary/more.rs"]
 mod more;
 #[path = "canary/search.rs"]
@@ -30,6 +32,7 @@ fn no_secret_is_ever_written() {
     acts::unseal(&server, &mut search);
     acts::plain_secrets(&server, &mut search);
     acts::logins(&server, &mut search);
+    factors::second_factors(&server, &mut search);
     acts::signed_tokens(&server, &mut search);
     acts::tokens(&server, &mut search);
     acts::databases(&server, &mut search, postgres.port);

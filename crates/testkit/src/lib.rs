@@ -14,3 +14,4 @@ pub mod jwt;
 pub mod map_store;
 pub mod postgres;
 pub mod store_contract;
+pub mod totp;

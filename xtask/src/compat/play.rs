@@ -1,5 +1,6 @@
 //! Plays a conversation against one side and notes its answers.
 
+mod passcode;
 mod text;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use super::side::Side;
 use super::{http, normal};
 use crate::parts::TempDir;
 use crate::parts::postgres::{PASSWORD, SUPERUSER};
+use passcode::passcode;
 use text::{first_error_line, squeeze, unmask, words};
 
 /// What one side said to one conversation.
@@ -220,11 +222,15 @@ impl Player {
         Answer { status: reply.status, headers, body }
     }
 
-    /// `data.keys.0`, or `xor encoded_token $OTP`. A `\.` in a path is a dot within a key.
+    /// `data.keys.0`, `xor encoded_token $OTP`, or `totp data.url 1`. A `\.` in a path is a dot within a key.
     fn find(&self, body: &Value, from: &str) -> Result<String> {
         if let Some(rest) = from.strip_prefix("xor ") {
             let (path, otp) = rest.split_once(' ').ok_or_else(|| anyhow!("`xor path $OTP`"))?;
             return unmask(&self.find(body, path)?, &self.fill(otp));
+        }
+        if let Some(rest) = from.strip_prefix("totp ") {
+            let (path, beside) = rest.split_once(' ').ok_or_else(|| anyhow!("`totp path STEPS`"))?;
+            return passcode(&self.find(body, path)?, beside.parse()?);
         }
         let path = self.fill(from);
         let mut here = body;

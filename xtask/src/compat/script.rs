@@ -95,7 +95,8 @@ pub enum Act {
 pub struct Capture {
     /// The name it gets.
     pub name: String,
-    /// A path such as `auth.client_token`, `keys.0`; or `xor encoded_token $OTP` for generate-root.
+    /// A path such as `auth.client_token`, `keys.0`; `xor encoded_token $OTP` for generate-root, or
+    /// `totp data.url 0`: the code of an authenticator, so many steps from now.
     pub from: String,
 }
 

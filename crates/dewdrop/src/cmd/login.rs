@@ -4,6 +4,7 @@ use clap::Args;
 use dewdrop_api::{Auth, Call, Envelope, SecretText};
 use serde_json::{Map, Value};
 
+use super::mfa;
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
 use crate::output::{note, say};
@@ -22,6 +23,9 @@ pub struct Login {
     /// Where the auth method is mounted; its type, unless given
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
+    /// Second factor: method, by id or name, and its passcode; asked for when it is not given
+    #[arg(long, value_name = "METHOD[:PASSCODE]")]
+    mfa: Vec<String>,
     /// Do not keep the token
     #[arg(long)]
     no_store: bool,
@@ -101,6 +105,11 @@ impl Login {
             )));
         };
         let envelope = if kind == "token" { self.by_token(ctx).await? } else { self.by_method(ctx, method).await? };
+        let waits = envelope.auth.as_ref().filter(|auth| auth.client_token.is_empty());
+        let envelope = match waits.and_then(|auth| auth.mfa_requirement.as_ref()) {
+            Some(requirement) => mfa::validate(ctx, requirement, &self.mfa).await?,
+            None => envelope,
+        };
         self.finish(ctx, envelope).await
     }
 
@@ -146,11 +155,6 @@ impl Login {
             return plain(wrap.token.expose());
         }
         let auth = envelope.auth.as_ref();
-        if auth.is_some_and(|a| a.mfa_requirement.is_some() && a.client_token.is_empty()) {
-            return Err(
-                Failure::server("the sign-in asks for a second factor").hint("give it with -mfa=METHOD_ID:PASSCODE")
-            );
-        }
         if let Some(auth) = auth.filter(|_| keep) {
             token_file::store(&auth.client_token)?;
         }

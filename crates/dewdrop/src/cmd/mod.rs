@@ -8,6 +8,7 @@ pub mod kv;
 pub mod lease;
 pub mod logical;
 pub mod login;
+pub mod mfa;
 pub mod misc;
 pub mod mounts;
 pub mod namespace;

@@ -4,8 +4,8 @@ mod attacks;
 mod fresh;
 mod logins;
 
-use aws_lc_rs::hmac;
 use dewdrop_core::Clock as _;
+use dewdrop_testkit::totp::passcode;
 use serde_json::{Value, json};
 
 use super::*;
@@ -43,19 +43,18 @@ impl Stage {
         self.rig.must("POST", "identity/mfa/login-enforcement/strict", rule).await;
     }
 
-    /// A stage whose first mount asks bob for codes; and his key.
-    async fn strict() -> (Self, Vec<u8>) {
+    /// A stage whose first mount asks bob for codes; and the URL of his key.
+    async fn strict() -> (Self, String) {
         let stage = Self::new().await;
         stage.rule(json!({ "auth_method_accessors": [stage.accessor] })).await;
         let key = stage.enroll(&stage.bob, &stage.method).await;
         (stage, key)
     }
 
-    async fn enroll(&self, entity: &str, method: &str) -> Vec<u8> {
+    async fn enroll(&self, entity: &str, method: &str) -> String {
         let ask = json!({ "method_id": method, "entity_id": entity });
         let made = self.rig.must("POST", "identity/mfa/method/totp/admin-generate", ask).await;
-        let (_, secret) = made["data"]["url"].as_str().unwrap().split_once("secret=").unwrap();
-        base32(secret)
+        made["data"]["url"].as_str().unwrap().to_owned()
     }
 
     async fn login(&self) -> Got {
@@ -89,16 +88,12 @@ impl Stage {
     }
 
     /// The code of now, and of so many steps beside it.
-    fn code(&self, key: &[u8], beside: i64) -> String {
-        let step = (self.rig.clock.now().seconds() / 30).checked_add_signed(beside).unwrap();
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), &step.to_be_bytes());
-        let at = usize::from(tag.as_ref()[19] & 15);
-        let number = u32::from_be_bytes(tag.as_ref()[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
-        format!("{:06}", number % 1_000_000)
+    fn code(&self, url: &str, beside: i64) -> String {
+        passcode(url, self.rig.clock.now().seconds(), beside)
     }
 
     /// A token of bob's that has passed the second factor.
-    async fn signed_in(&self, key: &[u8]) -> String {
+    async fn signed_in(&self, key: &str) -> String {
         let got = self.login_with(&format!("{}:{}", self.method, self.code(key, 0))).await;
         self.rig.advance(60);
         text_of(&got)
@@ -125,14 +120,4 @@ fn text_of(got: &Got) -> String {
     let text = got.json["auth"]["client_token"].as_str().unwrap_or_default().to_owned();
     assert!(got.status == 200 && !text.is_empty(), "{got:?}");
     text
-}
-
-fn base32(text: &str) -> Vec<u8> {
-    let mut bits = String::new();
-    for letter in text.bytes() {
-        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|own| *own == letter).unwrap();
-        bits.push_str(&format!("{value:05b}"));
-    }
-    let bits: Vec<u8> = bits.bytes().map(|bit| bit - b'0').collect();
-    bits.chunks_exact(8).map(|eight| eight.iter().fold(0, |byte, bit| byte << 1 | bit)).collect()
 }

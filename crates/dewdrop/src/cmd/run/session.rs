@@ -104,6 +104,10 @@ async fn by_login(ctx: &Ctx, auth: &AuthArgs, wanted: u64) -> Result<Session> {
         .map_err(|e| e.doing("Error authenticating"))?;
     let made =
         envelope.auth.ok_or_else(|| Failure::usage("the sign-in was wrapped; -wrap-ttl does not go with run"))?;
+    if made.client_token.is_empty() && made.mfa_requirement.is_some() {
+        return Err(Failure::usage("this sign-in needs a second factor, and `run` does not ask for one")
+            .hint("sign in first with `dewdrop login`, then run with that token"));
+    }
     let client = ctx.client().await?.with_token(Some(made.client_token)).with_retries(1);
     let mut session = Session { client, kind: Kind::Own, granted: made.lease_duration, wanted, parent: None };
     if made.renewable {

@@ -69,24 +69,19 @@ pub struct Rules(Mutex<(u64, Option<Arc<Known>>)>);
 /// Rules, and for each its methods.
 type Known = Vec<(Rule, Vec<MfaMethod>)>;
 
-/// What a write of an enforcement takes. It replaces what was there.
+/// What a write of an enforcement takes. What is left out stays.
 #[derive(Deserialize, JsonSchema)]
 struct RuleAsk {
     /// Ids of methods; one of them must be passed.
-    #[serde(default)]
-    mfa_method_ids: Strings,
+    mfa_method_ids: Option<Strings>,
     /// Accessors of auth mounts.
-    #[serde(default)]
-    auth_method_accessors: Strings,
+    auth_method_accessors: Option<Strings>,
     /// Types of auth methods.
-    #[serde(default)]
-    auth_method_types: Strings,
+    auth_method_types: Option<Strings>,
     /// Ids of groups.
-    #[serde(default)]
-    identity_group_ids: Strings,
+    identity_group_ids: Option<Strings>,
     /// Ids of entities.
-    #[serde(default)]
-    identity_entity_ids: Strings,
+    identity_entity_ids: Option<Strings>,
 }
 
 pub(super) fn routes() -> Routes<Identities> {
@@ -134,16 +129,8 @@ impl Identities {
         // A method that is deleted looks for rules under the same lock.
         let _turn = self.writer.lock().await;
         let found = self.get::<Rule>(&key).await?;
-        let (id, revision) = found.map_or_else(|| (new_id(), 0), |(rule, revision)| (rule.id, revision));
-        let rule = Rule {
-            id,
-            name: name.to_owned(),
-            methods: ask.mfa_method_ids.0,
-            accessors: ask.auth_method_accessors.0,
-            kinds: ask.auth_method_types.0,
-            groups: ask.identity_group_ids.0,
-            entities: ask.identity_entity_ids.0,
-        };
+        let (mut rule, revision) = found.unwrap_or_else(|| (Rule::new(name), 0));
+        ask.apply(&mut rule);
         let mut batch = Batch::new().expect(key.clone(), revision).put_json(key, &rule)?;
         for at in self.check_rule(&rule).await? {
             batch.expect.push(at);
@@ -287,7 +274,36 @@ impl Identities {
     }
 }
 
+impl RuleAsk {
+    fn apply(self, rule: &mut Rule) {
+        for (own, given) in [
+            (&mut rule.methods, self.mfa_method_ids),
+            (&mut rule.accessors, self.auth_method_accessors),
+            (&mut rule.kinds, self.auth_method_types),
+            (&mut rule.groups, self.identity_group_ids),
+            (&mut rule.entities, self.identity_entity_ids),
+        ] {
+            if let Some(given) = given {
+                *own = given.0;
+            }
+        }
+    }
+}
+
 impl Rule {
+    fn new(name: &str) -> Self {
+        let empty = Vec::new;
+        Self {
+            id: new_id(),
+            name: name.to_owned(),
+            methods: empty(),
+            accessors: empty(),
+            kinds: empty(),
+            groups: empty(),
+            entities: empty(),
+        }
+    }
+
     fn view(&self, namespace: &Namespace) -> Value {
         json!({
             "auth_method_accessors": self.accessors,

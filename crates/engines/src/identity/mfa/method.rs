@@ -36,7 +36,7 @@ pub struct Method {
     pub shape: Shape,
 }
 
-/// What a write of a method takes. What is left out stays.
+/// What a write of a method takes. As in OpenBao, what is left out is as in a new one; only the name stays.
 #[derive(Deserialize, JsonSchema)]
 struct MethodAsk {
     /// Its name, unique.
@@ -126,7 +126,11 @@ impl Identities {
         if named.is_some() && named != wanted {
             return Err(Fault::bad_request("another MFA method has this name"));
         }
-        let (mut method, revision) = found.unwrap_or_else(|| (Method::new(), 0));
+        let fresh = Method::new();
+        let (mut method, revision) = match found {
+            Some((method, revision)) => (Method { id: method.id, name: method.name, ..fresh }, revision),
+            None => (fresh, 0),
+        };
         let before = method.name.clone();
         ask.apply(&mut method).map_err(Fault::bad_request)?;
         let key = keys::mfa_method(&method.id);

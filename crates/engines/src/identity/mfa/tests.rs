@@ -294,6 +294,7 @@ async fn a_login_needs_what_any_rule_says_of_mount_type_group_or_entity() {
     let rule = async |fields: Value| {
         let mut rule = json!({ "mfa_method_ids": [stage.method] });
         rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        stage.h.delete("mfa/login-enforcement/r").await.unwrap();
         stage.h.write("mfa/login-enforcement/r", rule).await.unwrap();
     };
     assert!(!needs("acc1", "userpass", "ann", &[]).await);

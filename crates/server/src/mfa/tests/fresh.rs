@@ -9,7 +9,7 @@ const STEP_UP: &str = r#"path "sys/mfa/step-up" { capabilities = ["update"] }
 
 impl Stage {
     /// Bob may step up; his key.
-    async fn stepping() -> (Self, Vec<u8>) {
+    async fn stepping() -> (Self, String) {
         let (stage, key) = Self::strict().await;
         stage.rig.must("PUT", "sys/policies/acl/step", json!({ "policy": STEP_UP })).await;
         stage.rig.must("POST", "auth/userpass/users/bob", json!({ "token_policies": ["step"] })).await;

@@ -114,16 +114,10 @@ pub trait House: Send + Sync {
     /// want to warn early.
     async fn policy_exists(&self, namespace: &str, name: &str) -> Result<bool, Fault>;
 
-    /// The mount of an accessor in a namespace (by id), as it is now; `None` when there is none. For aliases.
-    async fn mount_by_accessor(&self, namespace: &str, accessor: &str) -> Result<Option<MountName>, Fault> {
-        let _ = (namespace, accessor);
+    /// A mount of a namespace (by id), as it is now; `None` when there is none. For aliases, and for rules about logins.
+    async fn mount_by(&self, namespace: &str, by: MountBy<'_>) -> Result<Option<MountName>, Fault> {
+        let _ = (namespace, by);
         Ok(None)
-    }
-
-    /// Whether an auth method of a type is mounted in a namespace (by id).
-    async fn has_auth_method(&self, namespace: &str, kind: &str) -> Result<bool, Fault> {
-        let _ = (namespace, kind);
-        Ok(false)
     }
 
     /// An entity of a namespace (by id) with its groups, as they are now; `None` when there is none, or it is disabled.
@@ -148,6 +142,15 @@ pub struct Person {
     pub name: String,
     /// Id and name of each group, those that come by other groups as well.
     pub groups: Vec<(String, String)>,
+}
+
+/// How a mount is looked for.
+#[derive(Debug, Clone, Copy)]
+pub enum MountBy<'a> {
+    /// The one of this accessor.
+    Accessor(&'a str),
+    /// Any auth method of this type.
+    AuthKind(&'a str),
 }
 
 /// Where a mount is, and what it is.

@@ -1,6 +1,7 @@
 //! What aliases need of mounts, and the end of the aliases of a mount.
 
 use dewdrop_core::Fault;
+use dewdrop_core::engine::MountBy;
 use dewdrop_core::store::Batch;
 
 use super::model::{Entity, Group, MountOf};
@@ -10,7 +11,7 @@ use crate::shared::cas::{TRIES, gave_up};
 impl Identities {
     /// The mount of an accessor, as it is now.
     pub(super) async fn mount_of(&self, namespace: &str, accessor: &str) -> Result<MountOf, Fault> {
-        let found = self.house.mount_by_accessor(namespace, accessor).await?;
+        let found = self.house.mount_by(namespace, MountBy::Accessor(accessor)).await?;
         let found = found.ok_or_else(|| Fault::bad_request("invalid mount accessor"))?;
         Ok(MountOf { accessor: accessor.to_owned(), path: found.path, kind: found.kind })
     }

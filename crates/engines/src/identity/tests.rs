@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use dewdrop_core::engine::{KnownLease, MountName};
+use dewdrop_core::engine::{KnownLease, MountBy, MountName};
 use dewdrop_core::mount::MountClass;
 use dewdrop_core::route::Room;
 use dewdrop_core::{Kind, Operation, Secret};
@@ -24,13 +24,14 @@ impl House for Mounts {
     async fn policy_exists(&self, _: &str, _: &str) -> Result<bool, Fault> {
         Ok(true)
     }
-    async fn mount_by_accessor(&self, namespace: &str, accessor: &str) -> Result<Option<MountName>, Fault> {
+    async fn mount_by(&self, namespace: &str, by: MountBy<'_>) -> Result<Option<MountName>, Fault> {
         assert_eq!(namespace, "root");
-        let mounts = BTreeMap::from([("acc1", ("auth/up/", "userpass")), ("acc2", ("auth/ldap/", "ldap"))]);
-        Ok(mounts.get(accessor).map(|(path, kind)| MountName { path: (*path).into(), kind: (*kind).into() }))
-    }
-    async fn has_auth_method(&self, _: &str, kind: &str) -> Result<bool, Fault> {
-        Ok(matches!(kind, "userpass" | "ldap"))
+        let mounts = [("acc1", "auth/up/", "userpass"), ("acc2", "auth/ldap/", "ldap")];
+        let found = mounts.iter().find(|(own, _, kind)| match by {
+            MountBy::Accessor(accessor) => *own == accessor,
+            MountBy::AuthKind(wanted) => *kind == wanted,
+        });
+        Ok(found.map(|(_, path, kind)| MountName { path: (*path).into(), kind: (*kind).into() }))
     }
 }
 

@@ -18,7 +18,7 @@ use super::wrap::{WrapAsk, wrap_response};
 use crate::audit::End;
 use crate::http::{Body, Response};
 use crate::leases::{MintAsk, mint};
-use crate::mfa::{self, Admitted, Door, WaitView};
+use crate::mfa::{self, Admitted, Door};
 use crate::mounts::Mounted;
 use crate::telemetry::traces::carried;
 use crate::vault::Vault;
@@ -51,9 +51,7 @@ enum Bare {
 pub struct Delivered {
     status: Option<u16>,
     data: Option<Map<String, Value>>,
-    auth: Option<AuthView>,
-    /// In its place: the login waits for a second factor.
-    waits: Option<WaitView>,
+    auth: Option<Signed>,
     lease: Option<(String, Duration, bool)>,
     /// Seconds that a plain answer shows as its lease.
     hint: Option<Duration>,
@@ -90,7 +88,7 @@ impl Delivery<'_> {
             Outcome::Raw(raw) => delivered.bare = Some(Bare::Whole(raw)),
             Outcome::Pieces(pieces) => delivered.bare = Some(Bare::Pieces(Mutex::new(Some(pieces)))),
             Outcome::Login(login) => self.login(&mut delivered, *login).await?,
-            Outcome::Token(auth) => delivered.auth = Some(*auth),
+            Outcome::Token(auth) => delivered.auth = Some(Signed::Token(auth)),
             Outcome::Wrapped(view) => delivered.wrapped = Some(*view),
             Outcome::Unwrapped(envelope) => delivered.unwrapped = Some(envelope),
             Outcome::Mint(asked) => self.mint(&mut delivered, asked).await?,
@@ -135,11 +133,11 @@ impl Delivery<'_> {
         match door.admit(login, &self.asked.headers).await? {
             Admitted::Token(auth, warnings) => {
                 delivered.warnings.extend(warnings);
-                delivered.auth = Some(auth);
+                delivered.auth = Some(Signed::Token(Box::new(auth)));
             }
             Admitted::Waits(view) => {
                 delivered.warnings.push(mfa::WAITS.to_owned());
-                delivered.waits = Some(view);
+                delivered.auth = Some(Signed::Waits(view));
             }
         }
         Ok(())
@@ -172,12 +170,7 @@ impl Delivery<'_> {
             path: &path,
             ttl,
             response,
-            wrapped_accessor: delivered
-                .auth
-                .as_ref()
-                .map(|auth| auth.accessor.clone())
-                .or(accessor)
-                .unwrap_or_default(),
+            wrapped_accessor: delivered.token().map(|auth| auth.accessor.clone()).or(accessor).unwrap_or_default(),
             now: self.asked.now,
         };
         let wrapped = wrap_response(self.vault, ask).await?;
@@ -216,7 +209,7 @@ impl Delivered {
         if let Some(envelope) = &self.unwrapped {
             return reply::json(200, envelope.clone().into_bytes());
         }
-        let is_empty = self.data.is_none() && self.signed().is_none() && self.lease.is_none() && self.wrapped.is_none();
+        let is_empty = self.data.is_none() && self.auth.is_none() && self.lease.is_none() && self.wrapped.is_none();
         if is_empty && self.warnings.is_empty() {
             return reply::json(self.status.unwrap_or(204), Vec::new());
         }
@@ -238,7 +231,7 @@ impl Delivered {
             status,
             fault: self.fault.as_ref(),
             data: within.data.as_ref(),
-            auth: within.auth.as_ref(),
+            auth: within.token(),
             lease: within.lease.as_ref().map(|(id, ttl, _)| (id.as_str(), *ttl)),
             wrapped_in: self.wrapped.as_ref().map(|wrap| wrap.accessor.as_str()),
             warnings: &self.warnings,
@@ -246,7 +239,7 @@ impl Delivered {
     }
 
     fn can_be_wrapped(&self) -> bool {
-        self.bare.is_none() && (self.data.is_some() || self.auth.is_some() || self.unwrapped.is_some())
+        self.bare.is_none() && (self.data.is_some() || self.token().is_some() || self.unwrapped.is_some())
     }
 
     fn envelope<'a>(&'a self, request_id: &'a str) -> Envelope<'a> {
@@ -262,13 +255,16 @@ impl Delivered {
             data: self.data.as_ref(),
             wrap_info: self.wrapped.as_ref(),
             warnings: Some(self.warnings.as_slice()).filter(|w| !w.is_empty()),
-            auth: self.signed(),
+            auth: self.auth.as_ref(),
         }
     }
 
-    fn signed(&self) -> Option<Signed<'_>> {
-        let waits = || self.waits.as_ref().map(Signed::Waits);
-        self.auth.as_ref().map(Signed::Token).or_else(waits)
+    /// The token, when one was made.
+    fn token(&self) -> Option<&AuthView> {
+        match self.auth.as_ref()? {
+            Signed::Token(auth) => Some(auth),
+            Signed::Waits(_) => None,
+        }
     }
 }
 

@@ -28,17 +28,17 @@ pub struct Envelope<'a> {
     /// Sentences for the caller.
     pub warnings: Option<&'a [String]>,
     /// The token that was made or renewed.
-    pub auth: Option<Signed<'a>>,
+    pub auth: Option<&'a Signed>,
 }
 
 /// What stands in the place of a token.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub enum Signed<'a> {
+pub enum Signed {
     /// The token.
-    Token(&'a AuthView),
+    Token(Box<AuthView>),
     /// The login waits for a second factor.
-    Waits(&'a WaitView),
+    Waits(WaitView),
 }
 
 /// The status of each class of fault. Nowhere else is one chosen.

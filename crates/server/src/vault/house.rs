@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use async_trait::async_trait;
-use dewdrop_core::engine::{House, KnownLease, MountName, Person};
+use dewdrop_core::engine::{House, KnownLease, MountBy, MountName, Person};
 use dewdrop_core::mount::{Mount, MountClass};
 use dewdrop_core::{Fault, Secret};
 
@@ -31,17 +31,18 @@ impl House for ServerHouse {
         Ok(vault.policies.get(&namespace, name).is_some())
     }
 
-    async fn mount_by_accessor(&self, namespace: &str, accessor: &str) -> Result<Option<MountName>, Fault> {
-        let found = upgrade(&self.0)?.mounts.by_accessor(accessor);
+    async fn mount_by(&self, namespace: &str, by: MountBy<'_>) -> Result<Option<MountName>, Fault> {
+        let vault = upgrade(&self.0)?;
+        let found = match by {
+            MountBy::Accessor(accessor) => vault.mounts.by_accessor(accessor),
+            MountBy::AuthKind(kind) => {
+                let is_one = |mount: &Mount| mount.class == MountClass::Auth && mount.kind == kind;
+                let all = vault.namespaces.by_id(namespace).map(|namespace| vault.mounts.of(&namespace));
+                all.into_iter().flatten().find(|mounted| is_one(&mounted.mount))
+            }
+        };
         let here = found.filter(|mounted| mounted.mount.namespace.id == namespace);
         Ok(here.map(|mounted| MountName { path: mounted.mount.path.clone(), kind: mounted.mount.kind.clone() }))
-    }
-
-    async fn has_auth_method(&self, namespace: &str, kind: &str) -> Result<bool, Fault> {
-        let vault = upgrade(&self.0)?;
-        let Some(namespace) = vault.namespaces.by_id(namespace) else { return Ok(false) };
-        let is_one = |mount: &Mount| mount.class == MountClass::Auth && mount.kind == kind;
-        Ok(vault.mounts.of(&namespace).iter().any(|mounted| is_one(&mounted.mount)))
     }
 
     async fn person(&self, namespace: &str, entity: &str) -> Result<Option<Person>, Fault> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};
+use dewdrop_core::engine::MountBy;
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::store::Batch;
@@ -159,12 +160,12 @@ impl Identities {
             ));
         }
         for accessor in &rule.accessors {
-            if self.house.mount_by_accessor(&self.namespace, accessor).await?.is_none() {
+            if self.house.mount_by(&self.namespace, MountBy::Accessor(accessor)).await?.is_none() {
                 return Err(Fault::bad_request("one of the auth method accessors provided is invalid"));
             }
         }
         for kind in &rule.kinds {
-            if !self.house.has_auth_method(&self.namespace, kind).await? {
+            if self.house.mount_by(&self.namespace, MountBy::AuthKind(kind)).await?.is_none() {
                 return Err(Fault::bad_request("one of the auth method types provided is invalid"));
             }
         }

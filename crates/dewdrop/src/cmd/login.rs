@@ -23,9 +23,6 @@ pub struct Login {
     /// Where the auth method is mounted; its type, unless given
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// Second factor: method, by id or name, and its passcode; asked for when it is not given
-    #[arg(long, value_name = "METHOD[:PASSCODE]")]
-    mfa: Vec<String>,
     /// Do not keep the token
     #[arg(long)]
     no_store: bool,
@@ -107,7 +104,7 @@ impl Login {
         let envelope = if kind == "token" { self.by_token(ctx).await? } else { self.by_method(ctx, method).await? };
         let waits = envelope.auth.as_ref().filter(|auth| auth.client_token.is_empty());
         let envelope = match waits.and_then(|auth| auth.mfa_requirement.as_ref()) {
-            Some(requirement) => mfa::validate(ctx, requirement, &self.mfa).await?,
+            Some(requirement) => mfa::validate(ctx, requirement).await?,
             None => envelope,
         };
         self.finish(ctx, envelope).await

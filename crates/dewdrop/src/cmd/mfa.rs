@@ -20,7 +20,7 @@ pub enum Mfa {
     /// Make ten recovery codes for a lost authenticator, shown once
     Recovery,
     /// Show the second factor anew, where something asks for a fresh one
-    StepUp(StepUp),
+    StepUp,
 }
 
 /// `dewdrop mfa enroll`.
@@ -28,14 +28,6 @@ pub enum Mfa {
 pub struct Enroll {
     /// Id of the method, as the sign-in or an administrator names it
     method_id: String,
-}
-
-/// `dewdrop mfa step-up`.
-#[derive(Debug, Args)]
-pub struct StepUp {
-    /// Method, by id or name, and its passcode; asked for when it is not given
-    #[arg(long, value_name = "METHOD[:PASSCODE]")]
-    mfa: Vec<String>,
 }
 
 /// What must be shown, and for which request.
@@ -66,7 +58,7 @@ impl Mfa {
                 let made = post(ctx, "identity/mfa/method/recovery/generate", json!({})).await?;
                 ctx.out.envelope(&made)
             }
-            Self::StepUp(cmd) => cmd.run(ctx).await,
+            Self::StepUp => step_up(ctx).await,
         }
     }
 }
@@ -92,20 +84,18 @@ impl Enroll {
     }
 }
 
-impl StepUp {
-    async fn run(self, ctx: &Ctx) -> Result<u8> {
-        let opened = post(ctx, "sys/mfa/step-up", json!({})).await?;
-        let data = opened.data.as_ref().map(|data| Value::Object(data.expose().clone()));
-        let needed: Requirement = read(data.as_ref())?;
-        let done = post(ctx, "sys/mfa/step-up", needed.answered(ctx, &self.mfa)?).await?;
-        ctx.out.envelope(&done)
-    }
+async fn step_up(ctx: &Ctx) -> Result<u8> {
+    let opened = post(ctx, "sys/mfa/step-up", json!({})).await?;
+    let data = opened.data.as_ref().map(|data| Value::Object(data.expose().clone()));
+    let needed: Requirement = read(data.as_ref())?;
+    let done = post(ctx, "sys/mfa/step-up", needed.answered(ctx, &ctx.settings.config.mfa)?).await?;
+    ctx.out.envelope(&done)
 }
 
-/// Goes on with a sign-in that waits for a second factor.
-pub async fn validate(ctx: &Ctx, requirement: &Value, given: &[String]) -> Result<Envelope> {
+/// Goes on with a sign-in that waits for a second factor: it came without `-mfa`, which would have done both at once.
+pub async fn validate(ctx: &Ctx, requirement: &Value) -> Result<Envelope> {
     let needed: Requirement = read(Some(requirement))?;
-    let body = needed.answered(ctx, given)?;
+    let body = needed.answered(ctx, &[])?;
     let call = Call::write("sys/mfa/validate", &body)?.anonymous().wrapped(ctx.settings.wrap_ttl.as_deref());
     let answer = ctx.ask(call).await.map_err(|e| e.doing("Error validating the second factor"))?;
     answer.ok_or_else(|| Failure::server("the server gave no token"))

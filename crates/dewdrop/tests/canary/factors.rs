@@ -35,7 +35,7 @@ pub fn second_factors(server: &Kept, search: &mut Search) {
     let body = |payload: Value| json!({ "mfa_request_id": waiting, "mfa_payload": payload });
     let validate = |body: &Value| http.json("POST", "sys/mfa/validate", "", body);
     search.refused("a wrong passcode", &validate(&body(json!({ method.clone(): [wrong] }))));
-    search.refused("a passcode for another method", &validate(&body(json!({ wrong.clone(): [wrong] }))));
+    search.refused("a passcode for another method", &validate(&body(json!({ "other": [wrong] }))));
     search.refused("a payload of the wrong type", &validate(&body(json!(wrong))));
     search.refused("a passcode of the wrong type", &validate(&body(json!({ method.clone(): wrong }))));
     search.refused("a passcode for no request", &validate(&json!({ "mfa_request_id": wrong, "mfa_payload": {} })));

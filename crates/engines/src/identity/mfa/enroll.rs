@@ -114,8 +114,8 @@ impl Identities {
         if id.is_empty() {
             return Err(Fault::bad_request("missing method ID"));
         }
-        let none = || Fault::bad_request(format!("configuration for method ID {id:?} does not exist"));
-        self.method(id).await?.ok_or_else(none)
+        // Without what was given: it may be a secret in the wrong field.
+        self.method(id).await?.ok_or_else(|| Fault::bad_request("configuration for this method ID does not exist"))
     }
 
     pub(super) async fn asked_entity(&self, ask: &AdminAsk) -> Result<String, Fault> {

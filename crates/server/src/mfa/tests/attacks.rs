@@ -148,3 +148,28 @@ async fn a_disabled_person_gets_no_token_by_a_code() {
     stage.rig.must("POST", &format!("identity/entity/id/{}", stage.bob), json!({ "disabled": true })).await;
     assert_eq!(stage.validate(&id, &stage.code(&key, 0)).await.status, 403);
 }
+
+#[tokio::test]
+async fn a_request_goes_on_in_its_own_namespace() {
+    let rig = Rig::new().await;
+    rig.must("POST", "sys/namespaces/team", json!({})).await;
+    rig.must("POST", "team/sys/auth/userpass", json!({ "type": "userpass" })).await;
+    rig.must("POST", "team/auth/userpass/users/bob", json!({ "password": "pass-of-bob" })).await;
+    let accessor = rig.must("GET", "team/sys/auth", Value::Null).await["data"]["userpass/"]["accessor"].clone();
+    let entity = rig.must("POST", "team/identity/entity", json!({})).await["data"]["id"].clone();
+    let alias = json!({ "name": "bob", "canonical_id": entity, "mount_accessor": accessor });
+    rig.must("POST", "team/identity/entity-alias", alias).await;
+    let made = rig.must("POST", "team/identity/mfa/method/totp", json!({ "issuer": "dewdrop" })).await;
+    let method = made["data"]["method_id"].as_str().unwrap().to_owned();
+    let rule = json!({ "mfa_method_ids": [method], "auth_method_types": ["userpass"] });
+    rig.must("POST", "team/identity/mfa/login-enforcement/x", rule).await;
+    let ask = json!({ "method_id": method, "entity_id": entity });
+    let url = rig.must("POST", "team/identity/mfa/method/totp/admin-generate", ask).await["data"]["url"].clone();
+    let login = rig.ask("POST", "team/auth/userpass/login/bob", json!({ "password": "pass-of-bob" })).with("");
+    let id = login.send().await.json["auth"]["mfa_requirement"]["mfa_request_id"].clone();
+    let code = passcode(url.as_str().unwrap(), rig.clock.now().seconds(), 0);
+    let body = json!({ "mfa_request_id": id, "mfa_payload": { method: [code] } });
+    let elsewhere = rig.ask("POST", "sys/mfa/validate", body.clone()).with("").send().await;
+    assert_eq!((elsewhere.status, elsewhere.error()), (400, "invalid request ID"));
+    text_of(&rig.ask("POST", "team/sys/mfa/validate", body).with("").send().await);
+}

@@ -49,7 +49,12 @@ async fn live(access: Arc<Access>, call: Call, fields: LiveFields) -> Result<Rep
         let version = version(&grants)?;
         let waited = access.clock.steady().saturating_sub(start);
         if version != known || waited >= wait {
-            let data = [("version".to_owned(), version.into()), ("grants".to_owned(), Value::Array(grants))];
+            let authority = access.authorities(now).await?.bundle();
+            let data = [
+                ("version".to_owned(), version.into()),
+                ("grants".to_owned(), Value::Array(grants)),
+                ("certificate_authority".to_owned(), authority.into()),
+            ];
             return Ok(Reply::data(Map::from_iter(data)));
         }
         let _ = tokio::time::timeout(LOOK_AGAIN.min(wait.saturating_sub(waited)), news).await;

@@ -6,6 +6,7 @@ mod admission;
 mod breaks;
 mod ends;
 mod env_scenes;
+mod people;
 mod pods;
 mod scenes;
 mod stage;
@@ -46,8 +47,11 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in
-        scenes::ALL.iter().chain(env_scenes::ALL).filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
+    for (name, scene) in scenes::ALL
+        .iter()
+        .chain(env_scenes::ALL)
+        .chain(people::ALL)
+        .filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
     {
         say::heading(name);
         let clock = Stopwatch::start();

@@ -105,11 +105,6 @@ impl Grants {
             }
         }
         self.live.store(Arc::new(new));
-        self.hear();
-    }
-
-    /// The server said that nothing changed.
-    pub fn hear(&self) {
         let now = u64::try_from(self.clock.steady().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(now.saturating_add(1), Ordering::Relaxed);
     }
@@ -176,7 +171,7 @@ mod tests {
         grants.take(vec![grant("a", 5)]);
         let open = grants.find("a").unwrap();
         clock.advance(STALE / 2);
-        grants.hear();
+        grants.take(vec![grant("a", 5)]);
         clock.advance(STALE / 2);
         grants.look();
         assert!(!open.over.is_cancelled());
@@ -210,11 +205,11 @@ mod tests {
         let open = grants.find("a").unwrap();
         grants.take(vec![grant("a", 7)]);
         clock.advance(Duration::from_secs(6 * 60));
-        grants.hear();
+        grants.take(vec![grant("a", 7)]);
         grants.look();
         assert!(!open.over.is_cancelled() && grants.find("a").is_ok());
         clock.advance(Duration::from_secs(60));
-        grants.hear();
+        grants.take(vec![grant("a", 7)]);
         assert_eq!(grants.find("a").unwrap_err(), Miss::None);
         grants.look();
         assert!(open.over.is_cancelled());

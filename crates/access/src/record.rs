@@ -33,6 +33,21 @@ pub struct Line {
     pub grant: String,
     /// The person.
     pub user: String,
+    /// What was asked for.
+    #[serde(flatten)]
+    pub what: What,
+    /// Where the request came from.
+    pub source: String,
+    /// kubectl's own command.
+    pub command: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: End,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct What {
     /// The verb.
     pub verb: String,
     /// What it was about, such as `pods/log.apps`, or a path.
@@ -41,10 +56,11 @@ pub struct Line {
     pub namespace: String,
     /// The object.
     pub name: String,
-    /// Where the request came from.
-    pub source: String,
-    /// kubectl's own command.
-    pub command: String,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct End {
     /// The status code.
     pub code: u16,
     /// Why it was refused; empty: it was not.
@@ -126,7 +142,7 @@ impl Ticket {
 
     /// Bytes went to the client.
     pub fn count(&mut self, bytes: usize) {
-        self.line.bytes += bytes as u64;
+        self.line.end.bytes += bytes as u64;
     }
 
     /// A stream began: that is a line of its own, and so is its end, which the returned ticket tells.
@@ -143,7 +159,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut line = std::mem::take(&mut self.line);
         line.time = self.record.now().rfc3339();
-        line.millis = millis(self.record.clock.steady().saturating_sub(self.began));
+        line.end.millis = millis(self.record.clock.steady().saturating_sub(self.began));
         if line.kind.is_empty() {
             line.kind = "request";
         }
@@ -218,16 +234,17 @@ mod tests {
         let held = Held::default();
         let (record, work) = Record::new(clock.clone(), held.clone());
         tokio::spawn(work);
-        let mut ticket = record.begin(Line { verb: "get".into(), ..Line::default() });
-        ticket.line().code = 200;
+        let mut ticket = record.begin(Line::default());
+        ticket.line().end.code = 200;
         ticket.count(7);
         clock.advance(Duration::from_millis(30));
         drop(ticket);
-        let ticket = record.begin(Line { verb: "create".into(), ..Line::default() });
+        let ticket = record.begin(Line::default());
         drop(ticket.stream());
         until(|| held.lines.lock().len() == 3).await;
         let lines = held.lines.lock();
-        let told: Vec<_> = lines.iter().map(|line| (line.kind, line.code, line.bytes, line.millis)).collect();
+        let told: Vec<_> =
+            lines.iter().map(|line| (line.kind, line.end.code, line.end.bytes, line.end.millis)).collect();
         assert_eq!(told, [("request", 200, 7, 30), ("stream", 0, 0, 0), ("end", 0, 0, 1)]);
     }
 

@@ -115,12 +115,11 @@ async fn listen_to(vault: Vault, grants: Arc<Grants>, trusted: watch::Sender<Str
                     *known = authorities;
                     is_new
                 });
-                if told.version == version {
-                    grants.hear();
-                    continue;
+                if told.version != version {
+                    tracing::debug!(grants = told.grants.len(), "the grants changed");
                 }
-                tracing::debug!(grants = told.grants.len(), "the grants changed");
                 version = told.version;
+                // Also when nothing changed: after a silence, what was cut may begin anew.
                 grants.take(told.grants);
             }
             Err(error) => {

@@ -17,7 +17,7 @@ use crate::body::{Answer, Cut};
 use crate::grants::{Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
-use crate::record::{Line, Record, Ticket};
+use crate::record::{Line, Record, Ticket, What};
 use crate::refuse::Refusal;
 use crate::upstream::{ApiServer, WayError};
 
@@ -53,19 +53,19 @@ impl Desk {
         let mut ticket = self.record.begin(self.line(guest, &request));
         match self.serve(guest, request, &mut ticket).await {
             Ok((response, live, None)) => {
-                ticket.line().code = response.status().as_u16();
+                ticket.line().end.code = response.status().as_u16();
                 response.map(|body| Either::Right(Cut::new(body, &live.over, Some(ticket))))
             }
             Ok((mut response, live, Some(client))) => {
-                ticket.line().code = response.status().as_u16();
+                ticket.line().end.code = response.status().as_u16();
                 let server = hyper::upgrade::on(&mut response);
                 tokio::spawn(pump(client, server, live, ticket.stream()));
                 response.map(|_| Either::Left(Full::new(Bytes::new())))
             }
             Err(refusal) => {
                 let line = ticket.line();
-                line.code = refusal.code.as_u16();
-                line.refused.clone_from(&refusal.message);
+                line.end.code = refusal.code.as_u16();
+                line.end.refused.clone_from(&refusal.message);
                 refusal.response().map(|body| Either::Left(Full::new(body)))
             }
         }
@@ -76,8 +76,11 @@ impl Desk {
             cluster: self.cluster.clone(),
             grant: guest.grant.clone().unwrap_or_default(),
             source: guest.source.ip().to_canonical().to_string(),
-            verb: request.method().as_str().to_ascii_lowercase(),
-            target: shortened(request.uri().path()),
+            what: What {
+                verb: request.method().as_str().to_ascii_lowercase(),
+                target: shortened(request.uri().path()),
+                ..What::default()
+            },
             command: headers::command(request.headers()),
             ..Line::default()
         }
@@ -94,7 +97,7 @@ impl Desk {
         })?;
         ticket.line().user.clone_from(&live.grant.user);
         let info = read(&request)?;
-        describe(ticket.line(), &info);
+        describe(&mut ticket.line().what, &info);
         headers::check(request.headers())?;
         self.judge(&live, &info)?;
         self.forward(live, &info, request).await
@@ -153,14 +156,14 @@ fn read(request: &Request<Incoming>) -> Result<Info, Refusal> {
 }
 
 /// What the record says of a request that was read.
-fn describe(line: &mut Line, info: &Info) {
-    line.verb.clone_from(&info.verb);
+fn describe(what: &mut What, info: &Info) {
+    what.verb.clone_from(&info.verb);
     match &info.resource {
-        None => line.target = shortened(&info.path),
+        None => what.target = shortened(&info.path),
         Some(of) => {
-            line.target = resource_name(of);
-            line.namespace.clone_from(&of.namespace);
-            line.name.clone_from(&of.name);
+            what.target = resource_name(of);
+            what.namespace.clone_from(&of.namespace);
+            what.name.clone_from(&of.name);
         }
     }
 }
@@ -205,6 +208,6 @@ async fn pump(client: OnUpgrade, server: OnUpgrade, live: Arc<Live>, mut ticket:
         sizes = streams => if let Some((_, to_client)) = sizes {
             ticket.count(usize::try_from(to_client).unwrap_or(usize::MAX));
         },
-        () = live.over.cancelled() => "the grant has ended".clone_into(&mut ticket.line().refused),
+        () = live.over.cancelled() => "the grant has ended".clone_into(&mut ticket.line().end.refused),
     }
 }

@@ -222,6 +222,11 @@ impl Stage {
         output_of(Command::new("kill").args([signal, &pid])).map(drop)
     }
 
+    /// A signal to the server.
+    pub fn signal_vault(&self, signal: &str) -> Result<()> {
+        output_of(Command::new("kill").args([signal, &self.vault.pid()?.to_string()])).map(drop)
+    }
+
     /// What a node's agent kept is gone, as with a tmpfs after a loss of power.
     pub fn forget_agent_state(&self, index: usize) -> Result<()> {
         let agent = self.agents.get(index).context("no such node")?;

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{doctor, webhook};
+use super::{credential, doctor, proxy, webhook};
 use crate::ctx::Ctx;
 use crate::failure::Result;
 
@@ -11,6 +11,12 @@ use crate::failure::Result;
 pub enum Kube {
     /// Look at a cluster and say what is missing: exit code 0 nothing, 2 something
     Doctor(doctor::Doctor),
+    /// Print a kubeconfig that reaches a cluster by your grants
+    Config(credential::KubeConfig),
+    /// Give kubectl a certificate for your grant; kubectl calls this itself
+    Credential(credential::Credential),
+    /// Run the access proxy of a cluster
+    Proxy(Box<proxy::Proxy>),
     /// Run the admission webhook: guards for pods with secrets, and the wrapper in front of commands
     Webhook(Box<webhook::Webhook>),
 }
@@ -20,6 +26,9 @@ impl Kube {
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
         match self {
             Self::Doctor(doctor) => doctor.run(ctx).await,
+            Self::Config(config) => config.run(ctx).await,
+            Self::Credential(credential) => credential.run(ctx).await,
+            Self::Proxy(proxy) => proxy.run(ctx).await,
             Self::Webhook(webhook) => webhook.run().await,
         }
     }

@@ -1,7 +1,9 @@
 //! The commands, one file or folder for each family.
 
+pub mod access;
 pub mod audit;
 pub mod completion;
+pub mod credential;
 pub mod doctor;
 pub mod kube;
 pub mod kv;
@@ -14,6 +16,7 @@ pub mod namespace;
 pub mod node;
 pub mod operator;
 pub mod policy;
+pub mod proxy;
 pub mod run;
 pub mod status;
 pub mod token;

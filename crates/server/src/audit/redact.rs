@@ -106,7 +106,18 @@ impl Shown {
         // Names, no secrets: with them `dewdrop audit trace` walks from a credential to its request.
         let fixed: &'static [&'static str] = match kind {
             "access" => &[
-                "id", "role", "cluster", "ticket", "kind", "time", "grant", "user", "verb", "target", "namespace", "name",
+                "id",
+                "role",
+                "cluster",
+                "ticket",
+                "kind",
+                "time",
+                "grant",
+                "user",
+                "verb",
+                "target",
+                "namespace",
+                "name",
                 "source",
             ],
             "database" => &["username"],

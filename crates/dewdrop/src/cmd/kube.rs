@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{doctor, webhook};
+use super::{doctor, kube_operator, webhook};
 use crate::ctx::Ctx;
 use crate::failure::Result;
 
@@ -13,6 +13,8 @@ pub enum Kube {
     Doctor(doctor::Doctor),
     /// Run the admission webhook: guards for pods with secrets, and the wrapper in front of commands
     Webhook(Box<webhook::Webhook>),
+    /// Run the operator: what teams declare as SecretAccess becomes policies and roles at the server
+    Operator(kube_operator::Operator),
 }
 
 impl Kube {
@@ -21,6 +23,7 @@ impl Kube {
         match self {
             Self::Doctor(doctor) => doctor.run(ctx).await,
             Self::Webhook(webhook) => webhook.run().await,
+            Self::Operator(operator) => operator.run(ctx).await,
         }
     }
 }

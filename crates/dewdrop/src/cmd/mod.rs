@@ -4,6 +4,7 @@ pub mod audit;
 pub mod completion;
 pub mod doctor;
 pub mod kube;
+pub mod kube_operator;
 pub mod kv;
 pub mod lease;
 pub mod logical;

@@ -78,6 +78,21 @@ impl Api {
         Ok(self.send(request.body(body.to_string())).await?.0)
     }
 
+    /// Returns when something in a list changes after a version of it, and at the latest after `patience`: also when the
+    /// question cannot be asked, but then not before.
+    pub(crate) async fn changed(&self, path: &str, version: &str, patience: Duration) {
+        let address = format!("{}{path}?watch=1&resourceVersion={}", self.base, part(version));
+        let asked = async {
+            let token = Secret::new(tokio::fs::read_to_string(&self.token).await.ok()?);
+            let request = self.http.get(address).timeout(patience).bearer_auth(token.expose().trim());
+            let mut response = request.send().await.ok().filter(|response| response.status().is_success())?;
+            response.chunk().await.ok()?
+        };
+        if asked.await.is_none() {
+            tokio::time::sleep(patience).await;
+        }
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), LookUpError> {
         let away = |e: reqwest::Error| LookUpError::Away(chain(&e.without_url()));
         let token = tokio::fs::read_to_string(&self.token).await;

@@ -1,5 +1,6 @@
 //! The steps, in their order: each builds on those before it.
 
+mod access;
 mod admission;
 
 use std::io::Write;
@@ -26,6 +27,13 @@ pub const STEPS: &[(&str, Step)] = &[
     ("an upgrade of the agent changes nothing for a pod that runs", upgrade),
     ("a server whose pod is deleted comes back by itself, with everything", restart),
     ("by TokenReview, too", token_review),
+    ("the guide \"secret access\", word by word", access::guide),
+    ("who asks for more than is granted is told so", access::refused),
+    (
+        "the operator made anew writes what was declared meanwhile, and a withdrawn grant takes it away",
+        access::withdrawn,
+    ),
+    ("a declaration that is deleted takes its role and policy with it", access::deleted),
     ("with the webhook a pod in environment mode has its variable, and its neighbour has not", admission::environment),
     ("a pod that mounts another's volume is refused, and so is exec", admission::guards),
     ("the webhook's pods are made anew, and trusted as before", admission::restarted),
@@ -67,10 +75,11 @@ fn dry_run(site: &Site) -> Result<()> {
     ];
     let admission = ["--set=webhook.enabled=true", "--set=policies.enabled=true", "--set=auth.audience=vault"];
     let brought = ["--set=webhook.enabled=true", "--set=webhook.certificates=secret", "--set=webhook.secretName=own"];
+    let operator = ["--set=operator.enabled=true", "--set=operator.replicas=2"];
     let elsewhere = ["--set=server.enabled=false", "--set=external.address=https://dewdrop.example:8200"];
     // The test's pod wants its ServiceAccount to be there already.
     let base = ["template", "dewdrop", &chart, "--namespace", "dry", "--values", &values, "--skip-tests"];
-    for sets in [&[][..], &many, &admission, &brought, &elsewhere] {
+    for sets in [&[][..], &many, &admission, &brought, &operator, &elsewhere] {
         let made = site.helm(&[&base[..], sets].concat())?;
         let mut kubectl = site.cluster()?.kubectl_command();
         kubectl
@@ -89,8 +98,7 @@ fn dry_run(site: &Site) -> Result<()> {
 }
 
 fn first_secret(site: &Site) -> Result<()> {
-    let text = include_str!("../../../docs/guides/first-secret.md");
-    let told = site.shell(&guide::script(text)?)?;
+    let told = site.shell(&guide::first_secret()?)?;
     ensure!(told.contains("correct-horse"), "the pod's secret is not in what the guide shows:\n{told}");
     Ok(())
 }

@@ -23,7 +23,10 @@ impl Server for Played {
         world.writes += 1;
         match world.fails.clone() {
             Some(fail) => Err(fail),
-            None => Ok(drop(world.roles.insert(name.to_owned(), plan.clone()))),
+            None => {
+                world.roles.insert(name.to_owned(), plan.clone());
+                Ok(())
+            }
         }
     }
 
@@ -31,7 +34,10 @@ impl Server for Played {
         let mut world = self.0.lock().unwrap();
         match world.fails.clone() {
             Some(fail) => Err(fail),
-            None => Ok(drop(world.roles.remove(name))),
+            None => {
+                world.roles.remove(name);
+                Ok(())
+            }
         }
     }
 }

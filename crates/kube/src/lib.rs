@@ -13,4 +13,5 @@ pub mod pod;
 pub mod review;
 pub mod rules;
 pub mod serve;
+pub mod trial;
 pub mod wrapper;

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{doctor, kube_operator, webhook};
+use super::{doctor, guards, kube_operator, webhook};
 use crate::ctx::Ctx;
 use crate::failure::Result;
 
@@ -15,6 +15,8 @@ pub enum Kube {
     Webhook(Box<webhook::Webhook>),
     /// Run the operator: what teams declare as SecretAccess becomes policies and roles at the server
     Operator(kube_operator::Operator),
+    /// Show the API server a pod that breaks a guard: exit code 0 refused, 2 taken (it is a dry run: nothing is made)
+    Guards(guards::Guards),
 }
 
 impl Kube {
@@ -24,6 +26,7 @@ impl Kube {
             Self::Doctor(doctor) => doctor.run(ctx).await,
             Self::Webhook(webhook) => webhook.run().await,
             Self::Operator(operator) => operator.run(ctx).await,
+            Self::Guards(guards) => guards.run().await,
         }
     }
 }

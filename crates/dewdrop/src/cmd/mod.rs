@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod completion;
 pub mod doctor;
+pub mod guards;
 pub mod kube;
 pub mod kube_operator;
 pub mod kv;

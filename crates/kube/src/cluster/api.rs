@@ -65,17 +65,27 @@ impl Api {
         }
     }
 
-    /// Sends a change; the status. A PATCH is a JSON Patch.
+    /// Sends a change; the status.
     pub(crate) async fn send_json(
         &self,
         method: &str,
         path: &str,
         body: &serde_json::Value,
     ) -> Result<u16, LookUpError> {
+        Ok(self.ask(method, path, body).await?.0)
+    }
+
+    /// Sends a change; the status and the answer. A PATCH is a JSON Patch.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(u16, Vec<u8>), LookUpError> {
         let kind = if method == "PATCH" { "application/json-patch+json" } else { "application/json" };
         let method = method.parse().unwrap_or(reqwest::Method::POST);
         let request = self.http.request(method, format!("{}{path}", self.base)).header("content-type", kind);
-        Ok(self.send(request.body(body.to_string())).await?.0)
+        self.send(request.body(body.to_string())).await
     }
 
     /// Returns when something in a list changes after a version of it, and at the latest after `patience`: also when the

@@ -51,6 +51,8 @@ fn refusal_of(site: &Site, pod: &str) -> Result<String> {
 
 /// The webhook comes with an upgrade; from then on a pod in environment mode has its variable.
 pub fn environment(site: &Site) -> Result<()> {
+    release(site, &["--set", "test.guardsIn=default"])?;
+    ensure!(helm_test(site).is_err(), "helm test finds guards where there are none");
     release(site, &["--set", "webhook.enabled=true"])?;
     site.cluster()?.apply(&good("env"))?;
     site.kubectl(&["wait", "--for=condition=Ready", "pod/env", "--timeout=90s"])?;
@@ -70,7 +72,12 @@ pub fn guards(site: &Site) -> Result<()> {
         anyhow::bail!("exec into a pod with secrets is open");
     };
     ensure!(format!("{told:#}").contains("[doors]"), "{told:#}");
-    Ok(())
+    helm_test(site).map(drop)
+}
+
+/// `helm test` of the guards alone.
+fn helm_test(site: &Site) -> Result<String> {
+    site.helm(&["test", "dewdrop", "--namespace", NAMESPACE, "--timeout=1m", "--filter=name=dewdrop-test-guards"])
 }
 
 /// The pods of the webhook are new ones: the authority is the same, and theirs is trusted.

@@ -22,7 +22,7 @@ use crate::cluster::{Api, LookUpError};
 
 use desk::Desk;
 use kinds::{Grant, SecretAccess};
-use lease::Leader;
+pub use lease::Leader;
 pub use plan::House;
 pub use vault::{SignIn, Vault};
 
@@ -64,6 +64,8 @@ struct Seen {
     accesses: Vec<SecretAccess>,
     grants: Vec<Grant>,
     versions: (String, String),
+    /// Whether every object could be read.
+    is_whole: bool,
 }
 
 /// Runs until `shutdown` resolves.
@@ -101,6 +103,10 @@ async fn round(api: &Api, leader: &mut Leader, desk: &mut Desk, clock: &dyn Cloc
                 }
                 desk.see_to(access, &seen.grants, clock.now()).await;
             }
+            // One that cannot be read has a role all the same.
+            if seen.is_whole {
+                desk.sweep(&seen.accesses, clock.now()).await;
+            }
             doorbell(api, &seen.versions).await;
         }
         Err(error) => {
@@ -113,11 +119,10 @@ async fn round(api: &Api, leader: &mut Leader, desk: &mut Desk, clock: &dyn Cloc
 async fn look(api: &Api) -> Result<Seen, LookUpError> {
     let accesses = list(api, ACCESSES, "secretaccesses").await?;
     let grants = list(api, GRANTS, "secretaccessgrants").await?;
-    Ok(Seen {
-        versions: (accesses.metadata.resource_version, grants.metadata.resource_version),
-        accesses: readable(accesses.items),
-        grants: readable(grants.items),
-    })
+    let versions = (accesses.metadata.resource_version, grants.metadata.resource_version);
+    let many = accesses.items.len();
+    let (accesses, grants) = (readable::<SecretAccess>(accesses.items), readable(grants.items));
+    Ok(Seen { is_whole: accesses.len() == many, accesses, grants, versions })
 }
 
 async fn list(api: &Api, path: &str, what: &'static str) -> Result<List, LookUpError> {

@@ -33,6 +33,7 @@ pub const STEPS: &[(&str, Step)] = &[
         "the operator made anew writes what was declared meanwhile, and a withdrawn grant takes it away",
         access::withdrawn,
     ),
+    ("a finalizer that is taken out by hand keeps no role", access::swept),
     ("a declaration that is deleted takes its role and policy with it", access::deleted),
     ("with the webhook a pod in environment mode has its variable, and its neighbour has not", admission::environment),
     ("a pod that mounts another's volume is refused, and so is exec", admission::guards),

@@ -33,7 +33,7 @@ pub struct Operator {
     /// The file with the operator's ServiceAccount token for the server
     #[arg(long, env = "DEWDROP_OPERATOR_TOKEN_FILE", default_value = "/var/run/secrets/dewdrop/token")]
     token_file: PathBuf,
-    /// Begins the name of each role and policy that the operator writes
+    /// Begins the name of each role and policy that the operator writes; each cluster of one server needs its own
     #[arg(long, env = "DEWDROP_OPERATOR_PREFIX", default_value = "k8s.")]
     prefix: String,
     /// The audience of the pods' tokens
@@ -57,7 +57,7 @@ impl Operator {
         let parts = self.lease.split_once('/').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
         let (namespace, lease) = parts.ok_or_else(|| Failure::usage("--lease must be NAMESPACE/NAME"))?;
         let settings = Settings {
-            house: House { prefix: self.prefix.clone(), audience: self.audience.clone() },
+            house: House::new(&self.prefix, &self.audience).map_err(Failure::usage)?,
             namespace: namespace.to_owned(),
             lease: lease.to_owned(),
             identity: self.identity.clone(),

@@ -44,17 +44,41 @@ pub struct Desk {
     server: Box<dyn Server>,
     objects: Box<dyn Objects>,
     done: BTreeMap<String, Done>,
+    swept: Option<Moment>,
 }
 
 impl Desk {
     /// Nothing is done yet.
     pub fn new(house: House, server: Box<dyn Server>, objects: Box<dyn Objects>) -> Self {
-        Self { house, server, objects, done: BTreeMap::new() }
+        Self { house, server, objects, done: BTreeMap::new(), swept: None }
     }
 
     /// Another operator may have written since.
     pub fn forget(&mut self) {
         self.done.clear();
+        self.swept = None;
+    }
+
+    /// Removes what has no declaration any more: whoever may change one may also take its finalizer out.
+    pub async fn sweep(&mut self, accesses: &[SecretAccess], now: Moment) {
+        if self.swept.is_some_and(|swept| swept <= now && now.since(swept) < AGAIN) {
+            return;
+        }
+        let declared: BTreeSet<String> = accesses.iter().map(|access| self.house.name(access)).collect();
+        match self.remove_others(&declared).await {
+            Ok(()) => self.swept = Some(now),
+            Err(fail) => tracing::warn!(?fail, "what has no declaration any more cannot be removed yet"),
+        }
+    }
+
+    async fn remove_others(&mut self, declared: &BTreeSet<String>) -> Result<(), Fail> {
+        for name in self.server.names().await? {
+            if self.house.owns(&name) && !declared.contains(&name) {
+                tracing::info!(name, "role and policy without a declaration are removed");
+                self.server.remove(&name).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets those that are no more.

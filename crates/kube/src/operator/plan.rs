@@ -15,9 +15,9 @@ const NEVER: &[&str] = &["auth", "cubbyhole", "identity", "sys"];
 #[derive(Debug, Clone)]
 pub struct House {
     /// Begins the name of each role and policy of ours, so that the operator can be kept from all others.
-    pub prefix: String,
+    prefix: String,
     /// Whom the pods' tokens are for.
-    pub audience: String,
+    audience: String,
 }
 
 /// A policy and a role, both of one name.
@@ -68,9 +68,27 @@ impl Refusal {
 }
 
 impl House {
+    /// Names begin with `prefix`, which must not begin another cluster's prefix: they would remove each other's roles.
+    ///
+    /// # Errors
+    /// It has another dot than the one at its end.
+    pub fn new(prefix: &str, audience: &str) -> Result<Self, String> {
+        let plain =
+            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        if !prefix.strip_suffix('.').is_some_and(plain) {
+            return Err(format!("the prefix must be letters, digits, - and _ with a dot at the end, not {prefix:?}"));
+        }
+        Ok(Self { prefix: prefix.to_owned(), audience: audience.to_owned() })
+    }
+
     /// The name of the role and the policy: a namespace has no dot in its name, so no other namespace's can be the same.
     pub fn name(&self, access: &SecretAccess) -> String {
         format!("{}{}.{}", self.prefix, access.metadata.namespace, access.metadata.name)
+    }
+
+    /// Whether a name at the server is one that we give.
+    pub fn owns(&self, name: &str) -> bool {
+        name.strip_prefix(&self.prefix).is_some_and(|rest| rest.contains('.'))
     }
 
     /// What is to be written.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dewdrop_api::{Call, Client, Error, SecretText};
+use dewdrop_api::{Call, Client, Error, Reply, SecretText};
 use dewdrop_core::{Clock, Moment};
 use serde_json::json;
 
@@ -29,6 +29,8 @@ pub trait Server: Send + Sync {
     async fn write(&mut self, name: &str, plan: &Plan) -> Result<(), Fail>;
     /// Removes both. Already gone counts as success.
     async fn remove(&mut self, name: &str) -> Result<(), Fail>;
+    /// The names of all policies. Each role of ours has one: it is written before the role and removed after it.
+    async fn names(&mut self) -> Result<Vec<String>, Fail>;
 }
 
 /// How the operator signs in.
@@ -78,9 +80,9 @@ impl Vault {
         Ok(client)
     }
 
-    async fn send(&mut self, call: Call) -> Result<(), Fail> {
+    async fn send(&mut self, call: Call) -> Result<Reply, Fail> {
         let client = self.session().await?;
-        client.send(call.patient(PATIENCE)).await.map(drop).map_err(|error| {
+        client.send(call.patient(PATIENCE)).await.map_err(|error| {
             // The token may have been revoked: the next try signs in anew.
             self.session = None;
             told(error)
@@ -101,12 +103,18 @@ impl Server for Vault {
     async fn write(&mut self, name: &str, plan: &Plan) -> Result<(), Fail> {
         // The policy first: a role never names one of an older state that reaches further.
         self.send(Call::write(&Self::policy(name), &json!({ "policy": plan.policy })).map_err(told)?).await?;
-        self.send(Call::write(&self.role(name), &plan.role).map_err(told)?).await
+        self.send(Call::write(&self.role(name), &plan.role).map_err(told)?).await.map(drop)
     }
 
     async fn remove(&mut self, name: &str) -> Result<(), Fail> {
         self.send(Call::delete(&self.role(name)).map_err(told)?).await?;
-        self.send(Call::delete(&Self::policy(name)).map_err(told)?).await
+        self.send(Call::delete(&Self::policy(name)).map_err(told)?).await.map(drop)
+    }
+
+    async fn names(&mut self) -> Result<Vec<String>, Fail> {
+        let reply = self.send(Call::list("sys/policies/acl").map_err(told)?).await?;
+        let data = reply.envelope().map_err(told)?.and_then(|envelope| envelope.data);
+        Ok(data.map(|data| data.list("keys")).unwrap_or_default())
     }
 }
 

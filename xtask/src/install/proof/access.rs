@@ -76,6 +76,18 @@ fn scale(site: &Site, replicas: &str) -> Result<()> {
     site.kubectl(&["-n", NAMESPACE, "rollout", "status", "deployment/dewdrop-operator", "--timeout=60s"]).map(drop)
 }
 
+/// Whoever takes the finalizer out by hand keeps no role by that.
+pub fn swept(site: &Site) -> Result<()> {
+    let patch = r#"{"metadata":{"finalizers":null}}"#;
+    site.kubectl(&["-n", "team", "patch", "secretaccess", "late", "--type=merge", "-p", patch])?;
+    site.kubectl(&["-n", "team", "delete", "secretaccess", "late", "--timeout=30s"])?;
+    ensure!(roles(site)?.lines().count() == 4, "the role went by itself: this step proves nothing");
+    site.kubectl(&["-n", NAMESPACE, "rollout", "restart", "deployment/dewdrop-operator"])?;
+    site.wait("what is left to be removed", || Ok(roles(site)?.lines().count() == 2))?;
+    ensure!(!roles(site)?.contains("late"), "the wrong ones are left");
+    Ok(())
+}
+
 /// All of it goes, and with it what it made at the server.
 pub fn deleted(site: &Site) -> Result<()> {
     site.kubectl(&["-n", "team", "delete", "pod", "web", "--grace-period=1", "--timeout=60s"])?;

@@ -40,6 +40,14 @@ impl Server for Played {
             }
         }
     }
+
+    async fn names(&mut self) -> Result<Vec<String>, Fail> {
+        let world = self.0.lock().unwrap();
+        match world.fails.clone() {
+            Some(fail) => Err(fail),
+            None => Ok(world.roles.keys().cloned().chain(["root".to_owned(), "shop".to_owned()]).collect()),
+        }
+    }
 }
 
 #[async_trait]
@@ -70,7 +78,7 @@ impl Scene {
             "spec": { "serviceAccountNames": ["web"], "containers": ["app"], "paths": [{ "path": "secret/data/a" }] },
         }));
         world.0.lock().unwrap().access = Some(access.unwrap());
-        let house = House { prefix: "k8s.".into(), audience: "dewdrop".into() };
+        let house = House::new("k8s.", "dewdrop").unwrap();
         let desk = Desk::new(house, Box::new(world.clone()), Box::new(world.clone()));
         Self { world, desk, granted: true }
     }
@@ -172,4 +180,23 @@ async fn a_deletion_waits_for_the_server() {
     scene.change(|world| world.fails = None);
     scene.look(3).await;
     assert_eq!((scene.seen().0, scene.seen().2), (0, false));
+}
+
+#[tokio::test]
+async fn a_role_whose_finalizer_was_taken_out_by_hand_is_removed_and_no_other() {
+    let mut scene = Scene::new();
+    scene.look(0).await;
+    scene.change(|world| {
+        let plan = world.roles["k8s.shop.app"].clone();
+        for name in ["k8s.shop.gone", "shop", "k8s-b.shop.app"] {
+            world.roles.insert(name.to_owned(), plan.clone());
+        }
+    });
+    let access = scene.world.0.lock().unwrap().access.clone().unwrap();
+    scene.change(|world| world.fails = Some(Fail::Away("sealed".into())));
+    scene.desk.sweep(std::slice::from_ref(&access), Moment(0)).await;
+    scene.change(|world| world.fails = None);
+    scene.desk.sweep(&[access], Moment(4000)).await;
+    let left: Vec<String> = scene.world.0.lock().unwrap().roles.keys().cloned().collect();
+    assert_eq!(left, ["k8s-b.shop.app", "k8s.shop.app", "shop"]);
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn house() -> House {
-    House { prefix: "k8s.".into(), audience: "dewdrop".into() }
+    House::new("k8s.", "dewdrop").unwrap()
 }
 
 fn access(paths: Value) -> SecretAccess {
@@ -95,6 +95,19 @@ fn what_could_mean_more_than_it_says_is_refused_whatever_is_granted() {
     let mut greedy = access(json!([{ "path": "secret/a" }]));
     greedy.spec.service_account_names = vec!["*".into()];
     assert!(house().plan(&greedy, &grants).unwrap_err().to_string().contains("name each"));
+}
+
+#[test]
+fn no_prefix_begins_another() {
+    for wrong in ["", ".", "k8s", "k8s.b.", "k8s/.", "k8s*."] {
+        assert!(House::new(wrong, "dewdrop").is_err(), "{wrong}");
+    }
+    let (one, two) = (House::new("k8s.", "dewdrop").unwrap(), House::new("k8s-b.", "dewdrop").unwrap());
+    for house in [&one, &two] {
+        let name = house.name(&access(json!([])));
+        assert!(house.owns(&name) && one.owns(&name) != two.owns(&name), "{name}");
+        assert!(!house.owns("root") && !house.owns("k8s.") && !house.owns("dewdrop-operator"));
+    }
 }
 
 proptest! {

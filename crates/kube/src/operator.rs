@@ -31,6 +31,8 @@ const ACCESSES: &str = "/apis/dewdrop.dev/v1alpha1/secretaccesses";
 const GRANTS: &str = "/apis/dewdrop.dev/v1alpha1/secretaccessgrants";
 /// The longest time between two looks; shorter than a third of the lease.
 const EVERY: Duration = Duration::from_secs(4);
+/// The shortest: changes that come in a row are seen to together.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// Where the operator works.
 pub struct Settings {
@@ -136,8 +138,9 @@ fn readable<T: for<'de> Deserialize<'de>>(items: Vec<Value>) -> Vec<T> {
     items.into_iter().filter_map(|item| read(item).ok()).collect()
 }
 
-/// Returns as soon as something changes, and at the latest after [`EVERY`].
+/// Returns soon after something has changed, and at the latest after [`EVERY`].
 async fn doorbell(api: &Api, (accesses, grants): &(String, String)) {
+    tokio::time::sleep(BREATH).await;
     tokio::select! {
         () = api.changed(ACCESSES, accesses, EVERY) => {}
         () = api.changed(GRANTS, grants, EVERY) => {}

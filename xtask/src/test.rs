@@ -87,7 +87,10 @@ fn steps(quick: bool) -> Vec<Step> {
             say::warning("the runtime's own half of NRI is left out: it needs Go");
         }
         match crate::cluster::possible() {
-            Ok(()) => steps.push(step("real cluster", &["xtask", "e2e", "--keep-going"])),
+            Ok(()) => steps.extend([
+                step("real cluster", &["xtask", "e2e", "--keep-going"]),
+                step("chart on a real cluster", &["xtask", "install-test"]),
+            ]),
             Err(why) => say::warning(&format!("the real cluster is left out: {why:#}")),
         }
     }

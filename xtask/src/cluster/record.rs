@@ -155,8 +155,8 @@ fn plan_node(state: &Path, number: u8) -> Node {
         address: format!("10.244.0.{number}"),
         pods: format!("10.244.{}.0/24", number - 1),
         root_dir: dir.join("kubelet"),
-        containerd_sock: dir.join("containerd.sock"),
-        // In a folder of its own, which an agent can be given without all the rest.
+        // Each in a folder of its own, which an agent can be given without all the rest.
+        containerd_sock: dir.join("cri/containerd.sock"),
         nri_sock: dir.join("nri/nri.sock"),
         netns: (number > 1).then(|| dir.join("netns")),
         name,

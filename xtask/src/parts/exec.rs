@@ -1,8 +1,6 @@
 //! The wrapper of environment mode, `dewdrop-exec`: built static and small, so that it runs in an image that holds nothing
 //! else. Kept by a hash of its sources; a second run starts at once.
 
-#![allow(dead_code, reason = "used as soon as e2e's stage gives it to the agent")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{credential, doctor, proxy, webhook};
+use super::{credential, doctor, guards, kube_operator, proxy, webhook};
 use crate::ctx::Ctx;
 use crate::failure::Result;
 
@@ -19,6 +19,10 @@ pub enum Kube {
     Proxy(Box<proxy::Proxy>),
     /// Run the admission webhook: guards for pods with secrets, and the wrapper in front of commands
     Webhook(Box<webhook::Webhook>),
+    /// Run the operator: what teams declare as SecretAccess becomes policies and roles at the server
+    Operator(kube_operator::Operator),
+    /// Show the API server a pod that breaks a guard: exit code 0 refused, 2 taken (it is a dry run: nothing is made)
+    Guards(guards::Guards),
 }
 
 impl Kube {
@@ -30,6 +34,8 @@ impl Kube {
             Self::Credential(credential) => credential.run(ctx).await,
             Self::Proxy(proxy) => proxy.run(ctx).await,
             Self::Webhook(webhook) => webhook.run().await,
+            Self::Operator(operator) => operator.run(ctx).await,
+            Self::Guards(guards) => guards.run().await,
         }
     }
 }

@@ -70,7 +70,7 @@ struct TlsArgs {
 
 /// The API server that is asked for pods and namespaces.
 #[derive(Debug, Args)]
-struct ApiArgs {
+pub struct ApiArgs {
     /// Its address; without it, that of the cluster that this runs in
     #[arg(long, env = "DEWDROP_API_SERVER")]
     api_server: Option<String>,
@@ -168,7 +168,8 @@ impl Webhook {
 }
 
 impl ApiArgs {
-    fn open(&self) -> Result<Api> {
+    /// The API server, not asked yet.
+    pub fn open(&self) -> Result<Api> {
         let address = match &self.api_server {
             Some(address) => Ok(address.clone()),
             None => dewdrop_kube::cluster::in_cluster(|name| std::env::var(name).ok()),
@@ -222,6 +223,7 @@ impl Say {
     }
 }
 
-fn caught(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
+/// A signal that is waited for.
+pub fn caught(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
     signal(kind).map_err(|e| Failure::usage(format!("catch a signal: {e}")))
 }

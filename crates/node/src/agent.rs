@@ -25,6 +25,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 pub use fail::Fail;
+#[cfg(test)]
+pub use life::{Act, Life};
+pub use life::{ContainerId, Phase};
 
 use crate::env::Env;
 use crate::settings::Settings;

@@ -2,6 +2,7 @@
 //! ends (docs/decisions/0016). CSI is the anchor that nothing starts without; NRI says when a container starts and ends.
 
 mod agent;
+mod api_watch;
 mod csi;
 mod env;
 pub mod nri;

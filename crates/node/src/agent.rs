@@ -10,9 +10,12 @@ mod journal;
 mod keeper;
 mod life;
 mod mint;
+mod nets;
 mod publish;
 mod record;
+mod second;
 mod start;
+mod traits;
 pub mod vault;
 mod watch;
 
@@ -34,6 +37,8 @@ use crate::settings::Settings;
 use ender::Ender;
 use hold::Hold;
 use journal::Journal;
+use nets::Nets;
+use second::Second;
 use vault::{StartName, Vault};
 
 /// The agent of one node.
@@ -44,6 +49,8 @@ pub struct Agent {
     holds: Mutex<HashMap<String, Arc<Hold>>>,
     pods_dir: PathBuf,
     env: Arc<Env>,
+    second: Second,
+    nets: Nets,
     me: Weak<Agent>,
 }
 
@@ -66,6 +73,8 @@ impl Agent {
             holds: Mutex::default(),
             pods_dir: settings.kubelet_dir.join("pods"),
             env,
+            second: Second::new(settings),
+            nets: Nets::default(),
             me: me.clone(),
         });
         agent.recall()?;
@@ -74,7 +83,7 @@ impl Agent {
 
     /// Does its own work until it is dropped: ends what is over, and tells the server that the node lives.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.ender.clone().run(), beat::run(self));
+        tokio::join!(self.ender.clone().run(), beat::run(self.clone()), self.clone().mind_the_nets(), self.watch());
     }
 
     /// Waits until everything that is over has been told to the server, but not for ever.

@@ -6,11 +6,13 @@ mod api_watch;
 mod csi;
 mod env;
 pub mod nri;
+mod pidfd;
 mod run;
 mod settings;
 mod spec;
 mod volume;
 
 pub use agent::vault::SignIn;
+pub use api_watch::KubeSettings;
 pub use run::{RunError, run};
 pub use settings::Settings;

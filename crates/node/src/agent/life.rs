@@ -62,11 +62,9 @@ impl Life {
         Self { phase, ended: Vec::new(), awaits: None }
     }
 
-    /// The same with the containers that are known to have ended.
-    #[must_use]
-    pub fn after(mut self, ended: Vec<ContainerId>) -> Self {
+    /// These containers are known to have ended.
+    pub fn remember(&mut self, ended: Vec<ContainerId>) {
         self.ended = ended;
-        self
     }
 
     /// The containers that ended, as far as they are remembered; the latest is the last.

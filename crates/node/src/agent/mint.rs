@@ -41,7 +41,8 @@ impl Agent {
 
     async fn make(&self, hold: &Arc<Hold>, name: StartName) -> Result<Start, Fail> {
         let spec = &hold.about.spec;
-        let auth = self.vault.start(&name, &hold.pod_token()).await?;
+        let traits = self.traits(&hold.about).await;
+        let auth = self.vault.start(&name, &hold.pod_token(), &traits).await.map_err(|why| traits.explain(why))?;
         let fetched = try_join_all(
             spec.credentials.iter().map(|credential| self.fetch(&auth.client_token, &spec.namespace, credential)),
         )

@@ -31,7 +31,7 @@ impl GrpcService for Runtime {
                 let state = if ask.container_id == "ended" { 2 } else { RUNNING };
                 let status =
                     ContainerStatus { state, labels, image_ref: "sha256:1".into(), ..ContainerStatus::default() };
-                Ok(ContainerStatusResponse { status: Some(status) })
+                Ok(ContainerStatusResponse { status: Some(status), info: HashMap::default() })
             }),
             _ => unknown(),
         }

@@ -3,6 +3,7 @@
 
 mod beat;
 mod claim;
+mod condition;
 mod ender;
 mod fail;
 mod hold;
@@ -11,6 +12,7 @@ mod keeper;
 mod life;
 mod mint;
 mod nets;
+mod numbers;
 mod publish;
 mod record;
 mod second;
@@ -24,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use dewdrop_core::Clock;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -38,6 +41,7 @@ use ender::Ender;
 use hold::Hold;
 use journal::Journal;
 use nets::Nets;
+use numbers::Meters;
 use second::Second;
 use vault::{StartName, Vault};
 
@@ -51,6 +55,7 @@ pub struct Agent {
     env: Arc<Env>,
     second: Second,
     nets: Nets,
+    meters: Meters,
     me: Weak<Agent>,
 }
 
@@ -75,6 +80,7 @@ impl Agent {
             env,
             second: Second::new(settings),
             nets: Nets::default(),
+            meters: Meters::default(),
             me: me.clone(),
         });
         agent.recall()?;
@@ -82,8 +88,12 @@ impl Agent {
     }
 
     /// Does its own work until it is dropped: ends what is over, and tells the server that the node lives.
-    pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.ender.clone().run(), beat::run(self.clone()), self.clone().mind_the_nets(), self.watch());
+    pub async fn run(self: Arc<Self>, clock: Arc<dyn Clock>) {
+        let own = async { tokio::join!(self.ender.clone().run(), beat::run(self.clone())) };
+        let nets = async {
+            tokio::join!(self.clone().mind_the_nets(), self.clone().watch(), self.clone().keep_condition(clock))
+        };
+        tokio::join!(own, nets);
     }
 
     /// Waits until everything that is over has been told to the server, but not for ever.

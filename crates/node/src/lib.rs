@@ -3,8 +3,10 @@
 
 mod agent;
 mod api_watch;
+mod check;
 mod csi;
 mod env;
+mod metrics;
 pub mod nri;
 mod pidfd;
 mod run;
@@ -14,5 +16,6 @@ mod volume;
 
 pub use agent::vault::SignIn;
 pub use api_watch::KubeSettings;
+pub use check::check;
 pub use run::{RunError, run};
 pub use settings::Settings;

@@ -1,5 +1,6 @@
 //! What the agent is told at its start.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::agent::vault::SignIn;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub cri_socket: Option<PathBuf>,
     /// The cluster's API server; `None`: it is not asked.
     pub kube: Option<KubeSettings>,
+    /// Where it tells its numbers; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// Where the agent keeps what it must know after a restart; on a tmpfs.
     pub state_dir: PathBuf,
     /// How it signs in.

@@ -1,5 +1,6 @@
 //! `dewdrop node`: the agent of one node, in a DaemonSet.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -49,6 +50,19 @@ pub struct Node {
     #[arg(long, env = "DEWDROP_LOG_FORMAT", default_value = "standard")]
     log_format: LogFormat,
     #[command(flatten)]
+    own: OwnFlags,
+}
+
+/// What the agent tells of itself, and from whom it hears of pods.
+#[derive(Debug, Args)]
+struct OwnFlags {
+    /// Where the agent tells its numbers, for Prometheus: 127.0.0.1:9912, or the pod's address; nowhere by default
+    #[arg(long, env = "DEWDROP_NODE_METRICS_ADDRESS")]
+    metrics_address: Option<SocketAddr>,
+    /// Asks the agent that runs whether it is well, and ends: for probes
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
     kube: KubeFlags,
 }
 
@@ -73,6 +87,9 @@ struct KubeFlags {
 impl Node {
     /// Runs until SIGTERM or SIGINT.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        if self.own.check {
+            return dewdrop_node::check(&self.kubelet_dir).await.map(|()| 0).map_err(Failure::usage);
+        }
         let logging = Logging { level: self.log_level, format: self.log_format, file: None };
         init_logs(&logging, SystemClock::shared()).map_err(|e| Failure::usage(e.to_string()))?;
         install_panic_hook();
@@ -83,7 +100,8 @@ impl Node {
             nri_socket: Some(self.nri_socket).filter(|path| !path.is_empty()).map(PathBuf::from),
             exec_binary: self.exec_binary.or_else(beside),
             cri_socket: Some(self.cri_socket).filter(|path| !path.is_empty()).map(PathBuf::from),
-            kube: self.kube.settings(),
+            kube: self.own.kube.settings(),
+            metrics: self.own.metrics_address,
             state_dir: self.state_dir,
             sign_in: SignIn {
                 mount: self.auth_mount.trim_matches('/').to_owned(),

@@ -29,7 +29,9 @@ impl Agent {
         };
         self.note_with(hold, Some(name.clone()))?;
         hold.intend(name.clone());
-        match self.make(hold, name.clone()).await {
+        let made = self.make(hold, name.clone()).await;
+        self.meters.minted(made.is_ok());
+        match made {
             Ok(start) => Ok(start),
             Err(why) => {
                 // Perhaps the server made it and its answer was lost.

@@ -49,6 +49,11 @@ impl Second {
         }
     }
 
+    /// How many processes are held.
+    pub fn followed(&self) -> usize {
+        self.followed.lock().len()
+    }
+
     /// A pod, if it was told of.
     pub fn pod(&self, uid: &str) -> Option<PodSeen> {
         self.pods.lock().get(uid).cloned()

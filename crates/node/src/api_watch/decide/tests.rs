@@ -131,7 +131,7 @@ impl World {
     }
 
     fn stopped(&mut self, id: &str) {
-        drop(self.life.stopped(id));
+        let _ = self.life.stopped(id);
     }
 
     fn mint(&mut self, refresh: bool) {

@@ -11,3 +11,5 @@ pub use client::{Api, KubeSettings};
 pub use decide::{Step, View, steps};
 pub use feed::{Viewer, watch};
 pub use wire::PodSeen;
+#[cfg(test)]
+pub use wire::{Newest, Status};

@@ -197,3 +197,6 @@ impl Agent {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

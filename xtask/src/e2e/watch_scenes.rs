@@ -26,6 +26,7 @@ pub const SHORT: &[Scene] = &[
 /// Scenes of the whole list that `--mode watch` leaves out, and why.
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("another container mounts the volume", "the refusal is NRI's; without it the admission webhook stands alone"),
+    ("wrapper: another container runs that of a volume", "it waits for that same refusal of NRI's"),
     ("the agent is late and the runtime drops it", "nothing can be late without NRI"),
     ("SIGKILL of a container's process", "has one of its own here, with figures"),
     ("the admission policies", "no agent takes part"),
@@ -36,7 +37,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 pub fn all() -> Vec<Scene> {
     let is_in = |scene: &&Scene| !LEFT_OUT.iter().any(|(name, _)| *name == scene.0);
     let own = SHORT.iter().filter(|(name, _)| !scenes::ALL.iter().any(|(other, _)| name.ends_with(other)));
-    scenes::ALL.iter().filter(is_in).chain(super::env_scenes::ALL).chain(own).chain(SHORT.first()).copied().collect()
+    scenes::ALL.iter().chain(super::env_scenes::ALL).filter(is_in).chain(own).chain(SHORT.first()).copied().collect()
 }
 
 /// How soon a user is gone after SIGKILL, and that the next start has another.

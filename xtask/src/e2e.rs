@@ -4,12 +4,15 @@
 mod acts;
 mod admission;
 mod breaks;
+mod cable;
 mod ends;
 mod env_scenes;
 mod people;
 mod pods;
 mod scenes;
 mod stage;
+mod watch;
+mod watch_scenes;
 
 use std::path::PathBuf;
 
@@ -18,17 +21,20 @@ use anyhow::{Context, Result, bail};
 use crate::say::{self, Stopwatch};
 pub use pods::{TestPod, WAIT};
 pub use stage::Stage;
+use watch::Mode;
 
-const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--only TEXT[,TEXT...]] [--keep-going]";
+const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--mode nri|watch] [--only TEXT[,TEXT...]] [--keep-going]";
 
 /// Runs the command; an error when a scene fails.
 pub fn run(args: &[String]) -> Result<()> {
     let (mut program, mut only, mut keep_going) = (None, String::new(), false);
+    let mut mode = Mode::Nri;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match (arg.as_str(), arg == "--keep-going") {
             (_, true) => keep_going = true,
             ("--dewdrop", _) => program = args.next().map(PathBuf::from),
+            ("--mode", _) => mode = Mode::parse(args.next())?,
             ("--only", _) => only = args.next().cloned().unwrap_or_default(),
             _ => bail!("usage: {USAGE}"),
         }
@@ -37,22 +43,18 @@ pub fn run(args: &[String]) -> Result<()> {
         Some(program) => program,
         None => crate::demo::build()?,
     };
-    play(program, &only, keep_going)
+    play(program, mode, &only, keep_going)
 }
 
-fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
+fn play(program: PathBuf, mode: Mode, only: &str, keep_going: bool) -> Result<()> {
     say::heading("A real cluster, PostgreSQL, a server, and an agent on each node");
     let clock = Stopwatch::start();
     let mut stage = Stage::open(program, 2)?;
+    stage.play_in(mode)?;
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in scenes::ALL
-        .iter()
-        .chain(env_scenes::ALL)
-        .chain(people::ALL)
-        .filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
-    {
+    for (name, scene) in scenes_of(mode).iter().filter(|(name, _)| only.split(',').any(|part| name.contains(part))) {
         say::heading(name);
         let clock = Stopwatch::start();
         played += 1;
@@ -76,4 +78,19 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     }
     say::good(&format!("{played} scenes"));
     Ok(())
+}
+
+/// All scenes of a mode, in order. The default one plays a few in the other mode at the end.
+fn scenes_of(mode: Mode) -> Vec<scenes::Scene> {
+    match mode {
+        Mode::Nri => {
+            scenes::ALL.iter().chain(env_scenes::ALL).chain(people::ALL).chain(watch_scenes::SHORT).copied().collect()
+        }
+        Mode::Watch => {
+            for (name, why) in watch_scenes::LEFT_OUT {
+                say::line(&format!("left out: {name} ({why})"));
+            }
+            watch_scenes::all()
+        }
+    }
 }

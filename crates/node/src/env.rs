@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 pub use cgroup::Whose;
 #[cfg(test)]
 pub use cri::tests::runtime as played_runtime;
-pub use cri::{Cri, Runs};
+pub use cri::{Cri, Found, Runs};
 pub use door::Desk;
 pub use variables::of as variables;
 pub use wire::{Answer, Starts, Variable};

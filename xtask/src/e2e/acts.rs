@@ -11,7 +11,7 @@ use super::stage::{PATIENCE, Stage};
 impl Stage {
     /// Brings a pod.
     pub fn apply(&self, pod: &TestPod) -> Result<()> {
-        self.cluster()?.apply(&pod.manifest().to_string())
+        self.cluster()?.apply(&self.fitted(pod).manifest().to_string())
     }
 
     /// Brings anything.

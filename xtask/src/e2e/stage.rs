@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::cable::Cable;
+use super::watch::Mode;
 use crate::cluster::{self, Cluster, Node};
 use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
 use crate::parts::vault::{Kind, Vault};
@@ -24,12 +26,19 @@ pub const NODE_GRACE: &str = "6s";
 /// Users that the server made.
 const USERS: &str = "select rolname from pg_roles where rolname like 'v-%' order by rolname";
 
+/// The port where each agent tells its numbers, at its node's address.
+pub const METRICS: u16 = 9912;
+
 /// What Kubernetes has to know of us. A chart says the same in more words.
 const BASE: &str = include_str!("base.yaml");
 
 /// Everything that runs. Fields are dropped in order.
 pub struct Stage {
     agents: Vec<Agent>,
+    /// By which nets the agents work.
+    pub mode: Mode,
+    /// Their line to the API server.
+    pub cable: Cable,
     /// The server.
     pub vault: Vault,
     /// The database.
@@ -55,7 +64,8 @@ impl Stage {
         let vault = Vault::open_at(Kind::Dewdrop, &dewdrop, HOST)?;
         let dir = TempDir::new("dewdrop-e2e")?;
         let agents = cluster.nodes.iter().map(|node| Agent { node: node.clone(), process: None }).collect();
-        let mut stage = Self { agents, vault, postgres, cluster: Some(cluster), dewdrop, dir };
+        let cable = Cable::lay(HOST, cluster.server.trim_start_matches("https://"))?;
+        let mut stage = Self { agents, mode: Mode::Nri, cable, vault, postgres, cluster: Some(cluster), dewdrop, dir };
         stage.prepare()?;
         Ok(stage)
     }
@@ -152,17 +162,11 @@ impl Stage {
         ])?;
         let file = self.dir.path().join(format!("{}.token", node.name));
         std::fs::write(&file, token.trim())?;
-        let mut command = match &node.netns {
-            None => Command::new(&self.dewdrop),
-            Some(netns) => {
-                let mut inside = Command::new("nsenter");
-                inside.arg(format!("--net={}", netns.display())).arg(&self.dewdrop);
-                inside
-            }
-        };
+        let mut command = within(&node, &self.dewdrop);
         command.args(["node", "--node-name", &node.name, "--kubelet-dir"]).arg(&node.root_dir);
         command.arg("--exec-binary").arg(exec::ensure()?).arg("--cri-socket").arg(&node.containerd_sock);
-        command.arg("--nri-socket").arg(&node.nri_sock).arg("--token-file").arg(&file);
+        command.arg("--token-file").arg(&file).arg("--metrics-address").arg(format!("{}:{METRICS}", node.address));
+        self.nets(&node, &mut command)?;
         command.args(["--log-level", "debug"]).arg("--state-dir").arg(node.dir().join("dewdrop"));
         command.env("DEWDROP_ADDR", &self.vault.address).env("HOME", self.dir.path());
         let log = self.dir.path().join(format!("agent-{}.log", node.name));
@@ -187,13 +191,42 @@ impl Stage {
 
     /// Waits until the agent's last word about the runtime is that it is linked to it.
     pub fn until_linked(&self, index: usize) -> Result<()> {
-        let log = self.dir.path().join(format!("agent-{}.log", self.node(index)?));
+        if self.mode == Mode::Watch {
+            return self.until_watching(index);
+        }
+        let log = self.agent_file(index)?;
         self.wait("the agent to be linked to the runtime", PATIENCE, || {
             let text = std::fs::read_to_string(&log)?;
             let (up, down) = (text.rfind("the runtime tells of starts"), text.rfind("the runtime tells nothing"));
             Ok(up > down)
         })
         .map(drop)
+    }
+
+    /// An agent's log.
+    pub fn agent_file(&self, index: usize) -> Result<PathBuf> {
+        Ok(self.dir.path().join(format!("agent-{}.log", self.node(index)?)))
+    }
+
+    /// How many nodes there are.
+    pub fn count(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// A node's address.
+    pub fn address(&self, index: usize) -> Result<String> {
+        Ok(self.agents.get(index).context("no such node")?.node.address.clone())
+    }
+
+    /// Kubelet's folder on a node.
+    pub fn kubelet_dir(&self, index: usize) -> Result<PathBuf> {
+        Ok(self.agents.get(index).context("no such node")?.node.root_dir.clone())
+    }
+
+    /// Runs a command where a node's agent is.
+    pub fn beside_agent(&self, index: usize, program: &std::path::Path) -> Result<Command> {
+        let node = &self.agents.get(index).context("no such node")?.node;
+        Ok(within(node, program))
     }
 
     /// The name of a node.
@@ -330,6 +363,18 @@ impl Stage {
         self.vault.stop();
         let log = self.vault.dir().join("data/audit");
         output_of(Command::new(&self.dewdrop).args(["audit", "verify"]).arg(log).env("HOME", self.dir.path()))
+    }
+}
+
+/// A program in a node's network.
+fn within(node: &Node, program: &std::path::Path) -> Command {
+    match &node.netns {
+        None => Command::new(program),
+        Some(netns) => {
+            let mut inside = Command::new("nsenter");
+            inside.arg(format!("--net={}", netns.display())).arg(program);
+            inside
+        }
     }
 }
 

@@ -25,6 +25,7 @@ struct Fake {
     at_once: AtomicU32,
     most_at_once: AtomicU32,
     refuses: Mutex<Option<fn() -> PublishError>>,
+    is_alone: std::sync::atomic::AtomicBool,
 }
 
 #[async_trait]
@@ -51,7 +52,7 @@ impl Publisher for Fake {
     }
 
     fn is_ready(&self) -> bool {
-        true
+        !self.is_alone.load(Ordering::SeqCst)
     }
 }
 
@@ -276,4 +277,14 @@ async fn the_agents_refusals_reach_kubelet_as_they_are() {
         let status = rig.publish(rig.good()).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (code, "why"));
     }
+}
+
+#[tokio::test]
+async fn a_probe_from_the_command_line_is_answered_by_the_agent_that_runs() {
+    let nobody = tempfile::tempdir().unwrap();
+    assert!(crate::check(nobody.path()).await.unwrap_err().contains("does not answer"));
+    let rig = rig().await;
+    assert_eq!(crate::check(rig.dir.path()).await, Ok(()));
+    rig.fake.is_alone.store(true, Ordering::SeqCst);
+    assert!(crate::check(rig.dir.path()).await.unwrap_err().contains("not reached the server"));
 }

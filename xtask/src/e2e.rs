@@ -7,6 +7,7 @@ mod breaks;
 mod ends;
 mod env_scenes;
 mod pods;
+mod proof;
 mod scenes;
 mod stage;
 
@@ -46,9 +47,8 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in
-        scenes::ALL.iter().chain(env_scenes::ALL).filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
-    {
+    let all = scenes::ALL.iter().chain(env_scenes::ALL).chain(proof::ALL);
+    for (name, scene) in all.filter(|(name, _)| only.split(',').any(|part| name.contains(part))) {
         say::heading(name);
         let clock = Stopwatch::start();
         played += 1;

@@ -28,7 +28,8 @@ pub fn run(args: &[String]) -> Result<()> {
     while let Some(arg) = args.next() {
         match (arg.as_str(), arg == "--keep-going") {
             (_, true) => keep_going = true,
-            ("--dewdrop", _) => program = args.next().map(PathBuf::from),
+            // Each part is started in a folder of its own.
+            ("--dewdrop", _) => program = args.next().map(std::path::absolute).transpose()?,
             ("--only", _) => only = args.next().cloned().unwrap_or_default(),
             _ => bail!("usage: {USAGE}"),
         }

@@ -13,7 +13,7 @@ use crate::parts::repo_root;
 const TRIES: &str = r"
 look() { for f in $(find $1 -name password 2>/dev/null); do echo found=$f; cat $f; done; }
 look '/ -xdev'
-for p in /proc/[0-9]*; do look $p/root/secrets/; look $p/cwd/; tr '\0' '\n' <$p/environ | grep -i password; done 2>/dev/null
+for p in /proc/[0-9]*; do look $p/root/secrets/; look $p/cwd/secrets/; tr '\0' '\n' <$p/environ | grep -i password; done 2>/dev/null
 grep -o ' [^ ]*csi.dewdrop[^ ]* ' /proc/self/mountinfo && echo found=mount
 mkdir -p /tmp/m && mount -t tmpfs x /tmp/m 2>/dev/null && echo found=mounting
 mount -t proc x /tmp/m 2>/dev/null && echo found=proc
@@ -128,7 +128,7 @@ fn tried(stage: &Stage, pod: &str, container: &str) -> Result<String> {
         std::thread::sleep(Duration::from_millis(50));
         Ok(log.lines().any(|line| line == "tried"))
     });
-    done.with_context(|| stage.told_of(pod))?;
+    done.with_context(|| format!("{container} said {log:?}"))?;
     Ok(log)
 }
 

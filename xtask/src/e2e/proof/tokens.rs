@@ -61,11 +61,11 @@ fn as_an_agent(stage: &Stage, what: &str, token: &str, pod: &str) -> Result<()> 
     let one = json!({ "pod_uid": pod, "container": "app" });
     refused(stage, what, token, "POST", "auth/kubernetes/agent/end", json!({ "starts": [one] }))?;
     refused(stage, what, token, "POST", "auth/kubernetes/agent/beat", json!({ "starts": [], "complete": true }))?;
-    refused(stage, what, token, "LIST", "auth/kubernetes/agent/nodes", json!({}))?;
+    refused(stage, what, token, "GET", "auth/kubernetes/agent/nodes?list=true", Value::Null)?;
     for role in ["app", "worker"] {
         refused(stage, what, token, "GET", &format!("database/creds/{role}"), Value::Null)?;
     }
-    refused(stage, what, token, "LIST", "sys/leases/lookup/database/creds/app", json!({}))
+    refused(stage, what, token, "GET", "sys/leases/lookup/database/creds/app?list=true", Value::Null)
 }
 
 /// A role that any container of the pod may have, as OpenBao has them, is no way to a container's role.

@@ -5,6 +5,7 @@ mod clock;
 mod keys;
 mod loops;
 mod minted;
+mod outages;
 mod reading;
 mod scheduling;
 mod tokens;
@@ -22,6 +23,8 @@ pub const ALL: &[Scene] = &[
     ("a sidecar asks the server with every token it finds", tokens::found),
     ("a ServiceAccount's holder mints tokens for our audience", minted::tokens),
     ("a thousand starts of one container", loops::thousand),
+    ("the server starts anew beside running pods", outages::server_restarts),
+    ("server or database are away when a pod starts", outages::away_at_the_start),
     ("the agent's clock is five minutes off", clock::off),
     // It leaves the server with the keys of the API server, which is what a cluster has.
     ("the server finds the cluster's keys and its new ones", keys::rotated),

@@ -46,11 +46,11 @@ pub fn thousand(stage: &mut Stage) -> Result<()> {
             most = most.max(stage.users()?.len());
         }
     }
-    // What is being taken back while it is looked for: a start's end is queued, and the next start does not wait for it.
     say::line(&format!("{STARTS} starts in {}, {most} users at most when looked at", say::time(clock.elapsed())));
     let took = stage.wait("one user at most", crate::e2e::stage::PATIENCE, || Ok(stage.users()?.len() == 1))?;
     say::line(&format!("one user left {} after the last start", say::time(took)));
-    ensure!(most <= 10, "{most} users at the same time");
+    // While one is taken back its successor may be there already.
+    ensure!(most <= 2, "{most} users at the same time");
     let ended = json!({ "starts": [{ "pod_uid": pod, "container": "app" }] });
     let (status, answer) = caller.with_token(&agent).send("POST", "auth/kubernetes/agent/end", Some(ended))?;
     ensure!(matches!(status, 200 | 204), "the end: {status} {}", answer["errors"]);

@@ -58,6 +58,9 @@ pub fn targeted(stage: &mut Stage) -> Result<()> {
     let guarded = refused(stage);
     stage.kubectl(&["delete", "-f", &policies])?;
     guarded?;
+    // They hold for some moments more, and would refuse what later scenes ask for.
+    let again = json!({ "name": "again", "image": crate::cluster::image::BUSYBOX, "targetContainerName": "app" });
+    stage.wait("the policies to be gone", PATIENCE, || Ok(put(stage, "target", &again, true).is_ok()))?;
     stage.delete("target")?;
     stage.until_empty().map(drop)
 }

@@ -9,6 +9,7 @@ mod ends;
 mod env_scenes;
 mod people;
 mod pods;
+mod proof;
 mod scenes;
 mod stage;
 mod watch;
@@ -33,7 +34,8 @@ pub fn run(args: &[String]) -> Result<()> {
     while let Some(arg) = args.next() {
         match (arg.as_str(), arg == "--keep-going") {
             (_, true) => keep_going = true,
-            ("--dewdrop", _) => program = args.next().map(PathBuf::from),
+            // Each part is started in a folder of its own.
+            ("--dewdrop", _) => program = args.next().map(std::path::absolute).transpose()?,
             ("--mode", _) => mode = Mode::parse(args.next())?,
             ("--only", _) => only = args.next().cloned().unwrap_or_default(),
             _ => bail!("usage: {USAGE}"),
@@ -83,9 +85,14 @@ fn play(program: PathBuf, mode: Mode, only: &str, keep_going: bool) -> Result<()
 /// All scenes of a mode, in order. The default one plays a few in the other mode at the end.
 fn scenes_of(mode: Mode) -> Vec<scenes::Scene> {
     match mode {
-        Mode::Nri => {
-            scenes::ALL.iter().chain(env_scenes::ALL).chain(people::ALL).chain(watch_scenes::SHORT).copied().collect()
-        }
+        Mode::Nri => scenes::ALL
+            .iter()
+            .chain(env_scenes::ALL)
+            .chain(proof::ALL)
+            .chain(people::ALL)
+            .chain(watch_scenes::SHORT)
+            .copied()
+            .collect(),
         Mode::Watch => {
             for (name, why) in watch_scenes::LEFT_OUT {
                 say::line(&format!("left out: {name} ({why})"));

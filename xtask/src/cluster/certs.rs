@@ -15,6 +15,9 @@ use super::record::{Cluster, Node};
 /// ClusterIP of the Service `kubernetes`: the first address of the range.
 const SERVICE_ADDRESS: &str = "10.96.0.1";
 
+/// Name of the key that ServiceAccounts' tokens are signed with after a rotation.
+pub const NEW_ACCOUNTS: &str = "service-accounts-new";
+
 /// A certificate to be made.
 struct Wish<'a> {
     /// Name of the two files: `NAME.pem`, `NAME-key.pem`.
@@ -46,7 +49,12 @@ pub fn make(cluster: &Cluster) -> Result<()> {
     // Requests that the API server hands on to other API servers come with a certificate of another authority.
     let front = authority_of_the_front(&folder)?;
     issue(&folder, &front, client("front-proxy", "front-proxy-client", ""))?;
-    service_accounts(&folder)
+    service_accounts(&folder, "service-accounts")
+}
+
+/// A second key for the tokens of ServiceAccounts, beside the first: `service-accounts-new`.
+pub fn new_service_accounts(cluster: &Cluster) -> Result<()> {
+    service_accounts(&folder(cluster), NEW_ACCOUNTS)
 }
 
 /// Where they are.
@@ -122,10 +130,10 @@ fn issue(folder: &Path, authority: &CertifiedIssuer<'_, KeyPair>, wish: Wish<'_>
 }
 
 /// The key that signs the tokens of ServiceAccounts: RSA, as the clusters of this world have it.
-fn service_accounts(folder: &Path) -> Result<()> {
+fn service_accounts(folder: &Path, name: &str) -> Result<()> {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256)?;
-    write(folder, "service-accounts-key.pem", &key.serialize_pem())?;
-    write(folder, "service-accounts.pem", &key.public_key_pem())
+    write(folder, &format!("{name}-key.pem"), &key.serialize_pem())?;
+    write(folder, &format!("{name}.pem"), &key.public_key_pem())
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::image::{self, Image};
 use super::record::{Cluster, Node};
-use super::{cgroup, down, network, node, path_with};
+use super::{certs, cgroup, control, down, network, node, path_with};
 use crate::parts::output_of;
 
 impl Cluster {
@@ -101,6 +101,17 @@ impl Cluster {
             self.kill_daemon(&format!("{}-{program}", node.name))?;
         }
         node::kubelet(self, node)
+    }
+
+    /// The API server signs the tokens of ServiceAccounts with a new key from now on, and knows the former one still.
+    pub fn rotate_account_keys(&mut self) -> Result<()> {
+        certs::new_service_accounts(self)?;
+        let pki = |file: &str| certs::folder(self).join(format!("{}{file}.pem", certs::NEW_ACCOUNTS));
+        let more = [("service-account-key-file", pki("")), ("service-account-signing-key-file", pki("-key"))];
+        let more: Vec<String> = more.map(|(name, file)| format!("--{name}={}", file.display())).into();
+        self.kill_daemon("kube-apiserver")?;
+        let api = control::api(self, &more)?;
+        control::wait(self, &api)
     }
 
     /// SIGKILL to one of our daemons.

@@ -38,7 +38,7 @@ impl Stage {
 
     /// What a scene that failed left behind must not spoil the next.
     pub fn tidy(&mut self) -> Result<()> {
-        self.kubectl(&["delete", "deployments,jobs,pods", "--all", "--grace-period=1", "--timeout=100s"])?;
+        self.kubectl(&["delete", "cronjobs,deployments,jobs,pods", "--all", "--grace-period=1", "--timeout=100s"])?;
         self.until_empty().map(drop)
     }
 

@@ -146,6 +146,11 @@ impl Stage {
 
     /// Starts the agent of a node, or starts it again.
     pub fn start_agent(&mut self, index: usize) -> Result<()> {
+        self.start_agent_with(index, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_agent_with(&mut self, index: usize, env: &[(&str, String)]) -> Result<()> {
         let node = self.agents.get(index).context("no such node")?.node.clone();
         let token = self.kubectl(&[
             "create",
@@ -169,6 +174,7 @@ impl Stage {
         self.nets(&node, &mut command)?;
         command.args(["--log-level", "debug"]).arg("--state-dir").arg(node.dir().join("dewdrop"));
         command.env("DEWDROP_ADDR", &self.vault.address).env("HOME", self.dir.path());
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         let log = self.dir.path().join(format!("agent-{}.log", node.name));
         let registered = node.root_dir.join("plugins/csi.dewdrop.dev/csi.sock");
         let mut process = Process::start(command, &log)?;

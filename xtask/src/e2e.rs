@@ -8,6 +8,7 @@ mod ends;
 mod env_scenes;
 mod pods;
 mod scenes;
+mod second_cluster;
 mod stage;
 
 use std::path::PathBuf;
@@ -46,8 +47,11 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in
-        scenes::ALL.iter().chain(env_scenes::ALL).filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
+    for (name, scene) in scenes::ALL
+        .iter()
+        .chain(env_scenes::ALL)
+        .chain(second_cluster::ALL)
+        .filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
     {
         say::heading(name);
         let clock = Stopwatch::start();

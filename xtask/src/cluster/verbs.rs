@@ -63,7 +63,7 @@ impl Cluster {
 
     /// Pulls the cable of a node, or puts it back: a partition, in which its containers run on.
     pub fn cable(&self, node: &str, plugged: bool) -> Result<()> {
-        network::cable(self.node(node)?, plugged)
+        network::cable(self, self.node(node)?, plugged)
     }
 
     /// Ends everything on a node at once, as a loss of power does. `power_on` starts it again.

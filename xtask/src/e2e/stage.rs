@@ -25,7 +25,7 @@ pub const NODE_GRACE: &str = "6s";
 const USERS: &str = "select rolname from pg_roles where rolname like 'v-%' order by rolname";
 
 /// What Kubernetes has to know of us. A chart says the same in more words.
-const BASE: &str = include_str!("base.yaml");
+pub const BASE: &str = include_str!("base.yaml");
 
 /// Everything that runs. Fields are dropped in order.
 pub struct Stage {

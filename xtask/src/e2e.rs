@@ -6,6 +6,8 @@ mod admission;
 mod breaks;
 mod ends;
 mod env_scenes;
+mod leak_scenes;
+mod leak_search;
 mod pods;
 mod scenes;
 mod second_cluster;
@@ -50,6 +52,7 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     for (name, scene) in scenes::ALL
         .iter()
         .chain(env_scenes::ALL)
+        .chain(leak_scenes::ALL)
         .chain(second_cluster::ALL)
         .filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
     {

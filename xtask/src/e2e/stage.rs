@@ -222,6 +222,11 @@ impl Stage {
         output_of(Command::new("kill").args([signal, &pid])).map(drop)
     }
 
+    /// The agents that run.
+    pub fn agent_pids(&self) -> Vec<String> {
+        self.agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.pid().to_string())).collect()
+    }
+
     /// What a node's agent kept is gone, as with a tmpfs after a loss of power.
     pub fn forget_agent_state(&self, index: usize) -> Result<()> {
         let agent = self.agents.get(index).context("no such node")?;

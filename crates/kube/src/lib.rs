@@ -4,6 +4,8 @@
 pub mod agentless;
 pub mod certs;
 pub mod cluster;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod judge;
 pub mod mutate;
 pub mod patch;

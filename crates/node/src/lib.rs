@@ -4,6 +4,8 @@
 mod agent;
 mod csi;
 mod env;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod nri;
 mod run;
 mod settings;

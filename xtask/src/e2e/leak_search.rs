@@ -38,6 +38,10 @@ impl Search {
     pub fn find(&mut self, bytes: &[u8]) -> Option<&str> {
         self.seen += bytes.len() as u64;
         for (at, piece) in bytes.windows(HEAD).enumerate() {
+            // Much of a database is empty, and no form begins so.
+            if piece.first() == Some(&0) {
+                continue;
+            }
             let Some(head) = piece.first_chunk::<HEAD>() else { continue };
             if self.filter.get(spot(head)) != Some(&true) {
                 continue;

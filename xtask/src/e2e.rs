@@ -7,10 +7,13 @@ mod breaks;
 mod cable;
 mod ends;
 mod env_scenes;
+mod leak_scenes;
+mod leak_search;
 mod people;
 mod pods;
 mod proof;
 mod scenes;
+mod second_cluster;
 mod stage;
 mod watch;
 mod watch_scenes;
@@ -89,6 +92,8 @@ fn scenes_of(mode: Mode) -> Vec<scenes::Scene> {
             .iter()
             .chain(env_scenes::ALL)
             .chain(proof::ALL)
+            .chain(leak_scenes::ALL)
+            .chain(second_cluster::ALL)
             .chain(people::ALL)
             .chain(watch_scenes::SHORT)
             .copied()

@@ -5,6 +5,8 @@
 pub mod agentless;
 pub mod certs;
 pub mod cluster;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod judge;
 pub mod mutate;
 pub mod operator;

@@ -6,6 +6,8 @@ mod api_watch;
 mod check;
 mod csi;
 mod env;
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 pub mod nri;
 mod pidfd;

@@ -12,9 +12,6 @@ use rcgen::{
 
 use super::record::{Cluster, Node};
 
-/// ClusterIP of the Service `kubernetes`: the first address of the range.
-const SERVICE_ADDRESS: &str = "10.96.0.1";
-
 /// Name of the key that ServiceAccounts' tokens are signed with after a rotation.
 pub const NEW_ACCOUNTS: &str = "service-accounts-new";
 
@@ -84,7 +81,9 @@ fn of_node(folder: &Path, authority: &CertifiedIssuer<'_, KeyPair>, node: &Node)
 fn api_names(cluster: &Cluster) -> Vec<String> {
     let host = cluster.server.trim_start_matches("https://");
     let host = host.split_once(':').map_or(host, |(host, _)| host);
-    let names = [host, SERVICE_ADDRESS, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default"];
+    // The Service `kubernetes` has the first address of its range.
+    let service = format!("{}.0.1", super::instance::services(cluster.instance));
+    let names = [host, &service, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default"];
     let mut names: Vec<String> = names.map(str::to_owned).into();
     names.push("kubernetes.default.svc".to_owned());
     names.push("kubernetes.default.svc.cluster.local".to_owned());
@@ -154,7 +153,7 @@ mod tests {
     #[test]
     fn every_certificate_has_its_key_and_nobody_else_reads_them() {
         let dir = TempDir::new("clu").expect("folder");
-        let mut cluster = Cluster::plan(dir.path(), Path::new("/bin"), 2).expect("plan");
+        let mut cluster = Cluster::plan(0, dir.path(), Path::new("/bin"), 2).expect("plan");
         cluster.server = "https://10.244.0.1:6443".to_owned();
         make(&cluster).expect("make");
         for name in ["ca", "apiserver", "admin", "n1", "n1-client", "n2", "front-proxy", "service-accounts"] {
@@ -168,10 +167,10 @@ mod tests {
 
     #[test]
     fn the_api_server_is_named_by_its_address_without_the_port() {
-        let mut cluster = Cluster::plan(Path::new("/run/x"), Path::new("/bin"), 1).expect("plan");
+        let mut cluster = Cluster::plan(0, Path::new("/run/x"), Path::new("/bin"), 1).expect("plan");
         cluster.server = "https://10.244.0.1:6443".to_owned();
         let names = api_names(&cluster);
         assert_eq!(names.first().map(String::as_str), Some("10.244.0.1"));
-        assert!(names.iter().any(|name| name == SERVICE_ADDRESS));
+        assert!(names.iter().any(|name| name == "10.96.0.1"));
     }
 }

@@ -61,9 +61,14 @@ impl Cluster {
         cgroup::pids(&format!("{}/{}", self.cgroup, node.name))
     }
 
+    /// The processes of a node's daemons, containerd's shims too.
+    pub fn daemon_pids(&self, node: &Node) -> Result<Vec<i32>> {
+        cgroup::pids(&format!("{}/{}", self.cgroup, node.daemons_group()))
+    }
+
     /// Pulls the cable of a node, or puts it back: a partition, in which its containers run on.
     pub fn cable(&self, node: &str, plugged: bool) -> Result<()> {
-        network::cable(self.node(node)?, plugged)
+        network::cable(self, self.node(node)?, plugged)
     }
 
     /// Ends everything on a node at once, as a loss of power does. `power_on` starts it again.

@@ -30,7 +30,7 @@ const USERS: &str = "select rolname from pg_roles where rolname like 'v-%' order
 pub const METRICS: u16 = 9912;
 
 /// What Kubernetes has to know of us. A chart says the same in more words.
-const BASE: &str = include_str!("base.yaml");
+pub const BASE: &str = include_str!("base.yaml");
 
 /// Everything that runs. Fields are dropped in order.
 pub struct Stage {
@@ -264,6 +264,11 @@ impl Stage {
     /// A signal to the server.
     pub fn signal_vault(&self, signal: &str) -> Result<()> {
         output_of(Command::new("kill").args([signal, &self.vault.pid()?.to_string()])).map(drop)
+    }
+
+    /// The agents that run.
+    pub fn agent_pids(&self) -> Vec<String> {
+        self.agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.pid().to_string())).collect()
     }
 
     /// What a node's agent kept is gone, as with a tmpfs after a loss of power.

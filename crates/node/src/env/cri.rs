@@ -207,6 +207,12 @@ fn starts_of(answer: &ImageStatusResponse) -> Result<Starts, String> {
     Ok(Starts { entrypoint: config.entrypoint.unwrap_or_default(), cmd: config.cmd.unwrap_or_default() })
 }
 
+/// Reads what the runtime may answer, for the fuzzer.
+pub fn read(bytes: &[u8]) {
+    let _ = ContainerStatusResponse::decode(bytes);
+    let _ = ImageStatusResponse::decode(bytes).map(|answer| starts_of(&answer));
+}
+
 fn told(status: &Status) -> String {
     format!("the container runtime cannot be asked: {}", status.message())
 }

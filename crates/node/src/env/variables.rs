@@ -1,21 +1,18 @@
 //! From what the server gave to variables of an environment.
 
-use std::collections::BTreeSet;
+use dewdrop_api::variables::{check, of_fields};
 
 use super::wire::Variable;
 use crate::spec::Variables;
-use crate::volume::{Fields, VolumeError, fill_template, text_of, variable_name};
-
-/// All of them together: a kernel takes 128 KiB for one, and the answer has to fit.
-const MOST: usize = 120 << 10;
+use crate::volume::{Fields, VolumeError, fill_template};
 
 /// The variables of a volume.
 ///
 /// # Errors
 /// A template names what is not there; two have one name; a value cannot be a variable's.
 pub fn of(spec: &Variables, fields: &Fields) -> Result<Vec<Variable>, VolumeError> {
-    let made = match spec {
-        Variables::All => all(fields),
+    let made: Vec<Variable> = match spec {
+        Variables::All => of_fields(fields).into_iter().map(|(name, value)| Variable { name, value }).collect(),
         Variables::Named(named) => {
             let one = |(name, template): &(String, String)| {
                 let bytes = fill_template(template, fields)?;
@@ -25,39 +22,8 @@ pub fn of(spec: &Variables, fields: &Fields) -> Result<Vec<Variable>, VolumeErro
             named.iter().map(one).collect::<Result<_, VolumeError>>()?
         }
     };
-    check(&made)?;
+    check(made.iter().map(|one| (one.name.as_str(), &one.value))).map_err(VolumeError::Content)?;
     Ok(made)
-}
-
-/// `NAME_FIELD` for each field of each credential.
-fn all(fields: &Fields) -> Vec<Variable> {
-    let each = fields.iter().flat_map(|(name, data)| data.iter().map(move |(field, value)| (name, field, value)));
-    each.map(|(name, field, value)| Variable {
-        name: variable_name(&format!("{name}.{field}")),
-        value: text_of(value).as_str().into(),
-    })
-    .collect()
-}
-
-fn check(made: &[Variable]) -> Result<(), VolumeError> {
-    let content = |text: String| Err(VolumeError::Content(text));
-    let mut names = BTreeSet::new();
-    let mut length = 0;
-    for Variable { name, value } in made {
-        if !names.insert(name) {
-            return content(format!("two fields would be the variable {name}; name them with `variables`"));
-        }
-        if value.expose().contains('\0') {
-            return content(format!("the variable {name} would hold a NUL, which no environment can"));
-        }
-        length += name.len() + value.expose().len() + 2;
-    }
-    if length > MOST {
-        return content(format!(
-            "the variables have {length} bytes; at most {MOST} fit into an environment: use files"
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::parse::{Reader, cut};
+use dewdrop_api::credentials::cut;
+
+use super::parse::Reader;
 use super::{Credential, Variables, Wrap};
 
 /// The most variables that one volume names.

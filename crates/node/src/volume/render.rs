@@ -1,5 +1,6 @@
 //! From what the server gave to files: names and contents.
 
+use dewdrop_api::variables::{text_of as text, variable_name as variable};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -56,21 +57,6 @@ fn lines(fields: &Fields, line: impl Fn(&str, &str) -> String) -> Zeroizing<Vec<
         }
     }
     all
-}
-
-/// A value as a file holds it: a text as it is, all else as JSON.
-pub fn text(value: &Value) -> Zeroizing<String> {
-    Zeroizing::new(match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    })
-}
-
-/// `db.username` to `DB_USERNAME`.
-pub fn variable(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    let name: String = name.chars().map(plain).collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
 /// One word for a shell, whatever is in it.

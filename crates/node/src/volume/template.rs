@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use dewdrop_api::variables::text_of as text;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::render::{field, text};
+use super::render::field;
 use super::{Fields, VolumeError};
 use crate::spec::Credential;
 

@@ -18,7 +18,7 @@ pub struct Agentless {
     pub address: String,
     /// Where the Kubernetes auth method is mounted.
     pub auth_mount: String,
-    /// The server's CA, in PEM; `None`: the wrapper's image trusts it already.
+    /// The server's CA, in PEM; `None`: what the container's own image trusts.
     pub ca: Option<String>,
 }
 
@@ -92,6 +92,7 @@ impl Agentless {
             ("DEWDROP_NAMESPACE", ask.namespace),
             ("DEWDROP_AUTH_MOUNT", self.auth_mount.as_str()),
             ("DEWDROP_ROLE", ask.role),
+            ("DEWDROP_SIGNAL", ask.signal),
             (CREDENTIALS_VARIABLE, ask.credentials),
             ("DEWDROP_TOKEN_FILE", token.as_str()),
         ];

@@ -53,9 +53,8 @@ fn asked(pod: &Pod, ask: &Ask<'_>, found: &mut Vec<Violation>) {
         }
     }
     let there = wrapper::in_front(&container.command);
-    if container.command.is_empty() {
-        let what = format!("container {name:?} names no command, and without an agent nobody knows its image's");
-        found.push(Violation::new(AGENTLESS, what, "write the image's ENTRYPOINT into the container's command"));
+    if let Some(why) = agentless::lacks_command(container) {
+        found.push(Violation::new(AGENTLESS, why, "set `command`"));
     } else if !there.contains(&agentless::EXEC_PATH) && found.is_empty() {
         found.push(not_there(name, agentless::EXEC_PATH));
     }
@@ -130,6 +129,8 @@ mod tests {
     fn without_an_agent_a_command_must_be_named() {
         let mut pod = agentless();
         set(&mut pod, "/spec/containers/0/command", json!([]));
+        assert_eq!(broken(&pod), [AGENTLESS]);
+        set(&mut pod, "/spec/containers/0/command", json!(["/dewdrop/.dewdrop/exec", "--image", "--"]));
         assert_eq!(broken(&pod), [AGENTLESS]);
         set(&mut pod, "/spec/containers/0/command", json!(["/app"]));
         assert_eq!(broken(&pod), [WRAPPER]);

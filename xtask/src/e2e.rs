@@ -3,9 +3,11 @@
 
 mod acts;
 mod admission;
+mod agentless_scenes;
 mod breaks;
 mod ends;
 mod env_scenes;
+mod hook;
 mod pods;
 mod scenes;
 mod stage;
@@ -46,9 +48,8 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in
-        scenes::ALL.iter().chain(env_scenes::ALL).filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
-    {
+    let all = scenes::ALL.iter().chain(env_scenes::ALL).chain(agentless_scenes::ALL);
+    for (name, scene) in all.filter(|(name, _)| only.split(',').any(|part| name.contains(part))) {
         say::heading(name);
         let clock = Stopwatch::start();
         played += 1;

@@ -6,6 +6,10 @@
 //! for the variables and becomes the command. So the one that stays never has a secret, in its memory or elsewhere. With
 //! a gate only, this one waits and becomes the command itself. Where there is no agent this one signs in itself.
 
+#[cfg(feature = "agentless")]
+mod agentless;
+#[cfg(not(feature = "agentless"))]
+#[path = "without.rs"]
 mod agentless;
 mod args;
 mod ask;

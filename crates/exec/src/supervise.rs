@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kil
 use rustix::stdio::stdin;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 use rustix_libc_wrappers::process::SignalExt;
-use signal_hook::consts::{FORBIDDEN, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
+use signal_hook::consts::{FORBIDDEN, SIGCHLD, SIGCONT, SIGPIPE};
 use signal_hook::iterator::Signals;
 
 use crate::args::Args;
@@ -42,8 +42,9 @@ impl Supervisor {
     }
 
     /// Whether a signal has come that ends a program, while there is no child yet; the exit code that says so.
+    #[cfg(feature = "agentless")]
     pub fn asked_to_end(&mut self) -> Option<u8> {
-        let ends = |signal: &i32| [SIGHUP, SIGINT, SIGQUIT, SIGTERM].contains(signal);
+        let ends = |signal: &i32| signal_hook::consts::TERM_SIGNALS.contains(signal) || *signal == Signal::HUP.as_raw();
         self.signals.pending().find(ends).and_then(|signal| u8::try_from(128 + signal).ok())
     }
 

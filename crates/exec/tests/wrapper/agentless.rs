@@ -170,3 +170,22 @@ fn near_a_ceiling_the_command_is_told() {
     assert_eq!(out.status.code(), Some(0));
     assert!(text(&out.stderr).contains("this container's token cannot be renewed"), "{}", text(&out.stderr));
 }
+
+#[test]
+fn the_server_proves_itself() {
+    let container = Container::new();
+    let (server, authority) = Server::tls(|asked, _| good(asked));
+    let address = format!("https://{}", server.address);
+    let run = |pem: &str| {
+        let mut command = container.script(server.address, "echo $DB_USERNAME");
+        command.env("DEWDROP_ADDR", &address).env("DEWDROP_CACERT_PEM", pem).output().unwrap()
+    };
+    let out = run(&authority);
+    assert_eq!(text(&out.stdout), "v-canary-1\n", "{}", text(&out.stderr));
+    assert_eq!(server.count(REVOKE), 1);
+    let before = server.asked().len();
+    let (_, other) = Server::tls(|asked, _| good(asked));
+    let why = refused(&run(&other));
+    assert!(why.contains("certificate") && server.asked().len() == before, "{why}");
+    assert!(refused(&run("no PEM")).contains("holds no certificate"));
+}

@@ -1,10 +1,12 @@
 //! A played server, and the wrapper as the webhook sets it up.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// A request: `POST /v1/auth/kubernetes/login`, the token, the body.
 #[derive(Debug, Clone)]
@@ -42,6 +44,28 @@ pub fn good(asked: &Asked) -> (u16, String) {
 impl Server {
     /// Answers each request; the number says how many came before it.
     pub fn new(answer: impl Fn(&Asked, usize) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::open(answer, None)
+    }
+
+    /// The same over TLS, with the authority that its certificate comes from, in PEM.
+    pub fn tls(answer: impl Fn(&Asked, usize) -> (u16, String) + Send + Sync + 'static) -> (Self, String) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![own.der().clone()], key).unwrap();
+        (Self::open(answer, Some(Arc::new(config))), authority.pem())
+    }
+
+    fn open(
+        answer: impl Fn(&Asked, usize) -> (u16, String) + Send + Sync + 'static,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -49,7 +73,11 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, heard, answer) = (stream.unwrap(), heard.clone(), answer.clone());
-                std::thread::spawn(move || talk(stream, &heard, &answer));
+                let tls = tls.clone().map(|config| rustls::ServerConnection::new(config).unwrap());
+                std::thread::spawn(move || match tls {
+                    None => talk(stream, &heard, &answer),
+                    Some(tls) => talk(rustls::StreamOwned::new(tls, stream), &heard, &answer),
+                });
             }
         });
         Self { address, asked }
@@ -65,7 +93,7 @@ impl Server {
     }
 }
 
-fn talk(stream: TcpStream, heard: &Mutex<Vec<Asked>>, answer: &Answer) {
+fn talk(stream: impl Read + Write, heard: &Mutex<Vec<Asked>>, answer: &Answer) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut first = String::new();

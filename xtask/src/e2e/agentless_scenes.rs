@@ -18,6 +18,7 @@ pub const ALL: &[Scene] = &[
     ("agentless: the wrapper is killed, and the whole pod with it", wrapper_killed),
     ("agentless: a crash loop leaves at most one", crash_loop),
     ("agentless: the server is away while pods start and end", server_away),
+    ("agentless: the wrapper's image as a volume", image_volume),
     ("agentless: no other token opens a container's role", other_tokens),
 ];
 
@@ -41,7 +42,7 @@ fn roles(stage: &Stage) -> Result<()> {
 /// A scene with roles and webhook.
 fn play(stage: &mut Stage, act: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {
     roles(stage)?;
-    hook::with(stage, act)
+    hook::with(stage, &[], act)
 }
 
 /// A container that fits the Pod Security Standard `restricted`.
@@ -199,6 +200,18 @@ fn server_away(stage: &mut Stage) -> Result<()> {
         let late = stage.user_of("alone-late", "app")?;
         ensure!(stage.users()? == [late.as_str()], "{:?} instead of {late}", stage.users()?);
         stage.delete("alone-late")?;
+        stage.until_empty().map(drop)
+    })
+}
+
+fn image_volume(stage: &mut Stage) -> Result<()> {
+    roles(stage)?;
+    hook::with(stage, &["--exec-image-volume"], |stage| {
+        stage.apply_json(&pod("alone-image", "Always", &[("app", SPEAK)]))?;
+        let user = stage.user_of("alone-image", "app")?;
+        let init = stage.kubectl(&["get", "pod", "alone-image", "-o", "jsonpath={.spec.initContainers}"])?;
+        ensure!(init.is_empty() && stage.users()? == [user.as_str()], "init containers {init:?}, user {user}");
+        stage.delete("alone-image")?;
         stage.until_empty().map(drop)
     })
 }

@@ -15,10 +15,10 @@ pub const EXEC_IMAGE: &str = "dewdrop.test/dewdrop-exec:1";
 const NAMESPACE: &str = "dewdrop-hook";
 const CONFIGURATIONS: &str = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
 
-/// Does something while the webhook stands at the door; it is gone afterwards, however that ended.
-pub fn with(stage: &mut Stage, act: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+/// Does something while the webhook stands at the door, with more flags; it is gone afterwards, however that ended.
+pub fn with(stage: &mut Stage, more: &[&str], act: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {
     let dir = TempDir::new("dewdrop-hook")?;
-    let done = open(stage, dir.path()).and_then(|mut process| {
+    let done = open(stage, dir.path(), more).and_then(|mut process| {
         let done = act(stage);
         let told = process.log_tail();
         process.stop("-TERM", PATIENCE);
@@ -28,11 +28,15 @@ pub fn with(stage: &mut Stage, act: impl FnOnce(&mut Stage) -> Result<()>) -> Re
     done.and(gone.map(drop))
 }
 
-fn open(stage: &Stage, dir: &Path) -> Result<Process> {
+fn open(stage: &Stage, dir: &Path, more: &[&str]) -> Result<Process> {
     stage.cluster()?.import_image(&Image {
         name: EXEC_IMAGE.to_owned(),
-        entries: vec![Entry::program("dewdrop-exec", std::fs::read(exec::ensure_whole()?)?)],
-        entrypoint: vec!["/dewdrop-exec".to_owned()],
+        // As a volume it must say what it is for, as `--install` does.
+        entries: vec![
+            Entry::program(".dewdrop/exec", std::fs::read(exec::ensure_whole()?)?),
+            Entry::file(".dewdrop/mode", "agentless"),
+        ],
+        entrypoint: vec!["/.dewdrop/exec".to_owned()],
         ..Image::default()
     })?;
     let address = format!("127.0.0.1:{}", free_port()?);
@@ -45,7 +49,7 @@ fn open(stage: &Stage, dir: &Path) -> Result<Process> {
     stage.cluster()?.apply(&namespace)?;
     stage.cluster()?.apply(&text("rbac.yaml")?)?;
     stage.cluster()?.apply(&with_url(&text("webhooks.yaml")?, &address))?;
-    let process = start(stage, dir, &address)?;
+    let process = start(stage, dir, &address, more)?;
     // A configuration counts a moment after it was made.
     stage.wait("the webhook to count", PATIENCE, || {
         let minted = stage.cluster()?.kubectl(&["create", "token", "default", "--audience", "dewdrop"])?;
@@ -66,7 +70,7 @@ fn with_url(text: &str, address: &str) -> String {
     text.lines().map(line).collect()
 }
 
-fn start(stage: &Stage, dir: &Path, address: &str) -> Result<Process> {
+fn start(stage: &Stage, dir: &Path, address: &str, more: &[&str]) -> Result<Process> {
     let token = stage.kubectl(&["create", "token", "dewdrop-webhook", "-n", NAMESPACE])?;
     std::fs::write(dir.join("token"), token.trim())?;
     std::fs::copy(&stage.cluster()?.ca, dir.join("ca.crt"))?;
@@ -75,7 +79,7 @@ fn start(stage: &Stage, dir: &Path, address: &str) -> Result<Process> {
     command.arg("--secret").arg(format!("{NAMESPACE}/dewdrop-webhook"));
     command.arg("--exempt").arg(format!("kube-system,{NAMESPACE}"));
     command.arg("--api-server").arg(&stage.cluster()?.server).arg("--api-account").arg(dir);
-    command.args(["--exec-image", EXEC_IMAGE, "--server-address", &stage.vault.address]).env("HOME", dir);
+    command.args(["--exec-image", EXEC_IMAGE, "--server-address", &stage.vault.address]).args(more).env("HOME", dir);
     let log = dir.join("log");
     let mut process = Process::start(command, &log)?;
     process

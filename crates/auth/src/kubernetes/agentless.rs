@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dewdrop_core::call::{Beside, Call, Login, Outcome, Reply};
+use dewdrop_core::call::{Beside, Call, Outcome, Reply};
 use dewdrop_core::store::get_json;
 use dewdrop_core::token::{TokenKind, TokenParams};
 use dewdrop_core::{Fault, Moment, Secret};

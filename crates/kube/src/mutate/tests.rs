@@ -8,6 +8,7 @@ use crate::rules::{Ground, SecretFolders, check, literal_secrets};
 fn settings() -> Settings {
     let agentless = Agentless {
         image: "dewdrop-exec:1".into(),
+        image_volume: false,
         address: "https://dewdrop.dewdrop-system:8200".into(),
         auth_mount: "kubernetes".into(),
         ca: None,
@@ -149,6 +150,20 @@ fn agentless_for_an_init_container_is_patched_before_ours_comes_in() {
     let pod = changed(pod);
     assert_eq!(pod["spec"]["initContainers"][1]["command"], json!(["/dewdrop/.dewdrop/exec", "--", "/m"]));
     assert_eq!(pod["metadata"]["annotations"]["dewdrop.dev/wrapped"], "migrate,app");
+}
+
+#[test]
+fn agentless_with_the_image_as_a_volume() {
+    let mut settings = settings();
+    settings.agentless.as_mut().unwrap().image_volume = true;
+    let mut pod = agentless(json!({"containers": [{"name": "app", "command": ["/app"]}]}));
+    let ops = patch(&read(&pod), "team", &settings).unwrap();
+    apply(&mut pod, &ops);
+    assert_eq!(patch(&read(&pod), "team", &settings).unwrap(), [], "asked again");
+    let volume =
+        json!({"name": "dewdrop-exec", "image": {"reference": "dewdrop-exec:1", "pullPolicy": "IfNotPresent"}});
+    assert_eq!(pod["spec"]["volumes"][1], volume);
+    assert_eq!(pod["spec"].get("initContainers"), None);
 }
 
 #[test]

@@ -68,6 +68,11 @@ fn exec_volume(pod: &Pod, ground: &Ground, found: &mut Vec<Violation>) {
         let what = format!("the init container {:?} has an image that is not ours", foreign.name);
         found.push(Violation::new(EXEC_VOLUME, what, "take it out: the webhook adds its own"));
     }
+    let images = pod.spec.volumes.iter().filter(|v| v.name == agentless::EXEC).filter_map(|v| v.image.as_ref());
+    if images.map(|image| &image.reference).any(|image| Some(image) != ground.exec_image.as_ref()) {
+        let what = format!("the volume {:?} is of an image that is not ours", agentless::EXEC);
+        found.push(Violation::new(EXEC_VOLUME, what, "take it out: the webhook adds its own"));
+    }
     for container in pod.all_containers().filter(|c| c.name != agentless::EXEC) {
         if container.mounts_of(agentless::EXEC).any(|mount| !mount.read_only) {
             let what = format!("container {:?} could write to the volume {:?}", container.name, agentless::EXEC);
@@ -155,5 +160,11 @@ mod tests {
         let mut pod = agentless();
         set(&mut pod, "/spec/initContainers/0/image", json!("mine"));
         assert_eq!(broken(&pod), [EXEC_VOLUME]);
+        let mut pod = agentless();
+        set(&mut pod, "/spec/initContainers", json!([]));
+        for (image, rules) in [("dewdrop-exec:1", &[][..]), ("mine", &[EXEC_VOLUME])] {
+            set(&mut pod, "/spec/volumes/1", json!({"name": "dewdrop-exec", "image": {"reference": image}}));
+            assert_eq!(broken(&pod), rules, "{image}");
+        }
     }
 }

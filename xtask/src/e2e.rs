@@ -3,6 +3,7 @@
 
 mod acts;
 mod admission;
+mod agentless_ends;
 mod agentless_scenes;
 mod breaks;
 mod ends;
@@ -48,7 +49,7 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    let all = scenes::ALL.iter().chain(env_scenes::ALL).chain(agentless_scenes::ALL);
+    let all = scenes::ALL.iter().chain(env_scenes::ALL).chain(agentless_scenes::ALL).chain(agentless_ends::ALL);
     for (name, scene) in all.filter(|(name, _)| only.split(',').any(|part| name.contains(part))) {
         say::heading(name);
         let clock = Stopwatch::start();

@@ -23,9 +23,9 @@ pub const ALL: &[Scene] = &[
 ];
 
 /// A token that nobody renews lives for so long.
-const PERIOD: Duration = Duration::from_secs(6);
+pub const PERIOD: Duration = Duration::from_secs(6);
 /// Says its user and waits.
-const SPEAK: &str = "echo user=$DB_USERNAME; trap 'exit 0' TERM; while :; do sleep 0.1; done";
+pub const SPEAK: &str = "echo user=$DB_USERNAME; trap 'exit 0' TERM; while :; do sleep 0.1; done";
 
 /// The roles: each for one container's own token.
 fn roles(stage: &Stage) -> Result<()> {
@@ -40,7 +40,7 @@ fn roles(stage: &Stage) -> Result<()> {
 }
 
 /// A scene with roles and webhook.
-fn play(stage: &mut Stage, act: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+pub fn play(stage: &mut Stage, act: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {
     roles(stage)?;
     hook::with(stage, &[], act)
 }
@@ -57,7 +57,7 @@ fn container(name: &str, script: &str) -> Value {
 }
 
 /// A pod of containers; those that are called as a role is ask for it.
-fn pod(name: &str, restart: &str, parts: &[(&str, &str)]) -> Value {
+pub fn pod(name: &str, restart: &str, parts: &[(&str, &str)]) -> Value {
     let mut notes = json!({ "dewdrop.dev/agentless": "true" });
     for (part, _) in parts.iter().filter(|(part, _)| matches!(*part, "app" | "worker")) {
         notes[format!("dewdrop.dev/role.{part}")] = json!(format!("alone-{part}"));

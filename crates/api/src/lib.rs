@@ -15,6 +15,7 @@ mod envelope;
 mod error;
 #[cfg(feature = "client")]
 mod retry;
+pub mod template;
 mod text;
 pub mod variables;
 

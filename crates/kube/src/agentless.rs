@@ -9,6 +9,7 @@ pub const SWITCH: &str = "dewdrop.dev/agentless";
 const ROLE: &str = "dewdrop.dev/role.";
 const CREDENTIALS: &str = "dewdrop.dev/credentials.";
 const SERVER_NAMESPACE: &str = "dewdrop.dev/namespace.";
+const VARIABLES: &str = "dewdrop.dev/variables.";
 const SIGNAL: &str = "dewdrop.dev/signal.";
 
 /// The volume that the wrapper is copied to, and the init container that does it.
@@ -31,6 +32,8 @@ pub struct Ask<'a> {
     pub role: &'a str,
     /// Lines of `name = path`; empty when the annotation is missing.
     pub credentials: &'a str,
+    /// Lines of `NAME = name.field`; empty: `NAME_FIELD` for each field.
+    pub variables: &'a str,
     /// The server's namespace.
     pub namespace: &'a str,
     /// The signal for the command when its credential is about to end for good.
@@ -54,6 +57,7 @@ pub fn asks(pod: &Pod) -> Vec<Ask<'_>> {
         container,
         role: note(ROLE, container),
         credentials: note(CREDENTIALS, container),
+        variables: note(VARIABLES, container),
         namespace: note(SERVER_NAMESPACE, container),
         signal: note(SIGNAL, container),
     };

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 pub use dewdrop_api::credentials::{Credential, Verb, is_file_name};
+pub use dewdrop_api::variables::Variables;
 pub use parse::SpecError;
 
 /// One volume for one container.
@@ -74,15 +75,6 @@ pub enum Wrap {
     Gate,
     /// Waits, and gives the command these variables; there are no files.
     Env(Variables),
-}
-
-/// Variables of an environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Variables {
-    /// `NAME_FIELD` for each field of each credential.
-    All,
-    /// Names with a template for each.
-    Named(Vec<(String, String)>),
 }
 
 /// The pod, as kubelet tells it.

@@ -2,7 +2,6 @@
 
 mod render;
 mod swap;
-mod template;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,7 +11,6 @@ use crate::spec::VolumeSpec;
 pub use dewdrop_api::variables::Fields;
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-pub use template::{check as check_template, fill as fill_template};
 
 /// The folder of the wrapper in a volume.
 pub const OURS: &str = ".dewdrop";

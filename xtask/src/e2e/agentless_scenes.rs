@@ -207,7 +207,9 @@ fn server_away(stage: &mut Stage) -> Result<()> {
 fn image_volume(stage: &mut Stage) -> Result<()> {
     roles(stage)?;
     hook::with(stage, &["--exec-image-volume"], |stage| {
-        stage.apply_json(&pod("alone-image", "Always", &[("app", SPEAK)]))?;
+        let mut named = pod("alone-image", "Always", &[("app", &SPEAK.replace("DB_USERNAME", "PGUSER"))]);
+        named["metadata"]["annotations"]["dewdrop.dev/variables.app"] = "PGUSER = db.username".into();
+        stage.apply_json(&named)?;
         let user = stage.user_of("alone-image", "app")?;
         let init = stage.kubectl(&["get", "pod", "alone-image", "-o", "jsonpath={.spec.initContainers}"])?;
         ensure!(init.is_empty() && stage.users()? == [user.as_str()], "init containers {init:?}, user {user}");

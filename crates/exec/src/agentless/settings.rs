@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use dewdrop_api::credentials::Credential;
+use dewdrop_api::variables::Variables;
 use rustix::process::Signal;
 
 use crate::fail::Fail;
@@ -18,6 +19,7 @@ pub const OURS: &[&str] = &[
     "DEWDROP_ROLE",
     "DEWDROP_SIGNAL",
     "DEWDROP_TOKEN_FILE",
+    "DEWDROP_VARIABLES",
 ];
 /// The authorities of most images, when the pod names none.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -37,6 +39,8 @@ pub struct Settings {
     pub role: String,
     /// What to fetch.
     pub credentials: Vec<Credential>,
+    /// How the variables of the command are called.
+    pub variables: Variables,
     /// The container's token.
     pub token_file: PathBuf,
     /// Sent to the command when its credential is about to end for good.
@@ -65,6 +69,8 @@ impl Settings {
             (needed("DEWDROP_ROLE"), needed("DEWDROP_CREDENTIALS"), needed("DEWDROP_TOKEN_FILE"));
         let (credentials, more) = Credential::read_all(&lines);
         wrong.extend(more);
+        let (named, more) = Variables::read_named(&text("DEWDROP_VARIABLES"), &credentials);
+        wrong.extend(more);
         let is_tls = address.starts_with("https://");
         if !is_tls && !address.starts_with("http://") && !address.is_empty() {
             wrong.push("DEWDROP_ADDR must begin with https:// (or http://)".into());
@@ -84,6 +90,7 @@ impl Settings {
                 .unwrap_or_else(|| "kubernetes".into()),
             role,
             credentials,
+            variables: if named.is_empty() { Variables::All } else { Variables::Named(named) },
             token_file: token_file.into(),
             signal,
         })

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dewdrop_api::SecretText;
-use dewdrop_api::variables::{Fields, check, of_fields};
+use dewdrop_api::variables::Fields;
 
 use super::keep::Life;
 use super::server::{Server, Trouble};
@@ -84,7 +84,6 @@ fn fetch(settings: &Settings, server: &Server, token: &SecretText) -> Result<Fet
         let data = envelope.data.unwrap_or_default();
         fields.insert(credential.name.clone(), data.expose().clone());
     }
-    let variables = of_fields(&fields);
-    check(variables.iter().map(|(name, value)| (name.as_str(), value))).map_err(Trouble::Final)?;
+    let variables = settings.variables.fill(&fields).map_err(Trouble::Final)?;
     Ok((variables, lives))
 }

@@ -46,6 +46,14 @@ fn signs_in_runs_and_takes_back() {
 }
 
 #[test]
+fn variables_by_other_names() {
+    let (server, container) = (Server::new(|asked, _| good(asked)), Container::new());
+    let mut command = container.script(server.address, "echo $DSN $DB_USERNAME.");
+    let out = command.env("DEWDROP_VARIABLES", "DSN = pg://{{db.username}}:{{db.password | url}}@h").output().unwrap();
+    assert_eq!(text(&out.stdout), "pg://v-canary-1:p@h .\n", "{}", text(&out.stderr));
+}
+
+#[test]
 fn the_command_gets_nothing_of_ours() {
     let (server, container) = (Server::new(|asked, _| good(asked)), Container::new());
     let out = container.script(server.address, "env").env("OTHER", "stays").output().unwrap();

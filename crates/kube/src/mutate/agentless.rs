@@ -104,6 +104,7 @@ impl Agentless {
             ("DEWDROP_ROLE", ask.role),
             ("DEWDROP_SIGNAL", ask.signal),
             (CREDENTIALS_VARIABLE, ask.credentials),
+            ("DEWDROP_VARIABLES", ask.variables),
             ("DEWDROP_TOKEN_FILE", token.as_str()),
         ];
         let mut is_empty = container.env.is_empty();

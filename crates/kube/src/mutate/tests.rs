@@ -111,6 +111,7 @@ fn agentless(spec: Value) -> Value {
 fn agentless_from_nothing() {
     let mut pod = agentless(json!({"containers": [{"name": "side"}, {"name": "app", "command": ["/app"]}]}));
     pod["metadata"]["annotations"]["dewdrop.dev/signal.app"] = json!("TERM");
+    pod["metadata"]["annotations"]["dewdrop.dev/variables.app"] = json!("PGUSER = db.username");
     let pod = changed(pod);
     let spec = &pod["spec"];
     let token = &spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
@@ -122,6 +123,8 @@ fn agentless_from_nothing() {
     assert_eq!(app["volumeMounts"].as_array().unwrap().len(), 2);
     assert!(app["env"].as_array().unwrap().contains(&json!({"name": "DEWDROP_ROLE", "value": "app"})));
     assert!(app["env"].as_array().unwrap().contains(&json!({"name": "DEWDROP_SIGNAL", "value": "TERM"})));
+    let variables = json!({"name": "DEWDROP_VARIABLES", "value": "PGUSER = db.username"});
+    assert!(app["env"].as_array().unwrap().contains(&variables));
     assert_eq!(spec["containers"][0], json!({"name": "side"}), "the other container gets nothing");
 }
 

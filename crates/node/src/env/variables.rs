@@ -1,29 +1,16 @@
 //! From what the server gave to variables of an environment.
 
-use dewdrop_api::variables::{check, of_fields};
-
 use super::wire::Variable;
 use crate::spec::Variables;
-use crate::volume::{Fields, VolumeError, fill_template};
+use crate::volume::{Fields, VolumeError};
 
 /// The variables of a volume.
 ///
 /// # Errors
 /// A template names what is not there; two have one name; a value cannot be a variable's.
 pub fn of(spec: &Variables, fields: &Fields) -> Result<Vec<Variable>, VolumeError> {
-    let made: Vec<Variable> = match spec {
-        Variables::All => of_fields(fields).into_iter().map(|(name, value)| Variable { name, value }).collect(),
-        Variables::Named(named) => {
-            let one = |(name, template): &(String, String)| {
-                let bytes = fill_template(template, fields)?;
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                Ok(Variable { name: name.clone(), value: dewdrop_api::SecretText::new(text) })
-            };
-            named.iter().map(one).collect::<Result<_, VolumeError>>()?
-        }
-    };
-    check(made.iter().map(|one| (one.name.as_str(), &one.value))).map_err(VolumeError::Content)?;
-    Ok(made)
+    let made = spec.fill(fields).map_err(VolumeError::Content)?;
+    Ok(made.into_iter().map(|(name, value)| Variable { name, value }).collect())
 }
 
 #[cfg(test)]

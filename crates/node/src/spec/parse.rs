@@ -143,7 +143,7 @@ impl Reader<'_> {
             if template.len() > LONGEST {
                 self.wrong.push(format!("`template` is longer than {LONGEST} bytes"));
             }
-            if let Err(why) = crate::volume::check_template(&template, credentials) {
+            if let Err(why) = dewdrop_api::template::check(&template, credentials) {
                 self.wrong.push(why);
             }
             return Layout::One { file: named("template"), form: Form::Template(template) };

@@ -1,10 +1,11 @@
 //! From what the server gave to files: names and contents.
 
+use dewdrop_api::template;
 use dewdrop_api::variables::{text_of as text, variable_name as variable};
-use serde_json::{Map, Value};
+
 use zeroize::Zeroizing;
 
-use super::{Fields, VolumeError, template};
+use super::{Fields, VolumeError};
 use crate::spec::{Form, Layout, is_file_name};
 
 /// One file: its path in the volume, and its content.
@@ -43,7 +44,10 @@ fn one(form: &Form, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, VolumeError> 
         Form::Properties => {
             Ok(lines(fields, |name, value| format!("{}={}\n", escaped(name, true), escaped(value, false))))
         }
-        Form::Template(text) => template::fill(text, fields),
+        Form::Template(text) => {
+            let filled = template::fill(text, fields).map_err(VolumeError::Content)?;
+            Ok(Zeroizing::new(filled.as_bytes().to_vec()))
+        }
     }
 }
 
@@ -82,17 +86,10 @@ fn escaped(value: &str, is_key: bool) -> String {
     out
 }
 
-/// The fields of a credential by name, for templates.
-pub fn field<'a>(fields: &'a Fields, name: &str, path: &str) -> Option<&'a Value> {
-    let mut parts = path.split('.');
-    let first = fields.get(name).and_then(|data: &Map<String, Value>| data.get(parts.next()?))?;
-    parts.try_fold(first, |value, part| value.get(part))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -3,10 +3,13 @@
 
 mod acts;
 mod admission;
+mod agentless_ends;
+mod agentless_scenes;
 mod breaks;
 mod cable;
 mod ends;
 mod env_scenes;
+mod hook;
 mod leak_scenes;
 mod leak_search;
 mod people;
@@ -91,6 +94,8 @@ fn scenes_of(mode: Mode) -> Vec<scenes::Scene> {
         Mode::Nri => scenes::ALL
             .iter()
             .chain(env_scenes::ALL)
+            .chain(agentless_scenes::ALL)
+            .chain(agentless_ends::ALL)
             .chain(proof::ALL)
             .chain(leak_scenes::ALL)
             .chain(second_cluster::ALL)

@@ -69,6 +69,16 @@ impl Stage {
         self.kill_container(id)
     }
 
+    /// SIGKILL to the command that a container's first process has started.
+    pub fn kill_command(&self, pod: &str, container: &str) -> Result<()> {
+        let ids = self.containers(pod)?;
+        let id = ids.get(container).with_context(|| format!("no container {container} in {ids:?}"))?;
+        let first = self.pid_of(id)?.context("the container does not run")?;
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"))?;
+        let child = children.split_whitespace().next().context("the wrapper has no child")?;
+        crate::parts::output_of(std::process::Command::new("kill").args(["-9", child])).map(drop)
+    }
+
     /// How often a container was started again.
     pub fn restarts(&self, pod: &str, container: &str) -> Result<u32> {
         let path = format!("jsonpath={{.status.containerStatuses[?(@.name==\"{container}\")].restartCount}}");

@@ -354,7 +354,7 @@ impl Stage {
 
     /// The first process of a container, by the list of whichever runtime has it. A list fails when another container goes
     /// while it is made.
-    fn pid_of(&self, id: &str) -> Result<Option<String>> {
+    pub(super) fn pid_of(&self, id: &str) -> Result<Option<String>> {
         let cluster = self.cluster()?;
         for agent in &self.agents {
             let mut ctr = Command::new(cluster.bin.join("ctr"));

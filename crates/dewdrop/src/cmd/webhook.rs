@@ -105,6 +105,9 @@ struct AgentlessArgs {
     /// The image with the wrapper, for agentless mode
     #[arg(long, env = "DEWDROP_EXEC_IMAGE", requires = "server_address")]
     exec_image: Option<String>,
+    /// Mount that image as a volume (Kubernetes 1.36 and later) instead of copying the wrapper with an init container
+    #[arg(long, env = "DEWDROP_EXEC_IMAGE_VOLUME", requires = "exec_image")]
+    exec_image_volume: bool,
     /// The server's address as pods see it, for agentless mode
     #[arg(long, env = "DEWDROP_SERVER_ADDRESS")]
     server_address: Option<String>,
@@ -209,7 +212,7 @@ impl AgentlessArgs {
         let ca = self.server_ca.as_ref().map(read).transpose()?;
         let (image, address, auth_mount) =
             (image.clone(), address.clone(), self.auth_mount.trim_matches('/').to_owned());
-        Ok(Some(Agentless { image, address, auth_mount, ca }))
+        Ok(Some(Agentless { image, image_volume: self.exec_image_volume, address, auth_mount, ca }))
     }
 }
 

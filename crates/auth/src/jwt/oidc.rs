@@ -26,7 +26,7 @@ pub use pending::Pendings;
 pub use provider::Provider;
 
 /// What is said of a state that is not known, was used or is too old.
-const NO_STATE: &str = "Dewdrop login failed. Expired or missing OAuth state.";
+pub const NO_STATE: &str = "Dewdrop login failed. Expired or missing OAuth state.";
 
 /// `oidc` and below.
 pub fn routes() -> Routes<Jwt> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Jwt;
 use crate::jose::testing::FakeApi;
 
+mod browser;
 mod claims;
 mod sources;
 

@@ -93,10 +93,12 @@ impl Site {
     }
 
     /// What the token of a sign-in that has ended is.
-    fn token_of(&self, mut child: Child) -> Value {
+    fn token_of(&self, mut child: Child, told: &mut impl Read) -> Value {
         let mut token = String::new();
         child.stdout.take().unwrap().read_to_string(&mut token).unwrap();
-        assert!(child.wait().unwrap().success());
+        let mut why = String::new();
+        told.read_to_string(&mut why).unwrap();
+        assert!(child.wait().unwrap().success(), "{why}");
         self.server.http().send("GET", "auth/token/lookup-self", token.trim(), b"").ok().value()["data"].clone()
     }
 }
@@ -111,11 +113,11 @@ fn groups_of_the_provider_become_policies() {
     let accessor = http.send("GET", "sys/auth/oidc", "root", b"").ok().at("/data/accessor");
     let alias = json!({ "name": "platform", "mount_accessor": accessor, "canonical_id": group["data"]["id"] });
     site.write("identity/group-alias", alias);
-    let signed_in = site.sign_in("test-user@127.0.0.1").ok();
-    assert_eq!(signed_in.at("/auth/metadata/email"), "test-user@zitadel.ch");
+    let signed_in = site.sign_in("ada").ok();
+    assert_eq!(signed_in.at("/auth/metadata/email"), "ada@people.test");
     assert_eq!(signed_in.value()["auth"]["identity_policies"], json!(["platform"]));
     assert_eq!(http.send("GET", "sys/mounts", &signed_in.at("/auth/client_token"), b"").status, 200);
-    let visitor = site.sign_in("test-user2").ok();
+    let visitor = site.sign_in("eve").ok();
     assert_eq!(visitor.value()["auth"]["identity_policies"], Value::Null);
     assert_eq!(http.send("GET", "sys/mounts", &visitor.at("/auth/client_token"), b"").status, 403);
 }
@@ -129,17 +131,17 @@ fn attacks_end_at_the_provider_or_at_us() {
         assert!(answer.value()["auth"].is_null());
     };
     // Replayed; and a code that was used.
-    let back = site.provider.sign_in(&site.begin("oidc"), "test-user2");
+    let back = site.provider.sign_in(&site.begin("oidc"), "eve");
     let (state, code) = (field(&back, "state"), field(&back, "code"));
     site.end("oidc", &state, &code).ok();
     refused(&site.end("oidc", &state, &code), "Expired or missing OAuth state");
     refused(&site.end("oidc", &field(&site.begin("oidc"), "state"), &code), "Error exchanging oidc code: invalid_");
     // A code that somebody has caught, put into a sign-in of his own: the proof (PKCE) is another.
-    let caught = site.provider.sign_in(&site.begin("oidc"), "test-user2");
+    let caught = site.provider.sign_in(&site.begin("oidc"), "eve");
     let mine = field(&site.begin("oidc"), "state");
     refused(&site.end("oidc", &mine, &field(&caught, "code")), "Error exchanging oidc code: invalid_");
     // The same at the provider itself, with our secret but without the proof.
-    let caught = site.provider.sign_in(&site.begin("oidc"), "test-user2");
+    let caught = site.provider.sign_in(&site.begin("oidc"), "eve");
     let form = format!("grant_type=authorization_code&code={}&redirect_uri={}", field(&caught, "code"), site.back());
     let answer = site.provider.token(&form);
     assert_eq!(answer.status, 400, "{}", answer.text());
@@ -150,7 +152,7 @@ fn attacks_end_at_the_provider_or_at_us() {
     site.write("auth/other/config", config);
     let role = json!({ "user_claim": "sub", "allowed_redirect_uris": "http://localhost/oidc/callback" });
     site.write("auth/other/role/dev", role);
-    let theirs = site.provider.sign_in(&site.begin("other"), "test-user2");
+    let theirs = site.provider.sign_in(&site.begin("other"), "eve");
     refused(
         &site.end("oidc", &field(&site.begin("oidc"), "state"), &field(&theirs, "code")),
         "Error exchanging oidc code",
@@ -158,26 +160,25 @@ fn attacks_end_at_the_provider_or_at_us() {
     refused(&site.end("oidc", &field(&theirs, "state"), &field(&theirs, "code")), "Expired or missing OAuth state");
     site.end("other", &field(&theirs, "state"), &field(&theirs, "code")).ok();
     // Whoever does not sign in at the provider gets no code there.
-    assert!(site.provider.try_sign_in(&site.begin("oidc"), "test-user2", "wrong").is_none());
+    assert!(site.provider.try_sign_in(&site.begin("oidc"), "eve", "wrong").is_none());
     // A wrong secret of ours: the provider says so, and nobody gets in.
     site.configure("dewdrop", "wrong-secret");
-    refused(&site.sign_in("test-user2"), "Error exchanging oidc code: invalid_client");
+    refused(&site.sign_in("eve"), "Error exchanging oidc code: invalid_client");
 }
 
 #[test]
 #[ignore = "needs Go, and its module proxy the first time"]
 fn the_command_line_waits_for_the_browser() {
     let site = Site::start();
-    let (child, told, url) = site.login(&[&format!("port={}", site.port)]);
+    let (child, mut told, url) = site.login(&[&format!("port={}", site.port)]);
     // Strangers on this machine: told so, and still waited.
     assert_eq!(fetch("GET", &format!("{}?state=st_x&code=c", site.back()), "").status, 400);
     assert_eq!(fetch("GET", &format!("http://localhost:{}/", site.port), "").status, 404);
-    let back = site.provider.sign_in(&url, "test-user@127.0.0.1");
+    let back = site.provider.sign_in(&url, "ada");
     let page = fetch("GET", &back, "");
     assert!(page.status == 200 && page.text().contains("You may close this window"), "{}", page.text());
-    let token = site.token_of(child);
+    let token = site.token_of(child, &mut told);
     assert_eq!((&token["meta"]["role"], &token["path"]), (&json!("dev"), &json!("auth/oidc/oidc/callback")));
-    drop(told);
     // The provider refuses: the terminal tells.
     let (mut child, mut told, url) = site.login(&["role=dev", &format!("port={}", site.port)]);
     let refusal = format!("{}?state={}&error=access_denied", site.back(), field(&url, "state"));
@@ -193,8 +194,8 @@ fn the_command_line_waits_for_the_browser() {
 fn the_command_line_waits_for_the_server() {
     let site = Site::start();
     site.role("direct", json!({ "callback_mode": "direct", "poll_interval": 1 }));
-    let (child, _told, url) = site.login(&["role=direct", "callbackmode=direct"]);
-    let back = site.provider.sign_in(&url, "test-user2");
+    let (child, mut told, url) = site.login(&["role=direct", "callbackmode=direct"]);
+    let back = site.provider.sign_in(&url, "eve");
     let page = fetch("GET", &back, "");
     assert!(page.status == 200 && page.text().contains("Did you begin this sign-in?"), "{}", page.text());
     let head = String::from_utf8_lossy(&page.whole).to_lowercase();
@@ -205,7 +206,7 @@ fn the_command_line_waits_for_the_server() {
     }
     let page = fetch("GET", &format!("{back}&confirm=yes"), "");
     assert!(page.text().contains("Signed in"), "{}", page.text());
-    assert_eq!(site.token_of(child)["meta"]["role"], "direct");
+    assert_eq!(site.token_of(child, &mut told)["meta"]["role"], "direct");
     // A page that is asked for again, and one of nobody.
     assert_eq!(fetch("GET", &format!("{back}&confirm=yes"), "").status, 400);
 }
@@ -216,7 +217,7 @@ fn a_device_without_a_browser_signs_in() {
     let site = Site::start();
     site.configure("device", "device-secret");
     site.role("device", json!({ "callback_mode": "device" }));
-    let (child, _told, url) = site.login(&["role=device", "callbackmode=device"]);
-    site.provider.allow_device(&field(&url, "user_code"), "test-user2");
-    assert_eq!(site.token_of(child)["meta"]["role"], "device");
+    let (child, mut told, url) = site.login(&["role=device", "callbackmode=device"]);
+    site.provider.allow_device(&field(&url, "user_code"), "eve");
+    assert_eq!(site.token_of(child, &mut told)["meta"]["role"], "device");
 }

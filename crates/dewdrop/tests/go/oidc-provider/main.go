@@ -16,10 +16,21 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
+// people are known by their names alone, which are their ids as well.
+type people map[string]*storage.User
+
+func (p people) GetUserByID(id string) *storage.User         { return p[id] }
+func (p people) GetUserByUsername(name string) *storage.User { return p[name] }
+func (p people) ExampleClientID() string                     { return storage.ServiceUserID }
+
+func person(name string) *storage.User {
+	return &storage.User{ID: name, Username: name, Password: "verysecure", Email: name + "@people.test", EmailVerified: true}
+}
+
 type withGroups struct{ *storage.Storage }
 
 func groups(userinfo *oidc.UserInfo, person string) {
-	if person == "id1" {
+	if person == "ada" {
 		userinfo.AppendClaims("groups", []string{"platform", "oncall"})
 	} else {
 		userinfo.AppendClaims("groups", []string{"visitors"})
@@ -44,7 +55,7 @@ func main() {
 		storage.WebClient("other", "other-secret", redirects...),
 		storage.DeviceClient("device", "device-secret"),
 	)
-	store := withGroups{storage.NewStorage(storage.NewUserStore(issuer))}
+	store := withGroups{storage.NewStorage(people{"ada": person("ada"), "eve": person("eve")})}
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	router := exampleop.SetupServer(issuer, store, quiet, false)
 	if err := http.ListenAndServe("127.0.0.1:"+port, router); err != nil {

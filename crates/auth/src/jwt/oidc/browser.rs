@@ -64,7 +64,8 @@ impl Browser {
         set(&mut self.redirects, ask.allowed_redirect_uris.clone().map(|list| list.0));
         set(&mut self.scopes, ask.oidc_scopes.clone().map(|list| list.0));
         set(&mut self.max_age, ask.max_age.map(|age| age.0.as_secs()));
-        set(&mut self.no_confirmation, ask.oidc_disable_confirmation.map(|flag| flag.0));
+        // Not kept when it is not said again, as the API has it: the page asks, unless the last write says otherwise.
+        self.no_confirmation = ask.oidc_disable_confirmation.is_some_and(|flag| flag.0);
         if let Some(interval) = ask.poll_interval {
             let refuse = |_| Fault::bad_request("poll_interval is a number of seconds");
             self.poll_interval = u64::try_from(interval.0).map_err(refuse)?;

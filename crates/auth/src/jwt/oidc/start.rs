@@ -28,7 +28,7 @@ impl Jwt {
         if name.is_empty() {
             return Err(Fault::bad_request("missing role"));
         }
-        let role = self.browser_role(&name).await?;
+        let role = self.role(&name).await?.ok_or_else(|| unknown(&name))?;
         let callback = role.browser.callback;
         if callback != Callback::Device && redirect.is_empty() {
             return Err(Fault::bad_request("missing redirect_uri"));
@@ -39,7 +39,8 @@ impl Jwt {
         if client_nonce.len() > LONGEST {
             return Err(Fault::bad_request("client_nonce is longer than 1024 bytes"));
         }
-        if callback != Callback::Device && !is_allowed(&redirect, &role.browser.redirects) {
+        let may_go = callback == Callback::Device || is_allowed(&redirect, &role.browser.redirects);
+        if !role.browser.is_on || !may_go {
             // As the API has it: an empty URL and no error.
             return Ok(Reply::data(one("auth_url", "")));
         }
@@ -98,10 +99,13 @@ impl Jwt {
 
     /// A role for browsers.
     pub(super) async fn browser_role(&self, name: &str) -> Result<Role, Fault> {
-        let unknown = || Fault::bad_request(format!("role {name:?} could not be found"));
-        let role = self.role(name).await?.ok_or_else(unknown)?;
+        let role = self.role(name).await?.ok_or_else(|| unknown(name))?;
         if role.browser.is_on { Ok(role) } else { Err(Fault::bad_request("role with jwt role_type is not allowed")) }
     }
+}
+
+fn unknown(name: &str) -> Fault {
+    Fault::bad_request(format!("role {name:?} could not be found"))
 }
 
 /// The provider of a configuration, if it has one for browsers.

@@ -62,25 +62,17 @@ pub async fn login(ctx: &Ctx, mount: &str, fields: Map<String, Value>) -> Result
     let port = listener.as_ref().and_then(|one| one.local_addr().ok()).map_or(ask.port, |address| address.port());
     let redirect = ask.redirect(ctx, mount, port);
     let client_nonce = random()?;
-    let body = json!({ "role": ask.role, "redirect_uri": redirect, "client_nonce": client_nonce });
-    let call = Call::write(&format!("auth/{mount}/oidc/auth_url"), &body)?.anonymous();
-    let data = ctx.ask(call).await?.and_then(|envelope| envelope.data);
-    let text = |name: &str| data.as_ref().and_then(|data| data.text(name)).unwrap_or_default().to_owned();
-    let url = text("auth_url");
-    if url.is_empty() {
-        let told = format!("Unable to authorize role {:?} with redirect_uri {redirect:?}", ask.role);
-        return Err(Failure::server(told).hint("the role's allowed_redirect_uris must hold it, or one that differs in the port of localhost only; see also callbackmode"));
-    }
-    show(&url, &text("user_code"), ask.skip_browser)?;
-    let state = text("state");
+    let begun = begin(ctx, mount, &ask.role, &redirect, &client_nonce).await?;
+    show(&begun.url, &begun.user_code, ask.skip_browser)?;
     let waiting = async {
-        if !state.is_empty() {
-            return poll(ctx, mount, &state, &client_nonce, text("poll_interval").parse().unwrap_or(5)).await;
+        if !begun.state.is_empty() {
+            return poll(ctx, mount, &begun.state, &client_nonce, begun.pause).await;
         }
         let listener = listener.ok_or_else(|| {
             Failure::server("the role wants the browser to come back to this program").hint("leave callbackmode away")
         })?;
-        let state = listen::state_of(&url).ok_or_else(|| Failure::server("the provider's address has no state"))?;
+        let no_state = || Failure::server("the provider's address has no state");
+        let state = listen::state_of(&begun.url).ok_or_else(no_state)?;
         Listening { listener, ctx, mount, state, client_nonce: &client_nonce }.wait().await
     };
     let late = |_| Failure::server("Timed out waiting for response from provider").hint("sign in again");
@@ -88,6 +80,35 @@ pub async fn login(ctx: &Ctx, mount: &str, fields: Map<String, Value>) -> Result
     envelope
         .filter(|e| e.auth.is_some() || e.wrap_info.is_some())
         .ok_or_else(|| Failure::server("the server gave no token"))
+}
+
+/// What the server says to a sign-in that begins.
+struct Begun {
+    /// Where the person goes.
+    url: String,
+    /// Names the sign-in where we have to ask for its end; else empty.
+    state: String,
+    /// What a device's person types; empty: nothing.
+    user_code: String,
+    /// Seconds between two asks.
+    pause: u64,
+}
+
+async fn begin(ctx: &Ctx, mount: &str, role: &str, redirect: &str, client_nonce: &str) -> Result<Begun> {
+    let body = json!({ "role": role, "redirect_uri": redirect, "client_nonce": client_nonce });
+    let call = Call::write(&format!("auth/{mount}/oidc/auth_url"), &body)?.anonymous();
+    let data = ctx.ask(call).await?.and_then(|envelope| envelope.data);
+    let text = |name: &str| data.as_ref().and_then(|data| data.text(name)).unwrap_or_default().to_owned();
+    let url = text("auth_url");
+    if url.is_empty() {
+        let told = format!("Unable to authorize role {role:?} with redirect_uri {redirect:?}");
+        return Err(Failure::server(told).hint(
+            "the role is to be of role_type=oidc, and its allowed_redirect_uris to hold this address (of localhost any \
+             port will do); see also callbackmode",
+        ));
+    }
+    let pause = text("poll_interval").parse().unwrap_or(5);
+    Ok(Begun { url, state: text("state"), user_code: text("user_code"), pause })
 }
 
 impl Ask {

@@ -118,7 +118,7 @@ impl Callback {
             "" | "client" => Ok(Self::Client),
             "direct" => Ok(Self::Direct),
             "device" => Ok(Self::Device),
-            _ => Err(Fault::bad_request(format!("invalid 'callback_mode': {name}"))),
+            _ => Err(Fault::bad_request("invalid 'callback_mode': use client, direct or device")),
         }
     }
 }

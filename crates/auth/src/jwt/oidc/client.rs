@@ -46,17 +46,15 @@ impl Client {
             return Err(Fault::bad_request("both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC"));
         }
         if !["", "query", "form_post"].contains(&client.response_mode.as_str()) {
-            return Err(Fault::bad_request(format!("invalid response_mode: {:?}", client.response_mode)));
+            return Err(Fault::bad_request("invalid oidc_response_mode: use query or form_post"));
         }
         client.check_types()?;
         Ok(client)
     }
 
     fn check_types(&self) -> Result<(), Fault> {
-        if let Some(odd) = self.response_types.iter().find(|one| !["code", "id_token"].contains(&one.as_str())) {
-            return Err(Fault::bad_request(format!(
-                "invalid response_types [{odd}]. 'code' and 'id_token' are allowed"
-            )));
+        if self.response_types.iter().any(|one| !["code", "id_token"].contains(&one.as_str())) {
+            return Err(Fault::bad_request("invalid oidc_response_types: 'code' and 'id_token' are allowed"));
         }
         if !self.response_types.iter().any(|one| one == "id_token") {
             return Ok(());

@@ -28,7 +28,7 @@ impl Jwt {
         if name.is_empty() {
             return Err(Fault::bad_request("missing role"));
         }
-        let role = self.role(&name).await?.ok_or_else(|| unknown(&name))?;
+        let role = self.role(&name).await?.ok_or_else(unknown)?;
         let callback = role.browser.callback;
         if callback != Callback::Device && redirect.is_empty() {
             return Err(Fault::bad_request("missing redirect_uri"));
@@ -99,13 +99,13 @@ impl Jwt {
 
     /// A role for browsers.
     pub(super) async fn browser_role(&self, name: &str) -> Result<Role, Fault> {
-        let role = self.role(name).await?.ok_or_else(|| unknown(name))?;
+        let role = self.role(name).await?.ok_or_else(unknown)?;
         if role.browser.is_on { Ok(role) } else { Err(Fault::bad_request("role with jwt role_type is not allowed")) }
     }
 }
 
-fn unknown(name: &str) -> Fault {
-    Fault::bad_request(format!("role {name:?} could not be found"))
+fn unknown() -> Fault {
+    Fault::bad_request("role could not be found")
 }
 
 /// The provider of a configuration, if it has one for browsers.

@@ -215,7 +215,7 @@ async fn where_the_browser_goes_and_who_may_begin() {
     let told = async |ask: Value| lying.rig.harness.write("oidc/auth_url", ask).await.unwrap_err().told.into_owned();
     assert_eq!(told(json!({ "redirect_uri": BACK })).await, "missing role");
     assert_eq!(told(json!({ "role": "dev" })).await, "missing redirect_uri");
-    assert_eq!(told(json!({ "role": "no", "redirect_uri": BACK })).await, "role \"no\" could not be found");
+    assert_eq!(told(json!({ "role": "no", "redirect_uri": BACK })).await, "role could not be found");
     lying.role(json!({ "callback_mode": "direct" })).await;
     assert_eq!(told(json!({ "role": "dev", "redirect_uri": BACK })).await, "missing client_nonce");
     let jwt = json!({ "role": "dev", "jwt": lying.rig.signer.token(&lying.claims("n")) });

@@ -99,7 +99,7 @@ fn field(url: &str, name: &str) -> String {
 #[tokio::test]
 async fn a_sign_in_tells_who_it_is_with_the_groups_of_the_userinfo() {
     let lying = Lying::new().await;
-    lying.role(json!({ "groups_claim": "groups", "oidc_scopes": "groups,email", "max_age": 60 })).await;
+    lying.role(json!({ "groups_claim": "groups", "oidc_scopes": "groups,email", "max_age": 60, "claim_mappings": { "iss": "by" } })).await;
     let ask = json!({ "role": "dev", "redirect_uri": "http://localhost:1/oidc/callback" });
     let url = lying.rig.harness.write("oidc/auth_url", ask).await.unwrap().data()["auth_url"].clone();
     let url = url.as_str().unwrap();
@@ -111,6 +111,7 @@ async fn a_sign_in_tells_who_it_is_with_the_groups_of_the_userinfo() {
     assert_eq!((field(url, "max_age"), field(url, "response_type")), ("60".into(), "code".into()));
     let now = lying.rig.harness.clock.now().seconds();
     let login = lying.sign_in(json!({ "auth_time": now })).await.unwrap();
+    assert_eq!(login.metadata["by"], lying.issuer, "what is signed stays, whatever the userinfo says");
     assert_eq!((login.alias.as_str(), login.group_aliases.as_slice()), ("ada", ["x".to_owned()].as_slice()));
     assert_eq!(
         lying.told(json!({ "auth_time": now - 1000 })).await,

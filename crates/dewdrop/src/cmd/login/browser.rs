@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::Method;
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
-use crate::output::note;
+use crate::output::line;
 use listen::Listening;
 
 /// How long a person may take.
@@ -185,18 +185,19 @@ async fn listener(ask: &Ask) -> Result<TcpListener> {
 
 /// Tells the person where to go, and goes there if it can.
 fn show(url: &str, user_code: &str, skip_browser: bool) -> Result<()> {
-    if !url.starts_with("https://") && !url.starts_with("http://") {
+    let is_address = url.starts_with("https://") || url.starts_with("http://");
+    if !is_address || [url, user_code].iter().any(|text| text.contains(char::is_control)) {
         return Err(Failure::server("the server gave an address that is none of the web"));
     }
     let how = if skip_browser { "Open this address in your browser:" } else { "Launching browser to:" };
-    note(&format!("Complete the login via your OIDC provider. {how}\n\n    {url}\n\n"));
+    line(&format!("Complete the login via your OIDC provider. {how}\n\n    {url}\n"));
     if !user_code.is_empty() {
-        note(&format!("When prompted, enter this code: {user_code}\n\n"));
+        line(&format!("When prompted, enter this code: {user_code}\n"));
     }
     if !skip_browser && !opened(url) {
-        note("There is no browser to be opened here: open the address yourself.\n");
+        line("There is no browser to be opened here: open the address yourself.");
     }
-    note("Waiting for OIDC authentication to complete...\n");
+    line("Waiting for OIDC authentication to complete...");
     Ok(())
 }
 

@@ -10,11 +10,14 @@ use libfuzzer_sys::fuzz_target;
 static CHOSEN: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let name = std::env::var("DEWDROP_FUZZ").unwrap_or_default();
     let all = || {
-        let crates: [&[Target]; 4] = [
+        let crates: [&[Target]; 7] = [
             dewdrop_core::fuzzing::TARGETS,
             dewdrop_store::fuzzing::TARGETS,
             dewdrop_engines::fuzzing::TARGETS,
             dewdrop_server::fuzzing::TARGETS,
+            dewdrop_auth::fuzzing::TARGETS,
+            dewdrop_kube::fuzzing::TARGETS,
+            dewdrop_node::fuzzing::TARGETS,
         ];
         crates.concat()
     };

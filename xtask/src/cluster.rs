@@ -11,6 +11,7 @@ mod control;
 mod daemon;
 mod down;
 pub mod image;
+mod instance;
 mod network;
 mod node;
 pub mod record;
@@ -42,17 +43,17 @@ cargo xtask cluster up|down|status|try|env [options]
   try         proves it: pods on each node, logs, exec, restart in place, a Service, a lost node
   env         prints what a shell needs: eval \"$(cargo xtask cluster env)\"
   --nodes N       1 or 2 (default 1)
-  --state DIR     where everything is (default /run/dewdrop-cluster)
+  --instance N    0 to 3 (default 0): clusters beside each other, each with addresses of its own
+  --state DIR     where everything is (default /run/dewdrop-cluster, /run/dewdrop-cluster-N)
   --helm          builds helm as well
   --api-arg ARG   one more argument of kube-apiserver; may be repeated
   --existing      uses the cluster of KUBECONFIG: looks whether it answers, starts and ends nothing";
 
-/// Where a cluster is when nobody says otherwise. Short, for there are sockets below it.
-const STATE: &str = "/run/dewdrop-cluster";
-
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Which of the clusters beside each other on this machine: 0 is the usual one.
+    pub instance: u8,
     /// How many nodes: 1 or 2.
     pub nodes: u8,
     /// The folder of everything that runs.
@@ -67,25 +68,33 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 1, state: STATE.into(), helm: false, api_args: Vec::new(), existing: false }
+        Self::of(0)
     }
 }
 
 impl Options {
+    /// What an instance is when nothing else is said.
+    pub fn of(instance: u8) -> Self {
+        let state = instance::state(instance);
+        Self { instance, nodes: 1, state, helm: false, api_args: Vec::new(), existing: false }
+    }
+
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self::default();
+        let (mut options, mut state) = (Self::default(), None);
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value\n{USAGE}"));
             match arg.as_str() {
                 "--nodes" => options.nodes = number_of_nodes(value()?)?,
-                "--state" => options.state = value()?.into(),
+                "--instance" => options.instance = instance::number(value()?)?,
+                "--state" => state = Some(PathBuf::from(value()?)),
                 "--api-arg" => options.api_args.push(value()?.clone()),
                 "--helm" => options.helm = true,
                 "--existing" => options.existing = true,
                 _ => bail!("cluster does not know `{arg}`\n{USAGE}"),
             }
         }
+        options.state = state.unwrap_or_else(|| instance::state(options.instance));
         Ok(options)
     }
 }
@@ -155,7 +164,7 @@ pub fn attach(options: &Options) -> Result<Cluster> {
 fn existing() -> Result<Cluster> {
     let kubeconfig = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
     let kubeconfig = PathBuf::from(kubeconfig.context("--existing needs KUBECONFIG, the way into that cluster")?);
-    let mut cluster = Cluster::plan(Path::new(STATE), &build::bin()?, 0)?;
+    let mut cluster = Cluster::plan(0, &instance::state(0), &build::bin()?, 0)?;
     cluster.kubeconfig = kubeconfig;
     let seen = status::of(&cluster);
     if !seen.is_ready() {
@@ -222,7 +231,10 @@ mod tests {
         let options = parsed(&["--nodes", "2", "--state", "/x", "--api-arg", "--v=2", "--helm"]).expect("options");
         assert_eq!((options.nodes, options.helm, options.existing), (2, true, false));
         assert_eq!(options.api_args, ["--v=2"]);
-        for wrong in [&["--nodes", "3"][..], &["--nodes", "x"], &["--nodes"], &["--node", "1"]] {
+        assert_eq!(options.state, Path::new("/x"));
+        let second = parsed(&["--instance", "1"]).expect("options");
+        assert_eq!((second.instance, second.state.to_str()), (1, Some("/run/dewdrop-cluster-1")));
+        for wrong in [&["--nodes", "3"][..], &["--instance", "9"], &["--nodes", "x"], &["--nodes"], &["--node", "1"]] {
             let error = parsed(wrong).expect_err("wrong").to_string();
             assert!(error.contains(wrong.first().expect("one")), "{error}");
         }
@@ -230,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_environment_survives_a_quote() {
-        let mut cluster = Cluster::plan(Path::new("/run/x"), Path::new("/it's/bin"), 1).expect("plan");
+        let mut cluster = Cluster::plan(0, Path::new("/run/x"), Path::new("/it's/bin"), 1).expect("plan");
         cluster.kubeconfig = "/run/x/kube config".into();
         let text = environment(&cluster);
         let script = format!("{text}printf '%s|%s' \"$KUBECONFIG\" \"$PATH\"");

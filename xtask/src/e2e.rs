@@ -3,12 +3,23 @@
 
 mod acts;
 mod admission;
+mod agentless_ends;
+mod agentless_scenes;
 mod breaks;
+mod cable;
 mod ends;
 mod env_scenes;
+mod hook;
+mod leak_scenes;
+mod leak_search;
+mod people;
 mod pods;
+mod proof;
 mod scenes;
+mod second_cluster;
 mod stage;
+mod watch;
+mod watch_scenes;
 
 use std::path::PathBuf;
 
@@ -17,17 +28,21 @@ use anyhow::{Context, Result, bail};
 use crate::say::{self, Stopwatch};
 pub use pods::{TestPod, WAIT};
 pub use stage::Stage;
+use watch::Mode;
 
-const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--only TEXT[,TEXT...]] [--keep-going]";
+const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--mode nri|watch] [--only TEXT[,TEXT...]] [--keep-going]";
 
 /// Runs the command; an error when a scene fails.
 pub fn run(args: &[String]) -> Result<()> {
     let (mut program, mut only, mut keep_going) = (None, String::new(), false);
+    let mut mode = Mode::Nri;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match (arg.as_str(), arg == "--keep-going") {
             (_, true) => keep_going = true,
-            ("--dewdrop", _) => program = args.next().map(PathBuf::from),
+            // Each part is started in a folder of its own.
+            ("--dewdrop", _) => program = args.next().map(std::path::absolute).transpose()?,
+            ("--mode", _) => mode = Mode::parse(args.next())?,
             ("--only", _) => only = args.next().cloned().unwrap_or_default(),
             _ => bail!("usage: {USAGE}"),
         }
@@ -36,19 +51,18 @@ pub fn run(args: &[String]) -> Result<()> {
         Some(program) => program,
         None => crate::demo::build()?,
     };
-    play(program, &only, keep_going)
+    play(program, mode, &only, keep_going)
 }
 
-fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
+fn play(program: PathBuf, mode: Mode, only: &str, keep_going: bool) -> Result<()> {
     say::heading("A real cluster, PostgreSQL, a server, and an agent on each node");
     let clock = Stopwatch::start();
     let mut stage = Stage::open(program, 2)?;
+    stage.play_in(mode)?;
     say::good(&format!("everything runs ({})", say::time(clock.elapsed())));
     let mut failed = Vec::new();
     let mut played = 0;
-    for (name, scene) in
-        scenes::ALL.iter().chain(env_scenes::ALL).filter(|(name, _)| only.split(',').any(|part| name.contains(part)))
-    {
+    for (name, scene) in scenes_of(mode).iter().filter(|(name, _)| only.split(',').any(|part| name.contains(part))) {
         say::heading(name);
         let clock = Stopwatch::start();
         played += 1;
@@ -72,4 +86,28 @@ fn play(program: PathBuf, only: &str, keep_going: bool) -> Result<()> {
     }
     say::good(&format!("{played} scenes"));
     Ok(())
+}
+
+/// All scenes of a mode, in order. The default one plays a few in the other mode at the end.
+fn scenes_of(mode: Mode) -> Vec<scenes::Scene> {
+    match mode {
+        Mode::Nri => scenes::ALL
+            .iter()
+            .chain(env_scenes::ALL)
+            .chain(agentless_scenes::ALL)
+            .chain(agentless_ends::ALL)
+            .chain(proof::ALL)
+            .chain(leak_scenes::ALL)
+            .chain(second_cluster::ALL)
+            .chain(people::ALL)
+            .chain(watch_scenes::SHORT)
+            .copied()
+            .collect(),
+        Mode::Watch => {
+            for (name, why) in watch_scenes::LEFT_OUT {
+                say::line(&format!("left out: {name} ({why})"));
+            }
+            watch_scenes::all()
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask image`: the one program as a container image, by hand: no registry, no builder. It holds the program, what
-//! it needs to run, and nothing else: no shell.
+//! it needs to run, the wrapper of environment mode, and nothing else: no shell.
 
 mod needs;
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::image::{Entry, Image};
-use crate::parts::{TempDir, output_of, repo_root};
+use crate::parts::{TempDir, exec, output_of, repo_root};
 use crate::say;
 
 const USAGE: &str = "\
@@ -21,6 +21,8 @@ cargo xtask image [--dewdrop PROGRAM] [--out FILE]
 pub const NAME: &str = concat!("dewdrop.dev/dewdrop:", env!("CARGO_PKG_VERSION"));
 /// Where the program is in it.
 const PROGRAM: &str = "usr/local/bin/dewdrop";
+/// Where the wrapper is: beside the program, where the agent looks for it.
+const WRAPPER: &str = "usr/local/bin/dewdrop-exec";
 /// The server's user; the node agent's pod says that it is root.
 const USER: &str = "65532:65532";
 /// Where TLS looks for public authorities.
@@ -35,7 +37,7 @@ pub fn run(args: &[String]) -> Result<()> {
     };
     let out =
         out.unwrap_or_else(|| repo_root().join("target").join(format!("dewdrop-{}.tar", env!("CARGO_PKG_VERSION"))));
-    let archive = of(&program)?.archive()?;
+    let archive = of(&program, &exec::ensure()?)?.archive()?;
     std::fs::write(&out, &archive).with_context(|| format!("cannot write {}", out.display()))?;
     say::good(&format!("{NAME} is in {} ({} MB)", out.display(), archive.len() >> 20));
     say::line(&format!("on a node with containerd: ctr -n k8s.io images import {}", out.display()));
@@ -57,8 +59,8 @@ fn parse(args: &[String]) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
     Ok((program, out))
 }
 
-/// The image of a program.
-pub fn of(program: &Path) -> Result<Image> {
+/// The image of a program and of the wrapper, which needs no library.
+pub fn of(program: &Path, wrapper: &Path) -> Result<Image> {
     let mut entries = vec![
         Entry::folder("tmp", 0o1777),
         Entry::file(
@@ -72,6 +74,8 @@ pub fn of(program: &Path) -> Result<Image> {
     ];
     entries.extend(needs::libraries(program)?);
     entries.push(Entry::program(PROGRAM, slim(program)?));
+    let wrapper = std::fs::read(wrapper).with_context(|| format!("cannot read {}", wrapper.display()))?;
+    entries.push(Entry::program(WRAPPER, wrapper));
     Ok(Image {
         name: NAME.to_owned(),
         entries,
@@ -126,9 +130,9 @@ mod tests {
     /// Any program of this machine does.
     #[test]
     fn the_program_comes_with_its_loader_and_not_as_root() {
-        let image = of(Path::new("/bin/ls")).expect("image");
+        let image = of(Path::new("/bin/ls"), Path::new("/bin/true")).expect("image");
         let has = |path: &str| image.entries.iter().any(|entry| entry.path == path);
-        assert!(has(PROGRAM) && has(AUTHORITIES) && has("tmp"));
+        assert!(has(PROGRAM) && has(WRAPPER) && has(AUTHORITIES) && has("tmp"));
         let loader = image.entries.iter().find(|entry| entry.path.contains("ld-linux")).expect("a loader");
         assert!(loader.mode == 0o755 && matches!(&loader.what, What::File(bytes) if bytes.len() > 1000));
         assert_eq!(image.user, USER);
@@ -137,6 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_no_program_is_refused() {
-        assert!(of(Path::new("/nowhere/dewdrop")).is_err());
+        assert!(of(Path::new("/nowhere/dewdrop"), Path::new("/bin/true")).is_err());
+        assert!(of(Path::new("/bin/ls"), Path::new("/nowhere/dewdrop-exec")).is_err());
     }
 }

@@ -6,6 +6,7 @@
 
 mod exceptions;
 mod map;
+mod proofs;
 mod scan;
 mod size;
 mod words;
@@ -60,6 +61,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let root = repo_root();
     let mut findings = check_files(&root)?;
     findings.extend(map::check(&root)?);
+    findings.extend(proofs::check(&root)?);
     findings.sort_by_key(|finding| (finding.stops, finding.place.clone()));
     findings.iter().for_each(|finding| println!("{finding}"));
     let stops = findings.iter().filter(|finding| finding.stops).count();

@@ -83,11 +83,16 @@ fn steps(quick: bool) -> Vec<Step> {
         if which("go").is_some() {
             let peer = ["test", "-p", "dewdrop-node", "--test", "nri_peer", "--", "--ignored"];
             steps.push(step("the runtime's own half of NRI, in Go", &peer));
+            let provider = ["test", "-p", "dewdrop", "--test", "oidc", "--", "--ignored"];
+            steps.push(step("people sign in at a real OpenID provider, in Go", &provider));
         } else {
-            say::warning("the runtime's own half of NRI is left out: it needs Go");
+            say::warning("the runtime's own half of NRI and the real OpenID provider are left out: they need Go");
         }
         match crate::cluster::possible() {
-            Ok(()) => steps.push(step("real cluster", &["xtask", "e2e", "--keep-going"])),
+            Ok(()) => steps.extend([
+                step("real cluster", &["xtask", "e2e", "--keep-going"]),
+                step("chart on a real cluster", &["xtask", "install-test"]),
+            ]),
             Err(why) => say::warning(&format!("the real cluster is left out: {why:#}")),
         }
     }

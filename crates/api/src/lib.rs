@@ -9,12 +9,15 @@ mod call;
 mod client;
 #[cfg(feature = "client")]
 mod config;
+pub mod credentials;
 mod envelope;
 #[cfg(feature = "client")]
 mod error;
 #[cfg(feature = "client")]
 mod retry;
+pub mod template;
 mod text;
+pub mod variables;
 
 #[cfg(feature = "client")]
 pub use call::Call;

@@ -1,10 +1,11 @@
-//! JWT: a caller logs in with a token that somebody else has signed: a CI system, a cloud, an identity provider. Paths,
-//! fields and texts follow the public API documentation and what an OpenBao server was seen to answer. Sign-in by browser
-//! (OIDC) is not built, and is answered so.
+//! JWT: a caller logs in with a token that somebody else has signed: a CI system, a cloud, an identity provider; or
+//! signs in by browser at such a provider (`oidc`, also a type of its own). Paths, fields and texts follow the public API
+//! documentation and what an OpenBao server was seen to answer.
 
 mod bounds;
 mod config;
 mod login;
+mod oidc;
 mod role;
 mod roles;
 mod source;
@@ -13,18 +14,17 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dewdrop_core::Fault;
 use dewdrop_core::engine::{Engine, Place};
+use dewdrop_core::mount::Mount;
 use dewdrop_core::route::{Room, Routes};
 use dewdrop_core::store::SharedStore;
 use dewdrop_core::token::TokenParams;
+use dewdrop_core::{Fault, Moment};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use oidc::Pendings;
 use source::Source;
-
-/// What is said wherever a browser would be needed.
-const NO_BROWSER: &str = "sign-in by browser (OIDC) is not built yet; this method takes signed tokens (role_type=jwt)";
 
 /// The auth method at one mount.
 pub struct Jwt {
@@ -33,6 +33,8 @@ pub struct Jwt {
     source: Mutex<Option<Arc<Source>>>,
     /// Held while it is read or written.
     opening: tokio::sync::Mutex<()>,
+    /// Sign-ins by browser that are under way.
+    pending: Pendings,
 }
 
 /// The role of a login that names none, read from a mount's slice of the store.
@@ -48,7 +50,12 @@ impl Jwt {
     /// The method behind its routes.
     #[must_use]
     pub fn open(place: Place) -> Room {
-        Room::new(Arc::new(Self { place, source: Mutex::default(), opening: tokio::sync::Mutex::default() }))
+        Room::new(Arc::new(Self {
+            place,
+            source: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            pending: Pendings::default(),
+        }))
     }
 }
 
@@ -59,6 +66,7 @@ impl Engine for Jwt {
             .at("login", "Logs in with a signed token.", |route| {
                 route.public("this is how a caller gets a token").write("Logs in.", Self::login)
             })
+            .and(oidc::routes())
             .and(config::routes())
             .and(roles::routes())
     }
@@ -69,7 +77,13 @@ impl Engine for Jwt {
         Ok(self.role(name).await?.ok_or_else(gone)?.token.params)
     }
 
+    async fn tick(&self, _: &Arc<Mount>, _: Moment) -> Result<(), Fault> {
+        self.pending.tidy(self.place.clock.steady());
+        Ok(())
+    }
+
     fn forget_caches(&self) {
+        self.pending.clear();
         *self.source.lock() = None;
     }
 }

@@ -6,10 +6,12 @@
 //! - `config`, and `role/NAME`;
 //! - `node/NAME`: when the agent of a node was heard last;
 //! - `start/NODE/POD/CONTAINER/ROLE`: a start of a container and the accessor of its token. The row comes and goes in the
-//!   same commits as the token (docs/decisions/0017-rows-beside-tokens.md), so neither is there without the other.
+//!   same commits as the token (docs/decisions/0017-rows-beside-tokens.md), so neither is there without the other;
+//! - `agentless/POD/CONTAINER/ROLE`: the same for a container that logs in itself (docs/decisions/0020-agentless.md).
 
 mod account;
 mod agent;
+mod agentless;
 mod api;
 mod beat;
 mod bounds;

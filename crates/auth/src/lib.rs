@@ -6,6 +6,8 @@
 
 pub mod approle;
 mod cidr;
+#[doc(hidden)]
+pub mod fuzzing;
 mod glob;
 mod jose;
 pub mod jwt;

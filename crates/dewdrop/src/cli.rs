@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::cmd::{
-    audit, completion, kube, kv, lease, logical, login, mfa, misc, mounts, namespace, node, operator, policy, run,
-    status, token,
+    access, audit, completion, kube, kv, lease, logical, login, mfa, misc, mounts, namespace, node, operator, policy,
+    run, status, token,
 };
 use crate::ctx::Ctx;
 use crate::failure::Result;
@@ -64,6 +64,9 @@ pub enum Command {
     /// Work with leases
     #[command(subcommand)]
     Lease(lease::Lease),
+    /// Ask for access to clusters, approve it, end it
+    #[command(subcommand)]
+    Access(access::Access),
     /// Work with policies: write, explain, test
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -132,6 +135,7 @@ impl Command {
             Self::Unwrap(cmd) => cmd.run(ctx).await,
             Self::Token(cmd) => cmd.run(ctx).await,
             Self::Lease(cmd) => cmd.run(ctx).await,
+            Self::Access(cmd) => cmd.run(ctx).await,
             Self::Policy(cmd) => cmd.run(ctx).await,
             Self::Secrets(cmd) => cmd.run(ctx).await,
             Self::Auth(cmd) => cmd.run(ctx).await,

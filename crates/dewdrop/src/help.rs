@@ -8,7 +8,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Secrets", &["read", "write", "patch", "delete", "list", "scan", "kv", "unwrap"]),
     ("Programs", &["run"]),
     ("Who you are", &["login", "mfa", "token", "print"]),
-    ("Who may do what", &["policy", "auth", "namespace", "lease", "audit"]),
+    ("Who may do what", &["access", "policy", "auth", "namespace", "lease", "audit"]),
     ("Servers", &["server", "node", "kube", "status", "operator", "secrets", "path-help", "version-history"]),
     ("This program", &["completion", "version"]),
 ];

@@ -34,6 +34,7 @@ fn no_secret_is_ever_written() {
     acts::logins(&server, &mut search);
     factors::second_factors(&server, &mut search);
     acts::signed_tokens(&server, &mut search);
+    acts::sign_in_by_browser(&server, &mut search);
     acts::tokens(&server, &mut search);
     acts::databases(&server, &mut search, postgres.port);
     acts::failures(&server, &mut search);

@@ -5,6 +5,7 @@
 mod ask;
 mod authority;
 mod case;
+mod clusters;
 mod decide;
 mod hours;
 mod keys;
@@ -58,6 +59,7 @@ impl Engine for Access {
         .and(ask::routes())
         .and(decide::routes())
         .and(authority::routes())
+        .and(clusters::routes())
         .and(live::routes())
     }
 

@@ -6,9 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 
+use crate::clock::now;
 use crate::fail::Fail;
 use crate::place::Place;
 
@@ -119,13 +119,6 @@ fn read(line: &[u8]) -> Tried {
         Given { wait: Some(why), .. } => Tried::NotYet(why),
         given => Tried::Given(given),
     }
-}
-
-/// The time since the machine started.
-fn now() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    let (seconds, nanos) = (time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0));
-    Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]

@@ -12,8 +12,10 @@ use crate::fail::Fail;
 
 /// The agent's socket.
 const SOCKET: &str = "agent.sock";
-/// Says what the volume is for: `env` or `gate`.
-const MODE: &str = "mode";
+/// Says what the volume is for: `env`, `gate` or `agentless`.
+pub const MODE: &str = "mode";
+/// There is no agent.
+pub const AGENTLESS: &str = "agentless";
 
 /// What the container gets through this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Mode {
     Env,
     /// Nothing but the moment: its files are there.
     Gate,
+    /// Variables, for which this program signs in itself.
+    Agentless,
 }
 
 /// The folder.
@@ -53,9 +57,10 @@ impl Place {
         match (read, text.trim()) {
             (Ok(_), "env") => Ok(Mode::Env),
             (Ok(_), "gate") => Ok(Mode::Gate),
+            (Ok(_), AGENTLESS) => Ok(Mode::Agentless),
             (Ok(_), _) => Err(Fail::Credential(format!("{} says nothing that this program knows", path.display()))),
             (Err(e), _) => Err(Fail::Credential(format!(
-                "{} cannot be read ({e}): this program works only in a volume of csi.dewdrop.dev",
+                "{} cannot be read ({e}): this program works in a volume of csi.dewdrop.dev, or where it was put with --install",
                 path.display()
             ))),
         }

@@ -1,5 +1,5 @@
 //! The process that stays: starts the second stage, passes on every signal, stops and goes on with its child, reaps what
-//! is left to it, and ends with the child's status. It never has a secret.
+//! is left to it, and ends with the child's status. Beside an agent it never has a secret.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -18,33 +18,69 @@ use crate::fail::Fail;
 const LAST: i32 = 64;
 const OF_LIBC: [i32; 2] = [32, 33];
 
-/// Runs the command to its end; answers its exit code.
+/// Runs the second stage to its end; answers its exit code.
 pub fn run(args: &Args) -> Result<u8, Fail> {
-    let broken = |act: &str, why: &dyn std::fmt::Display| Fail::Credential(format!("{act}: {why}"));
-    // Before the child is there: none must come too early to be passed on.
-    let mut signals = Signals::new(catchable(&ignored())).map_err(|e| broken("signals cannot be heard", &e))?;
+    let mut supervisor = Supervisor::new()?;
     let mut second = Command::new("/proc/self/exe");
-    // A group of its own: what a terminal sends to the child does not come here as well, to be sent twice.
-    second.args(args.second_stage()).process_group(0);
-    let child = second.spawn().map_err(|e| broken("the second stage cannot be started", &e))?;
-    let child =
-        i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| broken("the second stage", &"no pid"))?;
-    hand_terminal_to(child);
-    loop {
-        for signal in signals.wait() {
-            match signal {
-                SIGCHLD => {}
-                SIGCONT => {
-                    hand_terminal_to(child);
-                    pass_on(child, signal);
+    second.args(args.second_stage());
+    let child = supervisor.start(second)?;
+    Ok(supervisor.until_end(child))
+}
+
+/// Hears the signals. Made before the child is there: none must come too early to be passed on.
+pub struct Supervisor {
+    signals: Signals,
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    /// Hears from now on.
+    pub fn new() -> Result<Self, Fail> {
+        let signals = Signals::new(catchable(&ignored())).map_err(|e| broken("signals cannot be heard", &e))?;
+        Ok(Self { signals })
+    }
+
+    /// Whether a signal has come that ends a program, while there is no child yet; the exit code that says so.
+    #[cfg(feature = "agentless")]
+    pub fn asked_to_end(&mut self) -> Option<u8> {
+        let ends = |signal: &i32| signal_hook::consts::TERM_SIGNALS.contains(signal) || *signal == Signal::HUP.as_raw();
+        self.signals.pending().find(ends).and_then(|signal| u8::try_from(128 + signal).ok())
+    }
+
+    /// Starts the child.
+    pub fn start(&mut self, mut command: Command) -> Result<Pid, Fail> {
+        // A group of its own: what a terminal sends to the child does not come here as well, to be sent twice.
+        command.process_group(0);
+        let child = command.spawn().map_err(|e| broken("the second stage cannot be started", &e))?;
+        let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let child = child.ok_or_else(|| broken("the second stage", &"no pid"))?;
+        hand_terminal_to(child);
+        Ok(child)
+    }
+
+    /// Passes signals on until the child has ended; answers its exit code.
+    pub fn until_end(&mut self, child: Pid) -> u8 {
+        loop {
+            for signal in self.signals.wait() {
+                match signal {
+                    SIGCHLD => {}
+                    SIGCONT => {
+                        hand_terminal_to(child);
+                        pass_on(child, signal);
+                    }
+                    _ => pass_on(child, signal),
                 }
-                _ => pass_on(child, signal),
+            }
+            if let Some(code) = reap(child) {
+                return code;
             }
         }
-        if let Some(code) = reap(child) {
-            return Ok(code);
-        }
     }
+}
+
+fn broken(act: &str, why: &dyn std::fmt::Display) -> Fail {
+    Fail::Credential(format!("{act}: {why}"))
 }
 
 /// All that can be caught and that nobody has told us to ignore (as nohup(1) does): the child inherits that.

@@ -1,13 +1,16 @@
 //! Where no DaemonSet is allowed: what a pod's annotations ask for. Each container gets a token of its own, and the wrapper
 //! signs in with it.
 
-use crate::pod::Pod;
+use crate::pod::{Container, Pod};
+use crate::wrapper;
 
 /// `"true"`: this pod's containers fetch their credentials themselves.
 pub const SWITCH: &str = "dewdrop.dev/agentless";
 const ROLE: &str = "dewdrop.dev/role.";
 const CREDENTIALS: &str = "dewdrop.dev/credentials.";
 const SERVER_NAMESPACE: &str = "dewdrop.dev/namespace.";
+const VARIABLES: &str = "dewdrop.dev/variables.";
+const SIGNAL: &str = "dewdrop.dev/signal.";
 
 /// The volume that the wrapper is copied to, and the init container that does it.
 pub const EXEC: &str = "dewdrop-exec";
@@ -29,8 +32,12 @@ pub struct Ask<'a> {
     pub role: &'a str,
     /// Lines of `name = path`; empty when the annotation is missing.
     pub credentials: &'a str,
+    /// Lines of `NAME = name.field`; empty: `NAME_FIELD` for each field.
+    pub variables: &'a str,
     /// The server's namespace.
     pub namespace: &'a str,
+    /// The signal for the command when its credential is about to end for good.
+    pub signal: &'a str,
 }
 
 /// What the annotations of a pod ask for; nothing without the switch.
@@ -50,7 +57,23 @@ pub fn asks(pod: &Pod) -> Vec<Ask<'_>> {
         container,
         role: note(ROLE, container),
         credentials: note(CREDENTIALS, container),
+        variables: note(VARIABLES, container),
         namespace: note(SERVER_NAMESPACE, container),
+        signal: note(SIGNAL, container),
     };
     names.into_iter().map(ask).collect()
+}
+
+/// Why a container cannot be started by the wrapper: without an agent nobody knows what its image starts.
+#[must_use]
+pub fn lacks_command(container: &Container) -> Option<String> {
+    let command = &container.command;
+    let is_images = command.is_empty() || command.windows(2).any(|two| two == [EXEC_PATH, wrapper::IMAGE]);
+    is_images.then(|| {
+        format!(
+            "container {:?} names no command, and without an agent nobody knows its image's: write the image's \
+             ENTRYPOINT into the container's command (and its CMD into args, unless args are there)",
+            container.name
+        )
+    })
 }

@@ -37,6 +37,9 @@ pub fn patch(pod: &Pod, namespace: &str, settings: &Settings) -> Result<Vec<Op>,
     for (container, place) in places(pod) {
         let mut wanted = wrapper::wanted(container, &owned);
         if asks_here(&container.name) {
+            if let Some(why) = crate::agentless::lacks_command(container) {
+                return Err(why);
+            }
             wanted.push(crate::agentless::EXEC_PATH.to_owned());
         }
         if wanted.is_empty() {

@@ -151,6 +151,16 @@ pub struct Volume {
     pub host_path: Option<HostPath>,
     /// Put together by kubelet.
     pub projected: Option<Projected>,
+    /// What an image holds.
+    pub image: Option<ImageVolume>,
+}
+
+/// `image` of a volume.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ImageVolume {
+    /// The image.
+    #[serde(default, deserialize_with = "or_default")]
+    pub reference: String,
 }
 
 /// `csi`.

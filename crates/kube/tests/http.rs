@@ -8,6 +8,8 @@ mod bad_input;
 mod fake;
 #[path = "http/golden.rs"]
 mod golden;
+#[path = "http/lease.rs"]
+mod lease;
 #[path = "http/lookups.rs"]
 mod lookups;
 #[path = "http/managed.rs"]

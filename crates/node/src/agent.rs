@@ -3,6 +3,7 @@
 
 mod beat;
 mod claim;
+mod condition;
 mod ender;
 mod fail;
 mod hold;
@@ -10,9 +11,13 @@ mod journal;
 mod keeper;
 mod life;
 mod mint;
+mod nets;
+mod numbers;
 mod publish;
 mod record;
+mod second;
 mod start;
+mod traits;
 pub mod vault;
 mod watch;
 
@@ -21,16 +26,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use dewdrop_core::Clock;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 pub use fail::Fail;
+#[cfg(test)]
+pub use life::{Act, Life};
+pub use life::{ContainerId, Phase};
 
 use crate::env::Env;
 use crate::settings::Settings;
 use ender::Ender;
 use hold::Hold;
 use journal::Journal;
+use nets::Nets;
+use numbers::Meters;
+use second::Second;
 use vault::{StartName, Vault};
 
 /// The agent of one node.
@@ -41,6 +53,9 @@ pub struct Agent {
     holds: Mutex<HashMap<String, Arc<Hold>>>,
     pods_dir: PathBuf,
     env: Arc<Env>,
+    second: Second,
+    nets: Nets,
+    meters: Meters,
     me: Weak<Agent>,
 }
 
@@ -63,6 +78,9 @@ impl Agent {
             holds: Mutex::default(),
             pods_dir: settings.kubelet_dir.join("pods"),
             env,
+            second: Second::new(settings),
+            nets: Nets::default(),
+            meters: Meters::default(),
             me: me.clone(),
         });
         agent.recall()?;
@@ -70,8 +88,12 @@ impl Agent {
     }
 
     /// Does its own work until it is dropped: ends what is over, and tells the server that the node lives.
-    pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.ender.clone().run(), beat::run(self));
+    pub async fn run(self: Arc<Self>, clock: Arc<dyn Clock>) {
+        let own = async { tokio::join!(self.ender.clone().run(), beat::run(self.clone())) };
+        let nets = async {
+            tokio::join!(self.clone().mind_the_nets(), self.clone().watch(), self.clone().keep_condition(clock))
+        };
+        tokio::join!(own, nets);
     }
 
     /// Waits until everything that is over has been told to the server, but not for ever.

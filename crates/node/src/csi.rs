@@ -17,6 +17,8 @@ use dewdrop_api::SecretText;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 
+pub use wire::{Empty, ProbeResponse};
+
 use crate::spec::{PodInfo, VolumeSpec};
 
 /// The driver's name, in pods and in the CSIDriver object.
@@ -74,6 +76,12 @@ pub trait Publisher: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
 }
 
+/// Where the driver listens.
+#[must_use]
+pub fn driver_socket(kubelet_dir: &Path) -> PathBuf {
+    kubelet_dir.join("plugins").join(DRIVER).join("csi.sock")
+}
+
 /// Serves both sockets until `stop` ends.
 ///
 /// # Errors
@@ -84,7 +92,7 @@ pub async fn serve(
     publisher: Arc<dyn Publisher>,
     stop: impl Future<Output = ()> + Send + Clone + 'static,
 ) -> io::Result<()> {
-    let driver_socket = kubelet_dir.join("plugins").join(DRIVER).join("csi.sock");
+    let driver_socket = driver_socket(kubelet_dir);
     let registration_socket = kubelet_dir.join("plugins_registry").join(REGISTRATION);
     let node = node::Node::new(node, &kubelet_dir.join("pods"), publisher.clone());
     let driver = tonic::transport::Server::builder()

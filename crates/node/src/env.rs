@@ -16,10 +16,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-pub use cgroup::Whose;
+pub use cgroup::{Whose, whose};
 #[cfg(test)]
 pub use cri::tests::runtime as played_runtime;
-pub use cri::{Cri, Runs};
+pub use cri::{Cri, Found, Runs, read as read_cri};
 pub use door::Desk;
 pub use variables::of as variables;
 pub use wire::{Answer, Starts, Variable};

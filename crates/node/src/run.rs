@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use dewdrop_api::Client;
+use dewdrop_core::SystemClock;
 use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::vault::Vault;
 use crate::agent::{Agent, Fail};
 use crate::csi;
+use crate::metrics;
 use crate::nri::{self, NriSettings};
 use crate::settings::Settings;
 
@@ -27,6 +29,9 @@ pub enum RunError {
     /// A socket.
     #[error("the CSI driver: {0}")]
     Csi(std::io::Error),
+    /// The address of the numbers.
+    #[error("{0}")]
+    Metrics(std::io::Error),
     /// NRI's settings.
     #[error(transparent)]
     Nri(#[from] nri::SettingsError),
@@ -44,7 +49,12 @@ pub async fn run(settings: Settings, client: Client) -> Result<(), RunError> {
     let agent = Agent::open(&settings, Vault::new(client, settings.sign_in.clone()))?;
     tracing::info!(node = %settings.node, volumes = agent.volumes(), "the agent runs");
     let stop = stop_signal()?.shared();
-    let work = tokio::spawn(agent.clone().run());
+    let numbers = match settings.metrics {
+        Some(address) => Some(metrics::listen(address).await.map_err(RunError::Metrics)?),
+        None => None,
+    };
+    let work = tokio::spawn(agent.clone().run(SystemClock::shared()));
+    let numbers = numbers.map(|listener| tokio::spawn(metrics::serve(listener, agent.clone())));
     let nri = async {
         match &settings.nri_socket {
             Some(socket) => nri::run(NriSettings::new(socket, NRI_NAME, NRI_INDEX), agent.clone(), stop.clone()).await,
@@ -55,6 +65,7 @@ pub async fn run(settings: Settings, client: Client) -> Result<(), RunError> {
     let done = tokio::join!(async { csi.await.map_err(RunError::Csi) }, async { nri.await.map_err(RunError::Nri) });
     agent.settle(FAREWELL).await;
     work.abort();
+    numbers.into_iter().for_each(|task| task.abort());
     done.0.and(done.1)
 }
 

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-pub use parse::{SpecError, is_file_name};
+pub use dewdrop_api::credentials::{Credential, Verb, is_file_name};
+pub use dewdrop_api::variables::Variables;
+pub use parse::SpecError;
 
 /// One volume for one container.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,26 +37,6 @@ pub struct VolumeSpec {
     /// Whether the command starts through `dewdrop-exec`.
     pub wrap: Wrap,
     attributes: BTreeMap<String, String>,
-}
-
-/// One thing that is read from the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// Its name in the volume.
-    pub name: String,
-    /// How it is asked for.
-    pub verb: Verb,
-    /// The server's path.
-    pub path: String,
-}
-
-/// How a credential is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// It is read: `database/creds/app`.
-    Get,
-    /// It is made by a write without fields: `PUT pki/issue/app`.
-    Put,
 }
 
 /// The files of a volume.
@@ -93,15 +75,6 @@ pub enum Wrap {
     Gate,
     /// Waits, and gives the command these variables; there are no files.
     Env(Variables),
-}
-
-/// Variables of an environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Variables {
-    /// `NAME_FIELD` for each field of each credential.
-    All,
-    /// Names with a template for each.
-    Named(Vec<(String, String)>),
 }
 
 /// The pod, as kubelet tells it.

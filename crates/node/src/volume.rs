@@ -2,20 +2,15 @@
 
 mod render;
 mod swap;
-mod template;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::spec::VolumeSpec;
+pub use dewdrop_api::variables::Fields;
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use serde_json::{Map, Value};
-
-use crate::spec::VolumeSpec;
-pub use render::{text as text_of, variable as variable_name};
-pub use template::{check as check_template, fill as fill_template};
 
 /// The folder of the wrapper in a volume.
 pub const OURS: &str = ".dewdrop";
@@ -28,9 +23,6 @@ const TMPFS: i64 = 0x0102_1994;
 const SIZE: &str = "size=1m,nr_inodes=1k,mode=0755";
 /// Swapping would write secrets to a disk. Known to Linux 6.4 and later.
 const NO_SWAP: &str = ",noswap";
-
-/// What is read from the server, by the credential's name.
-pub type Fields = BTreeMap<String, Map<String, Value>>;
 
 /// A failure of a volume. It names paths and fields, never what is in them.
 #[derive(Debug, thiserror::Error)]

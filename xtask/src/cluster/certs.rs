@@ -12,8 +12,8 @@ use rcgen::{
 
 use super::record::{Cluster, Node};
 
-/// ClusterIP of the Service `kubernetes`: the first address of the range.
-const SERVICE_ADDRESS: &str = "10.96.0.1";
+/// Name of the key that ServiceAccounts' tokens are signed with after a rotation.
+pub const NEW_ACCOUNTS: &str = "service-accounts-new";
 
 /// A certificate to be made.
 struct Wish<'a> {
@@ -46,7 +46,12 @@ pub fn make(cluster: &Cluster) -> Result<()> {
     // Requests that the API server hands on to other API servers come with a certificate of another authority.
     let front = authority_of_the_front(&folder)?;
     issue(&folder, &front, client("front-proxy", "front-proxy-client", ""))?;
-    service_accounts(&folder)
+    service_accounts(&folder, "service-accounts")
+}
+
+/// A second key for the tokens of ServiceAccounts, beside the first: `service-accounts-new`.
+pub fn new_service_accounts(cluster: &Cluster) -> Result<()> {
+    service_accounts(&folder(cluster), NEW_ACCOUNTS)
 }
 
 /// Where they are.
@@ -76,7 +81,9 @@ fn of_node(folder: &Path, authority: &CertifiedIssuer<'_, KeyPair>, node: &Node)
 fn api_names(cluster: &Cluster) -> Vec<String> {
     let host = cluster.server.trim_start_matches("https://");
     let host = host.split_once(':').map_or(host, |(host, _)| host);
-    let names = [host, SERVICE_ADDRESS, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default"];
+    // The Service `kubernetes` has the first address of its range.
+    let service = format!("{}.0.1", super::instance::services(cluster.instance));
+    let names = [host, &service, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default"];
     let mut names: Vec<String> = names.map(str::to_owned).into();
     names.push("kubernetes.default.svc".to_owned());
     names.push("kubernetes.default.svc.cluster.local".to_owned());
@@ -122,10 +129,10 @@ fn issue(folder: &Path, authority: &CertifiedIssuer<'_, KeyPair>, wish: Wish<'_>
 }
 
 /// The key that signs the tokens of ServiceAccounts: RSA, as the clusters of this world have it.
-fn service_accounts(folder: &Path) -> Result<()> {
+fn service_accounts(folder: &Path, name: &str) -> Result<()> {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256)?;
-    write(folder, "service-accounts-key.pem", &key.serialize_pem())?;
-    write(folder, "service-accounts.pem", &key.public_key_pem())
+    write(folder, &format!("{name}-key.pem"), &key.serialize_pem())?;
+    write(folder, &format!("{name}.pem"), &key.public_key_pem())
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
@@ -146,7 +153,7 @@ mod tests {
     #[test]
     fn every_certificate_has_its_key_and_nobody_else_reads_them() {
         let dir = TempDir::new("clu").expect("folder");
-        let mut cluster = Cluster::plan(dir.path(), Path::new("/bin"), 2).expect("plan");
+        let mut cluster = Cluster::plan(0, dir.path(), Path::new("/bin"), 2).expect("plan");
         cluster.server = "https://10.244.0.1:6443".to_owned();
         make(&cluster).expect("make");
         for name in ["ca", "apiserver", "admin", "n1", "n1-client", "n2", "front-proxy", "service-accounts"] {
@@ -160,10 +167,10 @@ mod tests {
 
     #[test]
     fn the_api_server_is_named_by_its_address_without_the_port() {
-        let mut cluster = Cluster::plan(Path::new("/run/x"), Path::new("/bin"), 1).expect("plan");
+        let mut cluster = Cluster::plan(0, Path::new("/run/x"), Path::new("/bin"), 1).expect("plan");
         cluster.server = "https://10.244.0.1:6443".to_owned();
         let names = api_names(&cluster);
         assert_eq!(names.first().map(String::as_str), Some("10.244.0.1"));
-        assert!(names.iter().any(|name| name == SERVICE_ADDRESS));
+        assert!(names.iter().any(|name| name == "10.96.0.1"));
     }
 }

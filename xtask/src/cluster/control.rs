@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::daemon::{Daemon, Start, start};
 use super::record::Cluster;
-use super::{certs, network};
+use super::{certs, instance};
 use crate::parts::listens;
 
 /// The control group of all of them.
@@ -37,13 +37,14 @@ pub fn etcd(cluster: &mut Cluster) -> Result<()> {
 pub fn api(cluster: &mut Cluster, more: &[String]) -> Result<Daemon> {
     let pki = |file: &str| certs::folder(cluster).join(file).to_string_lossy().into_owned();
     let etcd = format!("http://127.0.0.1:{}", port(cluster, "etcd")?);
+    let host = instance::host(cluster.instance);
     let server = cluster.server.as_str();
     let mut args = flags(&[
         ("etcd-servers", &etcd),
-        ("bind-address", network::HOST),
-        ("advertise-address", network::HOST),
+        ("bind-address", &host),
+        ("advertise-address", &host),
         ("secure-port", &port(cluster, "api")?.to_string()),
-        ("service-cluster-ip-range", "10.96.0.0/16"),
+        ("service-cluster-ip-range", &format!("{}.0.0/16", instance::services(cluster.instance))),
         ("authorization-mode", "Node,RBAC"),
         ("enable-admission-plugins", "NodeRestriction"),
         ("allow-privileged", "true"),

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::record::{Cluster, FILE};
-use super::{cgroup, network, texts};
+use super::{cgroup, instance, network, texts};
 use crate::parts::output_of;
 
 /// Where CNI keeps a file for each pod's interface.
@@ -81,7 +81,8 @@ fn plain(text: &str) -> String {
 /// What was put outside of the state folder: whole folders that were not there before, and in the others the files that
 /// name this cluster. A failure here harms nobody.
 fn outside(cluster: &Cluster) {
-    let networks: Vec<String> = cluster.nodes.iter().map(|node| format!("{}-", texts::network_name(node))).collect();
+    let networks: Vec<String> =
+        cluster.nodes.iter().map(|node| format!("{}-", texts::network_name(cluster, node))).collect();
     for entry in std::fs::read_dir(CNI_RESULTS).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if networks.iter().any(|network| name.to_string_lossy().starts_with(network)) {
@@ -92,6 +93,10 @@ fn outside(cluster: &Cluster) {
         if std::fs::read_link(entry.path()).is_ok_and(|leads| leads.starts_with(&cluster.state)) {
             drop(std::fs::remove_file(entry.path()));
         }
+    }
+    // They are another one's too, who has them in his record.
+    if !instance::others(cluster.instance).is_empty() {
+        return;
     }
     // The record is a file; what it may ask for is not.
     for folder in cluster.outside.iter().filter(|folder| OUTSIDE.iter().any(|known| Path::new(known) == *folder)) {

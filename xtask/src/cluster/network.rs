@@ -6,12 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::instance;
 use super::record::{Cluster, Node};
-use super::texts::BRIDGE;
 use crate::parts::output_of;
-
-/// The machine's address on the bridge: the first node, and the API server.
-pub const HOST: &str = "10.244.0.1";
 
 /// Settings of the kernel that a cluster changes: routing by us, the others by kubelet.
 const SYSCTLS: &[&str] = &[
@@ -29,51 +26,58 @@ const TABLES: &[&str] = &["ip", "ip6"];
 
 /// Looks whether the names are free, notes the kernel's settings, and makes the bridge.
 pub fn make(cluster: &mut Cluster) -> Result<()> {
-    refuse_others(&cluster.state)?;
+    let bridge = &instance::bridge(cluster.instance);
+    refuse_others(bridge, &cluster.state)?;
     for name in SYSCTLS {
         // A kernel without it has nothing to be put back.
         if let Ok(value) = std::fs::read_to_string(Path::new("/proc/sys").join(name)) {
             cluster.sysctls.insert((*name).to_owned(), value.trim().to_owned());
         }
     }
+    // What another one has changed already is put back by whichever goes last.
+    for other in instance::others(cluster.instance) {
+        cluster.sysctls.extend(other.sysctls);
+        cluster.outside.extend(other.outside);
+    }
     cluster.save()?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot switch routing on")?;
-    ip(&["link", "add", BRIDGE, "type", "bridge"])?;
-    ip(&["link", "set", BRIDGE, "alias", &cluster.state.to_string_lossy()])?;
-    ip(&["address", "add", &format!("{HOST}/24"), "dev", BRIDGE])?;
-    ip(&["link", "set", BRIDGE, "up"])?;
+    ip(&["link", "add", bridge, "type", "bridge"])?;
+    ip(&["link", "set", bridge, "alias", &cluster.state.to_string_lossy()])?;
+    ip(&["address", "add", &format!("{}/24", instance::host(cluster.instance)), "dev", bridge])?;
+    ip(&["link", "set", bridge, "up"])?;
     for node in &cluster.nodes {
         if let Some(netns) = &node.netns {
-            join(node, netns)?;
+            join(cluster, node, netns)?;
         }
     }
     Ok(())
 }
 
-/// Another cluster on this machine would have the same addresses.
-fn refuse_others(state: &Path) -> Result<()> {
-    let Some(owner) = owner() else { return Ok(()) };
+/// Another cluster with this bridge would have the same addresses.
+fn refuse_others(bridge: &str, state: &Path) -> Result<()> {
+    let Some(owner) = owner(bridge) else { return Ok(()) };
     if owner.is_empty() || Path::new(&owner) == state {
-        bail!("the bridge {BRIDGE} is there already, left by a start that was cut off: ip link delete {BRIDGE}");
+        bail!("the bridge {bridge} is there already, left by a start that was cut off: ip link delete {bridge}");
     }
-    bail!("the bridge {BRIDGE} belongs to another cluster: cargo xtask cluster down --state {owner}")
+    bail!("the bridge {bridge} belongs to another cluster: cargo xtask cluster down --state {owner}")
 }
 
 /// The state folder of the cluster whose bridge is there. The bridge itself tells it.
-fn owner() -> Option<String> {
-    let folder = Path::new("/sys/class/net").join(BRIDGE);
+pub fn owner(bridge: &str) -> Option<String> {
+    let folder = Path::new("/sys/class/net").join(bridge);
     let alias = || std::fs::read_to_string(folder.join("ifalias")).unwrap_or_default();
     folder.exists().then(|| alias().trim().to_owned())
 }
 
 /// A network namespace with its own pods behind it. It is kept by a mount below the state folder.
-fn join(node: &Node, netns: &Path) -> Result<()> {
+fn join(cluster: &Cluster, node: &Node, netns: &Path) -> Result<()> {
     std::fs::create_dir_all(node.dir()).with_context(|| format!("cannot make {}", node.dir().display()))?;
     std::fs::write(netns, "").with_context(|| format!("cannot make {}", netns.display()))?;
     output_of(Command::new("unshare").arg(format!("--net={}", netns.display())).arg("true"))?;
-    let (outer, path) = (veth(node), netns.to_string_lossy());
+    let (outer, path) = (veth(cluster, node), netns.to_string_lossy());
+    let bridge = &instance::bridge(cluster.instance);
     ip(&["link", "add", &outer, "type", "veth", "peer", "name", "eth0", "netns", &path])?;
-    ip(&["link", "set", &outer, "master", BRIDGE, "up"])?;
+    ip(&["link", "set", &outer, "master", bridge, "up"])?;
     let inside = |args: &[&str]| -> Result<()> {
         let mut command = Command::new("nsenter");
         output_of(command.arg(format!("--net={path}")).arg("--").args(args)).map(drop)
@@ -81,33 +85,40 @@ fn join(node: &Node, netns: &Path) -> Result<()> {
     inside(&["ip", "link", "set", "lo", "up"])?;
     inside(&["ip", "address", "add", &format!("{}/24", node.address), "dev", "eth0"])?;
     inside(&["ip", "link", "set", "eth0", "up"])?;
-    inside(&["ip", "route", "add", "default", "via", HOST])?;
+    inside(&["ip", "route", "add", "default", "via", &instance::host(cluster.instance)])?;
     inside(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
-    ip(&["route", "add", &node.pods, "via", &node.address, "dev", BRIDGE])
+    ip(&["route", "add", &node.pods, "via", &node.address, "dev", bridge])
 }
 
 /// The machine's end of the cable to a node.
-fn veth(node: &Node) -> String {
-    format!("{BRIDGE}-{}", node.name)
+fn veth(cluster: &Cluster, node: &Node) -> String {
+    format!("{}-{}", instance::bridge(cluster.instance), node.name)
 }
 
 /// Pulls the cable of a node, or puts it back: its containers run on, but nobody hears of them.
-pub fn cable(node: &Node, plugged: bool) -> Result<()> {
+pub fn cable(cluster: &Cluster, node: &Node, plugged: bool) -> Result<()> {
     if node.netns.is_none() {
         bail!("{} lives in the machine's own network: it has no cable", node.name);
     }
-    ip(&["link", "set", &veth(node), if plugged { "up" } else { "down" }])
+    ip(&["link", "set", &veth(cluster, node), if plugged { "up" } else { "down" }])
 }
 
 /// Takes everything back, if it is ours. What is not there is no error.
 pub fn remove(cluster: &Cluster) -> Result<()> {
     // Without a name it was made a moment before its maker ended.
-    if owner().is_some_and(|owner| owner.is_empty() || Path::new(&owner) == cluster.state) {
+    let bridge = &instance::bridge(cluster.instance);
+    if owner(bridge).is_some_and(|owner| owner.is_empty() || Path::new(&owner) == cluster.state) {
         for node in cluster.nodes.iter().filter(|node| node.netns.is_some()) {
-            delete(&veth(node))?;
+            delete(&veth(cluster, node))?;
         }
-        remove_tables();
-        delete(BRIDGE)?;
+        // Other instances have their tables in networks of their own.
+        if cluster.instance == 0 {
+            remove_tables();
+        }
+        delete(bridge)?;
+    }
+    if !instance::others(cluster.instance).is_empty() {
+        return Ok(());
     }
     for (name, value) in &cluster.sysctls {
         let file = Path::new("/proc/sys").join(name);
@@ -147,14 +158,14 @@ mod tests {
 
     #[test]
     fn names_of_cables_are_short_enough_for_the_kernel() {
-        let cluster = Cluster::plan(Path::new("/run/x"), Path::new("/bin"), 9).expect("plan");
-        assert!(cluster.nodes.iter().all(|node| veth(node).len() <= 15));
+        let cluster = Cluster::plan(0, Path::new("/run/x"), Path::new("/bin"), 9).expect("plan");
+        assert!(cluster.nodes.iter().all(|node| veth(&cluster, node).len() <= 15));
     }
 
     #[test]
     fn the_first_node_has_no_cable_to_pull() {
-        let cluster = Cluster::plan(Path::new("/run/x"), Path::new("/bin"), 1).expect("plan");
-        let error = cable(cluster.node("n1").expect("node"), false).expect_err("no cable");
+        let cluster = Cluster::plan(0, Path::new("/run/x"), Path::new("/bin"), 1).expect("plan");
+        let error = cable(&cluster, cluster.node("n1").expect("node"), false).expect_err("no cable");
         assert!(error.to_string().contains("no cable"), "{error}");
     }
 }

@@ -23,12 +23,12 @@ pub fn prepare(cluster: &Cluster, node: &Node) -> Result<()> {
         std::fs::create_dir_all(dir.join(folder)).with_context(|| format!("cannot make {folder} of {}", node.name))?;
     }
     std::fs::write(dir.join("containerd.toml"), texts::containerd(cluster, node))?;
-    write(&dir.join("cni/10-dewdrop.conflist"), &texts::cni(node))?;
+    write(&dir.join("cni/10-dewdrop.conflist"), &texts::cni(cluster, node))?;
     write(&dir.join("kubelet.json"), &texts::kubelet(cluster, node))?;
     write(&dir.join("kubelet.kubeconfig"), &texts::kubeconfig(cluster, &format!("{}-client", node.name)))?;
     let kubeconfig = dir.join("proxy.kubeconfig");
     write(&kubeconfig, &texts::kubeconfig(cluster, "proxy"))?;
-    write(&dir.join("proxy.json"), &texts::proxy(node, &kubeconfig))?;
+    write(&dir.join("proxy.json"), &texts::proxy(cluster, node, &kubeconfig))?;
     cgroup::make(&cluster.cgroup, &node.name).map(drop)
 }
 

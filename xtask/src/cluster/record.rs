@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::daemon::Daemon;
+use super::instance;
 
 /// Name of the file in the state folder.
 pub const FILE: &str = "cluster.json";
@@ -18,6 +19,9 @@ const LONGEST_STATE: usize = 36;
 /// A cluster, as later runs and the end-to-end tests read it. It holds paths and numbers, never a key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cluster {
+    /// Which of the clusters beside each other on this machine.
+    #[serde(default)] // older records are all of the usual one
+    pub instance: u8,
     /// The folder that holds everything of this cluster.
     pub state: PathBuf,
     /// The folder of kubectl, ctr and the others; helm too, when it was asked for.
@@ -76,19 +80,20 @@ impl Node {
 
 impl Cluster {
     /// A cluster that is not there yet.
-    pub fn plan(state: &Path, bin: &Path, nodes: u8) -> Result<Self> {
+    pub fn plan(instance: u8, state: &Path, bin: &Path, nodes: u8) -> Result<Self> {
         let state = settled(state)?;
         if state.as_os_str().len() > LONGEST_STATE {
             bail!("{} is too long: sockets below it need short paths (at most {LONGEST_STATE} bytes)", state.display());
         }
         Ok(Self {
+            instance,
             bin: bin.to_path_buf(),
             kubeconfig: state.join("kubeconfig"),
             server: String::new(),
             ca: state.join("pki/ca.pem"),
             cgroup: group_name(&state),
             ports: BTreeMap::new(),
-            nodes: (1..=nodes).map(|number| plan_node(&state, number)).collect(),
+            nodes: (1..=nodes).map(|number| plan_node(instance, &state, number)).collect(),
             daemons: Vec::new(),
             sysctls: BTreeMap::new(),
             outside: super::down::outside_that_is_free(),
@@ -148,17 +153,20 @@ fn group_name(state: &Path) -> String {
     format!("dewdrop{}", state.to_string_lossy().chars().map(plain).collect::<String>())
 }
 
-fn plan_node(state: &Path, number: u8) -> Node {
+fn plan_node(instance: u8, state: &Path, number: u8) -> Node {
     let name = format!("n{number}");
     let dir = state.join(&name);
+    let net = instance::net(instance);
+    // The first address is the machine's own; only the first node of the usual cluster shares it.
+    let shift = u8::from(instance > 0);
     Node {
-        address: format!("10.244.0.{number}"),
-        pods: format!("10.244.{}.0/24", number - 1),
+        address: format!("{net}.0.{}", number + shift),
+        pods: format!("{net}.{}.0/24", number - 1 + shift),
         root_dir: dir.join("kubelet"),
-        containerd_sock: dir.join("containerd.sock"),
-        // In a folder of its own, which an agent can be given without all the rest.
+        // Each in a folder of its own, which an agent can be given without all the rest.
+        containerd_sock: dir.join("cri/containerd.sock"),
         nri_sock: dir.join("nri/nri.sock"),
-        netns: (number > 1).then(|| dir.join("netns")),
+        netns: (number + shift > 1).then(|| dir.join("netns")),
         name,
     }
 }
@@ -171,7 +179,7 @@ mod tests {
     #[test]
     fn a_record_survives_the_disk() {
         let dir = TempDir::new("clu").expect("folder");
-        let mut cluster = Cluster::plan(dir.path(), Path::new("/bin"), 2).expect("plan");
+        let mut cluster = Cluster::plan(0, dir.path(), Path::new("/bin"), 2).expect("plan");
         cluster.ports.insert("etcd".to_owned(), 2379);
         cluster.sysctls.insert("net/ipv4/ip_forward".to_owned(), "0".to_owned());
         cluster.save().expect("save");
@@ -191,7 +199,7 @@ mod tests {
     #[test]
     fn a_record_that_was_copied_elsewhere_ends_no_cluster() {
         let [here, there] = ["clu", "clu"].map(|name| TempDir::new(name).expect("folder"));
-        Cluster::plan(here.path(), Path::new("/bin"), 1).expect("plan").save().expect("save");
+        Cluster::plan(0, here.path(), Path::new("/bin"), 1).expect("plan").save().expect("save");
         std::fs::copy(here.path().join(FILE), there.path().join(FILE)).expect("copy");
         assert!(Cluster::load(there.path()).is_err());
     }
@@ -201,20 +209,20 @@ mod tests {
         let dir = TempDir::new("clu").expect("folder");
         std::fs::create_dir(dir.path().join("real")).expect("folder");
         std::os::unix::fs::symlink("real", dir.path().join("link")).expect("link");
-        let cluster = Cluster::plan(&dir.path().join("link/s"), Path::new("/bin"), 1).expect("plan");
+        let cluster = Cluster::plan(0, &dir.path().join("link/s"), Path::new("/bin"), 1).expect("plan");
         assert!(cluster.state.ends_with("real/s"), "{}", cluster.state.display());
     }
 
     #[test]
     fn a_state_folder_too_deep_for_sockets_is_refused() {
         let deep = PathBuf::from("/tmp").join("x".repeat(LONGEST_STATE));
-        let error = Cluster::plan(&deep, Path::new("/bin"), 1).expect_err("too long");
+        let error = Cluster::plan(0, &deep, Path::new("/bin"), 1).expect_err("too long");
         assert!(error.to_string().contains("too long"), "{error}");
     }
 
     #[test]
     fn nodes_share_no_path_and_no_address() {
-        let cluster = Cluster::plan(Path::new("/run/x"), Path::new("/bin"), 2).expect("plan");
+        let cluster = Cluster::plan(0, Path::new("/run/x"), Path::new("/bin"), 2).expect("plan");
         let [first, second] = cluster.nodes.as_slice() else { panic!("two nodes") };
         assert!(first.netns.is_none() && second.netns.is_some());
         assert_ne!(first.address, second.address);

@@ -4,11 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::image;
 use super::record::{Cluster, Node};
-
-/// The network that the pods of a node share with its host.
-pub const BRIDGE: &str = "dew0";
+use super::{image, instance};
 
 /// containerd: its CRI side and NRI. Everything below the node's folder, nothing below /run/containerd or /var.
 pub fn containerd(cluster: &Cluster, node: &Node) -> String {
@@ -60,15 +57,15 @@ plugin_config_path = "{dir}/nri/conf.d"
 }
 
 /// The network of a node's pods: a bridge that is their gateway. Nothing leaves the machine, so nothing is masqueraded.
-pub fn cni(node: &Node) -> Value {
+pub fn cni(cluster: &Cluster, node: &Node) -> Value {
     // The first addresses are those of the nodes.
     let first = node.pods.replace(".0/24", ".16");
     json!({
         "cniVersion": "1.0.0",
-        "name": network_name(node),
+        "name": network_name(cluster, node),
         "plugins": [{
             "type": "bridge",
-            "bridge": BRIDGE,
+            "bridge": instance::bridge(cluster.instance),
             "isGateway": true,
             // A pod may ask itself through its own Service.
             "hairpinMode": true,
@@ -84,8 +81,9 @@ pub fn cni(node: &Node) -> Value {
 }
 
 /// Name of a node's network in CNI, which keeps a file for each pod under it, below /var.
-pub fn network_name(node: &Node) -> String {
-    format!("dewdrop-{}", node.name)
+pub fn network_name(cluster: &Cluster, node: &Node) -> String {
+    let of = if cluster.instance == 0 { String::new() } else { format!("{}-", cluster.instance) };
+    format!("dewdrop-{of}{}", node.name)
 }
 
 /// kubelet. JSON is YAML.
@@ -128,14 +126,14 @@ pub fn kubelet(cluster: &Cluster, node: &Node) -> Value {
 }
 
 /// kube-proxy, by nftables: the addresses of Services work, as in any cluster.
-pub fn proxy(node: &Node, kubeconfig: &Path) -> Value {
+pub fn proxy(cluster: &Cluster, node: &Node, kubeconfig: &Path) -> Value {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
         "hostnameOverride": node.name,
         "clientConnection": { "kubeconfig": kubeconfig },
-        "clusterCIDR": "10.244.0.0/16",
+        "clusterCIDR": format!("{}.0.0/16", instance::net(cluster.instance)),
         "healthzBindAddress": format!("{}:10256", node.address),
         "metricsBindAddress": format!("{}:10249", node.address),
         // Pods of one bridge would answer each other past the host, which alone can translate back.
@@ -168,7 +166,7 @@ mod tests {
     use super::*;
 
     fn two() -> Cluster {
-        let mut cluster = Cluster::plan(Path::new("/run/x"), Path::new("/cache/bin"), 2).expect("plan");
+        let mut cluster = Cluster::plan(0, Path::new("/run/x"), Path::new("/cache/bin"), 2).expect("plan");
         cluster.ports.insert("n1-kubelet".to_owned(), 10250);
         cluster
     }
@@ -191,7 +189,7 @@ mod tests {
     #[test]
     fn pods_never_get_the_address_of_a_node() {
         let cluster = two();
-        let conf = cni(cluster.node("n1").expect("node"));
+        let conf = cni(&cluster, cluster.node("n1").expect("node"));
         assert_eq!(conf.pointer("/plugins/0/ipam/ranges/0/0/rangeStart"), Some(&json!("10.244.0.16")));
         assert_eq!(conf.pointer("/plugins/0/ipMasq"), Some(&json!(false)));
     }

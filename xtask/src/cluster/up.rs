@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::daemon::{Daemon, LOOK_AGAIN, tail};
 use super::record::{Cluster, Node};
-use super::{Options, build, certs, control, down, network, node, status, stock, texts};
+use super::{Options, build, certs, control, down, instance, network, node, status, stock, texts};
 use crate::parts::{free_port, output_of};
 use crate::say::{self, Stopwatch};
 use crate::tools;
@@ -37,7 +37,7 @@ pub fn up(options: &Options) -> Result<Cluster> {
     let bin = build::ensure(options.helm)?;
     let clock = Stopwatch::start();
     say::heading(&format!("starting Kubernetes with {} in {}", nodes(options.nodes), options.state.display()));
-    let mut cluster = Cluster::plan(&options.state, &bin, options.nodes)?;
+    let mut cluster = Cluster::plan(options.instance, &options.state, &bin, options.nodes)?;
     if let Err(error) = bring_up(&mut cluster, options) {
         say::line("it failed; cleaning up");
         down::down(&cluster).context(format!("{error:#}\nand what was started could not be ended"))?;
@@ -103,7 +103,7 @@ fn step<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
 fn prepare(cluster: &mut Cluster) -> Result<()> {
     folders(cluster)?;
     network::make(cluster)?;
-    for (name, port) in [("etcd", free_port()?), ("api", port_of(network::HOST, 6443)?)] {
+    for (name, port) in [("etcd", free_port()?), ("api", port_of(&instance::host(cluster.instance), 6443)?)] {
         cluster.ports.insert(name.to_owned(), port);
     }
     for node in &cluster.nodes {
@@ -112,7 +112,7 @@ fn prepare(cluster: &mut Cluster) -> Result<()> {
         cluster.ports.insert(format!("{}-kubelet", node.name), port);
     }
     let api = cluster.ports.get("api").context("it was just chosen")?;
-    cluster.server = format!("https://{}:{api}", network::HOST);
+    cluster.server = format!("https://{}:{api}", instance::host(cluster.instance));
     cluster.save()?;
     certs::make(cluster)?;
     node::write(&cluster.kubeconfig, &texts::kubeconfig(cluster, "admin"))?;

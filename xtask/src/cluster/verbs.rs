@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::image::{self, Image};
 use super::record::{Cluster, Node};
-use super::{cgroup, down, network, node, path_with};
+use super::{certs, cgroup, control, down, network, node, path_with};
 use crate::parts::output_of;
 
 impl Cluster {
@@ -61,9 +61,14 @@ impl Cluster {
         cgroup::pids(&format!("{}/{}", self.cgroup, node.name))
     }
 
+    /// The processes of a node's daemons, containerd's shims too.
+    pub fn daemon_pids(&self, node: &Node) -> Result<Vec<i32>> {
+        cgroup::pids(&format!("{}/{}", self.cgroup, node.daemons_group()))
+    }
+
     /// Pulls the cable of a node, or puts it back: a partition, in which its containers run on.
     pub fn cable(&self, node: &str, plugged: bool) -> Result<()> {
-        network::cable(self.node(node)?, plugged)
+        network::cable(self, self.node(node)?, plugged)
     }
 
     /// Ends everything on a node at once, as a loss of power does. `power_on` starts it again.
@@ -101,6 +106,17 @@ impl Cluster {
             self.kill_daemon(&format!("{}-{program}", node.name))?;
         }
         node::kubelet(self, node)
+    }
+
+    /// The API server signs the tokens of ServiceAccounts with a new key from now on, and knows the former one still.
+    pub fn rotate_account_keys(&mut self) -> Result<()> {
+        certs::new_service_accounts(self)?;
+        let pki = |file: &str| certs::folder(self).join(format!("{}{file}.pem", certs::NEW_ACCOUNTS));
+        let more = [("service-account-key-file", pki("")), ("service-account-signing-key-file", pki("-key"))];
+        let more: Vec<String> = more.map(|(name, file)| format!("--{name}={}", file.display())).into();
+        self.kill_daemon("kube-apiserver")?;
+        let api = control::api(self, &more)?;
+        control::wait(self, &api)
     }
 
     /// SIGKILL to one of our daemons.

@@ -59,6 +59,7 @@ fn operation_of(step: &Step) -> Option<Operation> {
         ("$APPROLE", "{approle}"),
         ("$USERPASS", "{userpass}"),
         ("$JWT", "{jwt}"),
+        ("$OIDC", "{oidc}"),
         ("$KUBERNETES", "{kubernetes}"),
         ("$DB", "{database}"),
     ] {
@@ -93,7 +94,7 @@ fn path_matches(template: &[&str], path: &[&str]) -> bool {
 
 /// A mount must be one of its kind: `{kv2}/config` is not covered by `sys/config`.
 fn is_mount(part: &str) -> bool {
-    matches!(part, "{kv}" | "{kv2}" | "{approle}" | "{userpass}" | "{jwt}" | "{kubernetes}" | "{database}")
+    matches!(part, "{kv}" | "{kv2}" | "{approle}" | "{userpass}" | "{jwt}" | "{oidc}" | "{kubernetes}" | "{database}")
 }
 
 #[cfg(test)]

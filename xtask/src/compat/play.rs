@@ -108,7 +108,7 @@ impl Player {
     fn name_mounts(&mut self, conversation: &Conversation) {
         let me: String = conversation.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let me = format!("{}-{me}", conversation.area);
-        for kind in ["kv", "kv2", "approle", "userpass", "jwt", "kubernetes", "db"] {
+        for kind in ["kv", "kv2", "approle", "userpass", "jwt", "oidc", "kubernetes", "db"] {
             self.values.insert(kind.to_uppercase(), format!("{me}-{kind}"));
         }
         self.values.insert("ME".into(), me);

@@ -11,7 +11,7 @@ use super::stage::{PATIENCE, Stage};
 impl Stage {
     /// Brings a pod.
     pub fn apply(&self, pod: &TestPod) -> Result<()> {
-        self.cluster()?.apply(&pod.manifest().to_string())
+        self.cluster()?.apply(&self.fitted(pod).manifest().to_string())
     }
 
     /// Brings anything.
@@ -38,7 +38,7 @@ impl Stage {
 
     /// What a scene that failed left behind must not spoil the next.
     pub fn tidy(&mut self) -> Result<()> {
-        self.kubectl(&["delete", "deployments,jobs,pods", "--all", "--grace-period=1", "--timeout=100s"])?;
+        self.kubectl(&["delete", "cronjobs,deployments,jobs,pods", "--all", "--grace-period=1", "--timeout=100s"])?;
         self.until_empty().map(drop)
     }
 
@@ -67,6 +67,16 @@ impl Stage {
         let ids = self.containers(pod)?;
         let id = ids.get(container).with_context(|| format!("no container {container} in {ids:?}"))?;
         self.kill_container(id)
+    }
+
+    /// SIGKILL to the command that a container's first process has started.
+    pub fn kill_command(&self, pod: &str, container: &str) -> Result<()> {
+        let ids = self.containers(pod)?;
+        let id = ids.get(container).with_context(|| format!("no container {container} in {ids:?}"))?;
+        let first = self.pid_of(id)?.context("the container does not run")?;
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"))?;
+        let child = children.split_whitespace().next().context("the wrapper has no child")?;
+        crate::parts::output_of(std::process::Command::new("kill").args(["-9", child])).map(drop)
     }
 
     /// How often a container was started again.

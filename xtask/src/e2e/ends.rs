@@ -120,7 +120,7 @@ pub fn evicted(stage: &mut Stage) -> Result<()> {
 
 /// Many pods at once: each has its own, none is left.
 pub fn crowd(stage: &mut Stage) -> Result<()> {
-    const MANY: usize = 40;
+    const MANY: usize = 110;
     let pods: Vec<Value> =
         (0..MANY).map(|n| TestPod::new(&format!("crowd-{n}")).with("app", WAIT).manifest()).collect();
     stage.apply_json(&json!({ "apiVersion": "v1", "kind": "List", "items": pods }))?;

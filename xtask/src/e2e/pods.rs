@@ -72,6 +72,12 @@ impl TestPod {
         self
     }
 
+    /// With another script in the place of one.
+    pub fn saying(mut self, script: &str, other: &str) -> Self {
+        self.parts.iter_mut().filter(|part| part.script == script).for_each(|part| part.script = other.into());
+        self
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> Value {
         let mut manifest = self.plain();

@@ -72,7 +72,7 @@ fn kill_9(stage: &mut Stage) -> Result<()> {
     stage.until_empty().map(drop)
 }
 
-fn exits(stage: &mut Stage) -> Result<()> {
+pub fn exits(stage: &mut Stage) -> Result<()> {
     for code in [0, 1] {
         let name = format!("exit-{code}");
         let script = format!("echo user=$(cat /secrets/db/username); exit {code}");
@@ -89,7 +89,7 @@ fn exits(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn crash_loop(stage: &mut Stage) -> Result<()> {
+pub fn crash_loop(stage: &mut Stage) -> Result<()> {
     stage.apply(&TestPod::new("loop").with("app", "echo user=$(cat /secrets/db/username); sleep 0.3; exit 3"))?;
     let mut most = 0;
     stage.wait("three restarts", PATIENCE, || {
@@ -103,7 +103,7 @@ fn crash_loop(stage: &mut Stage) -> Result<()> {
     stage.until_empty().map(drop)
 }
 
-fn deleted(stage: &mut Stage) -> Result<()> {
+pub fn deleted(stage: &mut Stage) -> Result<()> {
     for (name, force) in [("gently", false), ("forced", true)] {
         stage.apply(&TestPod::new(name).with("app", WAIT))?;
         let user = stage.user_of(name, "app")?;
@@ -148,7 +148,7 @@ fn stranger(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn agent_killed(stage: &mut Stage) -> Result<()> {
+pub fn agent_killed(stage: &mut Stage) -> Result<()> {
     stage.apply(&TestPod::new("before").on(&stage.node(0)?).with("app", WAIT))?;
     stage.apply(&TestPod::new("ends").on(&stage.node(0)?).with("app", WAIT))?;
     let (before, ends) = (stage.user_of("before", "app")?, stage.user_of("ends", "app")?);

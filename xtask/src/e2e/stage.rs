@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::cable::Cable;
+use super::watch::Mode;
 use crate::cluster::{self, Cluster, Node};
 use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
 use crate::parts::vault::{Kind, Vault};
@@ -24,12 +26,19 @@ pub const NODE_GRACE: &str = "6s";
 /// Users that the server made.
 const USERS: &str = "select rolname from pg_roles where rolname like 'v-%' order by rolname";
 
+/// The port where each agent tells its numbers, at its node's address.
+pub const METRICS: u16 = 9912;
+
 /// What Kubernetes has to know of us. A chart says the same in more words.
-const BASE: &str = include_str!("base.yaml");
+pub const BASE: &str = include_str!("base.yaml");
 
 /// Everything that runs. Fields are dropped in order.
 pub struct Stage {
     agents: Vec<Agent>,
+    /// By which nets the agents work.
+    pub mode: Mode,
+    /// Their line to the API server.
+    pub cable: Cable,
     /// The server.
     pub vault: Vault,
     /// The database.
@@ -55,7 +64,8 @@ impl Stage {
         let vault = Vault::open_at(Kind::Dewdrop, &dewdrop, HOST)?;
         let dir = TempDir::new("dewdrop-e2e")?;
         let agents = cluster.nodes.iter().map(|node| Agent { node: node.clone(), process: None }).collect();
-        let mut stage = Self { agents, vault, postgres, cluster: Some(cluster), dewdrop, dir };
+        let cable = Cable::lay(HOST, cluster.server.trim_start_matches("https://"))?;
+        let mut stage = Self { agents, mode: Mode::Nri, cable, vault, postgres, cluster: Some(cluster), dewdrop, dir };
         stage.prepare()?;
         Ok(stage)
     }
@@ -136,6 +146,11 @@ impl Stage {
 
     /// Starts the agent of a node, or starts it again.
     pub fn start_agent(&mut self, index: usize) -> Result<()> {
+        self.start_agent_with(index, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_agent_with(&mut self, index: usize, env: &[(&str, String)]) -> Result<()> {
         let node = self.agents.get(index).context("no such node")?.node.clone();
         let token = self.kubectl(&[
             "create",
@@ -152,19 +167,14 @@ impl Stage {
         ])?;
         let file = self.dir.path().join(format!("{}.token", node.name));
         std::fs::write(&file, token.trim())?;
-        let mut command = match &node.netns {
-            None => Command::new(&self.dewdrop),
-            Some(netns) => {
-                let mut inside = Command::new("nsenter");
-                inside.arg(format!("--net={}", netns.display())).arg(&self.dewdrop);
-                inside
-            }
-        };
+        let mut command = within(&node, &self.dewdrop);
         command.args(["node", "--node-name", &node.name, "--kubelet-dir"]).arg(&node.root_dir);
         command.arg("--exec-binary").arg(exec::ensure()?).arg("--cri-socket").arg(&node.containerd_sock);
-        command.arg("--nri-socket").arg(&node.nri_sock).arg("--token-file").arg(&file);
+        command.arg("--token-file").arg(&file).arg("--metrics-address").arg(format!("{}:{METRICS}", node.address));
+        self.nets(&node, &mut command)?;
         command.args(["--log-level", "debug"]).arg("--state-dir").arg(node.dir().join("dewdrop"));
         command.env("DEWDROP_ADDR", &self.vault.address).env("HOME", self.dir.path());
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         let log = self.dir.path().join(format!("agent-{}.log", node.name));
         let registered = node.root_dir.join("plugins/csi.dewdrop.dev/csi.sock");
         let mut process = Process::start(command, &log)?;
@@ -187,13 +197,42 @@ impl Stage {
 
     /// Waits until the agent's last word about the runtime is that it is linked to it.
     pub fn until_linked(&self, index: usize) -> Result<()> {
-        let log = self.dir.path().join(format!("agent-{}.log", self.node(index)?));
+        if self.mode == Mode::Watch {
+            return self.until_watching(index);
+        }
+        let log = self.agent_file(index)?;
         self.wait("the agent to be linked to the runtime", PATIENCE, || {
             let text = std::fs::read_to_string(&log)?;
             let (up, down) = (text.rfind("the runtime tells of starts"), text.rfind("the runtime tells nothing"));
             Ok(up > down)
         })
         .map(drop)
+    }
+
+    /// An agent's log.
+    pub fn agent_file(&self, index: usize) -> Result<PathBuf> {
+        Ok(self.dir.path().join(format!("agent-{}.log", self.node(index)?)))
+    }
+
+    /// How many nodes there are.
+    pub fn count(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// A node's address.
+    pub fn address(&self, index: usize) -> Result<String> {
+        Ok(self.agents.get(index).context("no such node")?.node.address.clone())
+    }
+
+    /// Kubelet's folder on a node.
+    pub fn kubelet_dir(&self, index: usize) -> Result<PathBuf> {
+        Ok(self.agents.get(index).context("no such node")?.node.root_dir.clone())
+    }
+
+    /// Runs a command where a node's agent is.
+    pub fn beside_agent(&self, index: usize, program: &std::path::Path) -> Result<Command> {
+        let node = &self.agents.get(index).context("no such node")?.node;
+        Ok(within(node, program))
     }
 
     /// The name of a node.
@@ -220,6 +259,16 @@ impl Stage {
         let process = self.agents.get(index).and_then(|agent| agent.process.as_ref());
         let pid = process.context("the agent does not run")?.pid().to_string();
         output_of(Command::new("kill").args([signal, &pid])).map(drop)
+    }
+
+    /// A signal to the server.
+    pub fn signal_vault(&self, signal: &str) -> Result<()> {
+        output_of(Command::new("kill").args([signal, &self.vault.pid()?.to_string()])).map(drop)
+    }
+
+    /// The agents that run.
+    pub fn agent_pids(&self) -> Vec<String> {
+        self.agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.pid().to_string())).collect()
     }
 
     /// What a node's agent kept is gone, as with a tmpfs after a loss of power.
@@ -305,7 +354,7 @@ impl Stage {
 
     /// The first process of a container, by the list of whichever runtime has it. A list fails when another container goes
     /// while it is made.
-    fn pid_of(&self, id: &str) -> Result<Option<String>> {
+    pub(super) fn pid_of(&self, id: &str) -> Result<Option<String>> {
         let cluster = self.cluster()?;
         for agent in &self.agents {
             let mut ctr = Command::new(cluster.bin.join("ctr"));
@@ -325,6 +374,18 @@ impl Stage {
         self.vault.stop();
         let log = self.vault.dir().join("data/audit");
         output_of(Command::new(&self.dewdrop).args(["audit", "verify"]).arg(log).env("HOME", self.dir.path()))
+    }
+}
+
+/// A program in a node's network.
+fn within(node: &Node, program: &std::path::Path) -> Command {
+    match &node.netns {
+        None => Command::new(program),
+        Some(netns) => {
+            let mut inside = Command::new("nsenter");
+            inside.arg(format!("--net={}", netns.display())).arg(program);
+            inside
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The steps, in their order: each builds on those before it.
 
+mod access;
+mod admission;
+
 use std::io::Write;
 use std::process::Stdio;
 
@@ -24,6 +27,19 @@ pub const STEPS: &[(&str, Step)] = &[
     ("an upgrade of the agent changes nothing for a pod that runs", upgrade),
     ("a server whose pod is deleted comes back by itself, with everything", restart),
     ("by TokenReview, too", token_review),
+    ("the guide \"secret access\", word by word", access::guide),
+    ("who asks for more than is granted is told so", access::refused),
+    (
+        "the operator made anew writes what was declared meanwhile, and a withdrawn grant takes it away",
+        access::withdrawn,
+    ),
+    ("a finalizer that is taken out by hand keeps no role", access::swept),
+    ("a declaration that is deleted takes its role and policy with it", access::deleted),
+    ("with the webhook a pod in environment mode has its variable, and its neighbour has not", admission::environment),
+    ("a pod that mounts another's volume is refused, and so is exec", admission::guards),
+    ("the webhook's pods are made anew, and trusted as before", admission::restarted),
+    ("without any of them, pods that ask for nothing start, and those that ask are refused", admission::away),
+    ("the policies refuse the same without the webhook", admission::policies),
     ("helm uninstall leaves nothing", uninstall),
     ("the variant for kubectl apply -k is taken as well", kustomize),
 ];
@@ -38,6 +54,8 @@ fn lint(site: &Site) -> Result<()> {
         "agent.stateDir=/var/lib/x",
         "server.enabled=false",
         "agent.nri.socketDir=/var/lib",
+        "agent.cri.socketDir=/var",
+        "webhook.certificates=secret",
     ] {
         let rendered = site.helm(&["template", "dewdrop", &chart, "--set", wrong]);
         ensure!(rendered.is_err(), "--set {wrong} is taken");
@@ -56,10 +74,13 @@ fn dry_run(site: &Site) -> Result<()> {
         "--set=server.storage.type=etcd",
         "--set=server.storage.etcd.address=https://etcd:2379",
     ];
+    let admission = ["--set=webhook.enabled=true", "--set=policies.enabled=true", "--set=auth.audience=vault"];
+    let brought = ["--set=webhook.enabled=true", "--set=webhook.certificates=secret", "--set=webhook.secretName=own"];
+    let operator = ["--set=operator.enabled=true", "--set=operator.replicas=2"];
     let elsewhere = ["--set=server.enabled=false", "--set=external.address=https://dewdrop.example:8200"];
     // The test's pod wants its ServiceAccount to be there already.
     let base = ["template", "dewdrop", &chart, "--namespace", "dry", "--values", &values, "--skip-tests"];
-    for sets in [&[][..], &many, &elsewhere] {
+    for sets in [&[][..], &many, &admission, &brought, &operator, &elsewhere] {
         let made = site.helm(&[&base[..], sets].concat())?;
         let mut kubectl = site.cluster()?.kubectl_command();
         kubectl
@@ -78,8 +99,7 @@ fn dry_run(site: &Site) -> Result<()> {
 }
 
 fn first_secret(site: &Site) -> Result<()> {
-    let text = include_str!("../../../docs/guides/first-secret.md");
-    let told = site.shell(&guide::script(text)?)?;
+    let told = site.shell(&guide::first_secret()?)?;
     ensure!(told.contains("correct-horse"), "the pod's secret is not in what the guide shows:\n{told}");
     Ok(())
 }
@@ -202,7 +222,9 @@ fn uninstall(site: &Site) -> Result<()> {
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
     let ours: Vec<&str> = mounts.lines().filter(|line| line.starts_with("dewdrop ")).collect();
     ensure!(ours.is_empty(), "mounts are left: {ours:?}");
-    let kinds = "csidriver,clusterrole,clusterrolebinding,daemonset,statefulset,service,configmap,serviceaccount,networkpolicy,pdb";
+    let kinds = "csidriver,clusterrole,clusterrolebinding,role,rolebinding,daemonset,deployment,statefulset,service,configmap,\
+                 serviceaccount,networkpolicy,pdb,validatingwebhookconfiguration,mutatingwebhookconfiguration,\
+                 validatingadmissionpolicy,validatingadmissionpolicybinding";
     let left = site.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/name=dewdrop", "-o", "name"])?;
     ensure!(left.trim().is_empty(), "left: {left}");
     Ok(())

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::helm;
 use crate::cluster::{self, Cluster};
-use crate::parts::{TempDir, output_of, repo_root};
+use crate::parts::{TempDir, exec, output_of, repo_root};
 use crate::say::{self, Stopwatch};
 
 /// Where everything is installed.
@@ -32,7 +32,7 @@ pub struct Site {
 impl Site {
     /// Starts the cluster and brings the image.
     pub fn open(program: &Path, keep: bool) -> Result<Self> {
-        let image = crate::image::of(program)?;
+        let image = crate::image::of(program, &exec::ensure()?)?;
         let cluster = cluster::up(&cluster::Options { helm: true, ..cluster::Options::default() })?;
         let site = Self { cluster: Some(cluster), dir: TempDir::new("install")?, keep };
         site.cluster()?.import_image(&image)?;
@@ -56,12 +56,14 @@ impl Site {
     fn particulars(&self) -> Result<Value> {
         let node = self.cluster()?.nodes.first().context("no node")?;
         let nri = node.nri_sock.parent().context("a socket is in a folder")?;
+        let cri = node.containerd_sock.parent().context("a socket is in a folder")?;
         Ok(json!({
             "image": { "pullPolicy": "Never" },
             "server": { "service": { "clusterIP": ADDRESS }, "storage": { "size": "100Mi" } },
             "agent": {
                 "kubeletDir": node.root_dir,
                 "nri": { "socketDir": nri, "socketName": node.nri_sock.file_name().map(|name| name.to_string_lossy()) },
+                "cri": { "socketDir": cri, "socketName": node.containerd_sock.file_name().map(|name| name.to_string_lossy()) },
                 "stateDir": node.dir().join("dewdrop-agent"),
                 "hostAliases": [{ "ip": ADDRESS, "hostnames": [format!("dewdrop.{NAMESPACE}.svc")] }],
             },
@@ -164,8 +166,9 @@ impl Site {
 /// The way in that the guide shows, on a port of its own.
 const COME_IN: &str = r#"set -euo pipefail
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+rm -f forward.log
 kubectl -n dewdrop-system port-forward service/dewdrop 18201:8200 > forward.log &
-until grep -q Forwarding forward.log; do sleep 0.1; done
+until grep -qs Forwarding forward.log; do sleep 0.1; done
 export DEWDROP_ADDR=https://127.0.0.1:18201 DEWDROP_CACERT=$PWD/dewdrop-ca.crt
 export DEWDROP_TOKEN=$(sed -n 's/.*"root_token": *"\([^"]*\)".*/\1/p' init.json)
 "#;

@@ -52,6 +52,24 @@ impl Http {
         self.send(self.0.post(url).json(body), bearer).await
     }
 
+    /// `POST` of a form, with a name and a password when they are given: the status and the body.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn post_form(
+        &self,
+        url: &str,
+        basic: Option<(&str, &str)>,
+        form: String,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let request = self.0.post(url).header("content-type", "application/x-www-form-urlencoded").body(form);
+        let request = match basic {
+            Some((name, password)) => request.basic_auth(name, Some(password)),
+            None => request,
+        };
+        self.send(request, None).await
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder, bearer: Option<&str>) -> Result<(u16, Vec<u8>), String> {
         // Kubernetes gives its key set to nobody who does not name its kind (406).
         let request = request.header("accept", "application/json, application/jwk-set+json");

@@ -10,9 +10,10 @@ use dewdrop_core::wire::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::Jwt;
+use super::oidc::Client;
 use super::source::Source;
 use super::wire::{ConfigRequest, Pair};
-use super::{Jwt, NO_BROWSER};
 use crate::jose::{ALGORITHMS, Alg};
 
 const KEY: &[u8] = b"config";
@@ -39,6 +40,8 @@ pub struct Config {
     pub default_role: String,
     /// Kept and shown.
     pub namespace_in_state: bool,
+    /// What we are to the provider, for sign-in by browser.
+    pub client: Client,
 }
 
 /// Where something is, and whom to trust there.
@@ -111,6 +114,8 @@ impl Jwt {
         let _opening = self.opening.lock().await;
         put_json(&*self.place.store, KEY, &source.config).await?;
         *self.source.lock() = Some(Arc::new(source));
+        // What was begun with another provider ends with it.
+        self.pending.clear();
         Ok(reply)
     }
 }
@@ -119,7 +124,7 @@ impl Jwt {
 
 impl Config {
     fn of(ask: ConfigRequest) -> Result<Self, Fault> {
-        refuse_browser(&ask)?;
+        refuse_unbuilt(&ask)?;
         let config = Self {
             discovery: Place { url: text(ask.oidc_discovery_url), ca_pem: pem(ask.oidc_discovery_ca_pem) },
             jwks: Place { url: text(ask.jwks_url), ca_pem: pem(ask.jwks_ca_pem) },
@@ -129,6 +134,12 @@ impl Config {
             bound_issuer: text(ask.bound_issuer),
             default_role: text(ask.default_role).to_lowercase(),
             namespace_in_state: false,
+            client: Client::of(
+                ask.oidc_client_id,
+                ask.oidc_client_secret,
+                ask.oidc_response_mode,
+                ask.oidc_response_types,
+            )?,
         };
         config.check()?;
         Ok(config)
@@ -136,6 +147,9 @@ impl Config {
 
     fn check(&self) -> Result<(), Fault> {
         let refuse = |why: &'static str| Err(Fault::bad_request(why));
+        if self.client.is_set() && self.discovery.url.is_empty() {
+            return refuse("'oidc_discovery_url' must be set for OIDC");
+        }
         let ways = [
             !self.discovery.url.is_empty(),
             !self.jwks.url.is_empty(),
@@ -175,11 +189,11 @@ impl Config {
             ("jwt_supported_algs", json!(self.algs)),
             ("jwt_validation_pubkeys", json!(self.pubkeys)),
             ("namespace_in_state", json!(self.namespace_in_state)),
-            ("oidc_client_id", json!("")),
+            ("oidc_client_id", json!(self.client.id)),
             ("oidc_discovery_ca_pem", json!(self.discovery.ca_pem)),
             ("oidc_discovery_url", json!(self.discovery.url)),
-            ("oidc_response_mode", json!("")),
-            ("oidc_response_types", json!([])),
+            ("oidc_response_mode", json!(self.client.response_mode)),
+            ("oidc_response_types", json!(self.client.response_types)),
             ("override_allowed_server_names", json!([])),
             ("provider_config", json!({})),
         ];
@@ -188,16 +202,9 @@ impl Config {
     }
 }
 
-/// 501 for what only sign-in by browser, or a provider's own API, would need.
-fn refuse_browser(ask: &ConfigRequest) -> Result<(), Fault> {
-    let is_set = |field: &Option<Text>| field.as_ref().is_some_and(|text| !text.0.is_empty());
+/// 501 for what a provider's own API would need.
+fn refuse_unbuilt(ask: &ConfigRequest) -> Result<(), Fault> {
     let has = |list: &Option<dewdrop_core::wire::Strings>| list.as_ref().is_some_and(|list| !list.0.is_empty());
-    if is_set(&ask.oidc_client_id) != is_set(&ask.oidc_client_secret) {
-        return Err(Fault::bad_request("both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC"));
-    }
-    if is_set(&ask.oidc_client_id) || is_set(&ask.oidc_response_mode) || has(&ask.oidc_response_types) {
-        return Err(Fault::not_built(NO_BROWSER));
-    }
     if ask.provider_config.as_ref().is_some_and(|config| !config.is_empty()) || has(&ask.override_allowed_server_names)
     {
         return Err(Fault::not_built("provider_config and override_allowed_server_names are not built yet"));

@@ -23,18 +23,27 @@ impl Jwt {
         }
         let unknown = || Fault::bad_request("role could not be found");
         let role = self.role(&name).await?.ok_or_else(unknown)?;
+        if role.browser.is_on {
+            return Err(Fault::bad_request("role with oidc role_type is not allowed"));
+        }
         let jwt = ask.jwt.map(|text| Secret::new(text.0)).filter(|jwt| !jwt.expose().is_empty());
         let jwt = jwt.ok_or_else(|| Fault::bad_request("missing token"))?;
-        if !cidr::admits(&role.token.params.bound_cidrs, call.caller.address) {
-            return Err(Fault::denied(format!(
-                "role {:?}: token_bound_cidrs does not admit the caller's address",
-                role.name
-            )));
-        }
+        admit_address(&role, &call)?;
         let claims = verified(&source, &role, &jwt, &call).await?;
         let login = answer(role, &claims)?;
         Ok(Outcome::Login(Box::new(login)).into())
     }
+}
+
+/// Whether a role gives tokens to where the caller is.
+///
+/// # Errors
+/// 403.
+pub fn admit_address(role: &Role, call: &Call) -> Result<(), Fault> {
+    if cidr::admits(&role.token.params.bound_cidrs, call.caller.address) {
+        return Ok(());
+    }
+    Err(Fault::denied(format!("role {:?}: token_bound_cidrs does not admit the caller's address", role.name)))
 }
 
 async fn verified(source: &Source, role: &Role, jwt: &Secret<String>, call: &Call) -> Result<Claims, Fault> {
@@ -55,7 +64,11 @@ async fn verified(source: &Source, role: &Role, jwt: &Secret<String>, call: &Cal
     Ok(claims)
 }
 
-fn answer(role: Role, claims: &Claims) -> Result<Login, Fault> {
+/// The login of somebody whom claims describe.
+///
+/// # Errors
+/// 400: the role does not want that one.
+pub fn answer(role: Role, claims: &Claims) -> Result<Login, Fault> {
     let refuse = |why: String| told(&role, why);
     let user = role.user(claims).map_err(refuse)?;
     let metadata = role.metadata(claims).map_err(refuse)?;
@@ -74,12 +87,14 @@ fn answer(role: Role, claims: &Claims) -> Result<Login, Fault> {
     })
 }
 
-fn told(role: &Role, why: String) -> Fault {
+/// A refusal that the operator's log tells with the role.
+pub fn told(role: &Role, why: String) -> Fault {
     let known = format!("role {:?}: {why}", role.name);
     Fault::bad_credential(why).knowing(known)
 }
 
-fn refusal(role: &Role, refused: &Refused) -> Fault {
+/// The same of a token.
+pub fn refusal(role: &Role, refused: &Refused) -> Fault {
     match refused {
         Refused::Keys(why) => Fault::unavailable("the keys of the issuer cannot be read now")
             .knowing(format!("role {:?}: {why}", role.name)),

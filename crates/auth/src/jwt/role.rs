@@ -8,7 +8,7 @@ use dewdrop_core::wire::{Text, parse_ttl};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::NO_BROWSER;
+use super::oidc::Browser;
 use super::wire::RoleRequest;
 use crate::token_params::{OldFields, TokenSettings, set};
 
@@ -33,6 +33,8 @@ pub struct Role {
     pub mappings: BTreeMap<String, String>,
     /// In seconds, as given.
     pub leeways: Leeways,
+    /// For sign-in by browser.
+    pub browser: Browser,
     /// How tokens are made.
     pub token: TokenSettings,
 }
@@ -74,7 +76,8 @@ impl Role {
     /// # Errors
     /// 400 for what cannot be; 501 for what is not built.
     pub fn apply(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
-        refuse_browser(ask)?;
+        self.browser.apply(ask)?;
+        refuse_unbuilt(ask)?;
         let old = OldFields {
             policies: ask.policies.clone(),
             ttl: ask.ttl,
@@ -125,7 +128,7 @@ impl Role {
         }
         let bounds = &self.bounds;
         let is_bound = !bounds.audiences.is_empty() || !bounds.subject.is_empty() || !bounds.claims.is_empty();
-        if !is_bound && self.token.params.bound_cidrs.is_empty() {
+        if !self.browser.is_on && !is_bound && self.token.params.bound_cidrs.is_empty() {
             return refuse("must have at least one bound constraint when creating/updating a role");
         }
         if [bounds.audiences.len(), bounds.claims.len(), self.mappings.len()].iter().any(|count| *count > MOST) {
@@ -139,28 +142,23 @@ impl Role {
         let mut fields = self.token.show();
         let bounds = &self.bounds;
         let shown = [
-            ("allowed_redirect_uris", Value::Null),
             ("bound_audiences", or_null(bounds.audiences.is_empty(), json!(bounds.audiences))),
             ("bound_claims", or_null(bounds.claims.is_empty(), json!(bounds.claims))),
             ("bound_claims_type", json!(if bounds.with_globs { "glob" } else { "string" })),
             ("bound_subject", json!(bounds.subject)),
-            ("callback_mode", json!("client")),
             ("claim_mappings", or_null(self.mappings.is_empty(), json!(self.mappings))),
             ("clock_skew_leeway", json!(self.leeways.skew)),
             ("expiration_leeway", json!(self.leeways.end)),
             ("groups_claim", json!(self.groups_claim)),
-            ("max_age", json!(0)),
             ("not_before_leeway", json!(self.leeways.begin)),
             ("oauth2_metadata", Value::Null),
-            ("oidc_disable_confirmation", json!(false)),
-            ("oidc_scopes", Value::Null),
-            ("role_type", json!("jwt")),
             ("token_policies_template_claims", json!(false)),
             ("user_claim", json!(self.user_claim)),
             ("user_claim_json_pointer", json!(self.user_is_pointer)),
             ("verbose_oidc_logging", json!(false)),
         ];
         fields.extend(shown.map(|(name, value)| (name.to_owned(), value)));
+        fields.extend(self.browser.show());
         fields
     }
 }
@@ -186,35 +184,13 @@ fn seconds(given: i64, default: u64) -> Duration {
     Duration::from_secs(if given == 0 { default } else { u64::try_from(given).unwrap_or(0) })
 }
 
-/// 400 for a role of a browser that says too little, as the API has it; 501 for a whole one.
-fn refuse_browser(ask: &RoleRequest) -> Result<(), Fault> {
-    let kind = ask.role_type.as_ref().map_or("", |text| text.0.as_str());
-    let has = |list: &Option<dewdrop_core::wire::Strings>| list.as_ref().is_some_and(|list| !list.0.is_empty());
-    match kind {
-        "jwt" => {}
-        "" | "oidc" if !has(&ask.allowed_redirect_uris) => {
-            let told = "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.";
-            return Err(Fault::bad_request(told));
-        }
-        "" | "oidc" => return Err(Fault::not_built(NO_BROWSER)),
-        _ => return Err(Fault::bad_request("invalid 'role_type': use jwt")),
-    }
+fn refuse_unbuilt(ask: &RoleRequest) -> Result<(), Fault> {
     if ask.token_policies_template_claims.is_some_and(|flag| flag.0) {
         return Err(Fault::not_built(
             "token_policies_template_claims is not built yet; policies see claims as metadata",
         ));
     }
-    let is_set = [
-        has(&ask.allowed_redirect_uris),
-        has(&ask.oidc_scopes),
-        has(&ask.oauth2_metadata),
-        ask.callback_mode.as_ref().is_some_and(|mode| !["", "client"].contains(&mode.0.as_str())),
-        ask.poll_interval.is_some_and(|interval| interval.0 != 0),
-        ask.verbose_oidc_logging.is_some_and(|flag| flag.0),
-        ask.max_age.is_some_and(|age| !age.0.is_zero()),
-        ask.oidc_disable_confirmation.is_some_and(|flag| flag.0),
-    ];
-    if is_set.contains(&true) { Err(Fault::not_built(NO_BROWSER)) } else { Ok(()) }
+    Ok(())
 }
 
 fn check_mappings(mappings: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Fault> {
@@ -239,6 +215,6 @@ fn leeway(field: Option<&Text>, name: &str) -> Result<Option<i64>, Fault> {
     i64::try_from(length.as_secs()).map(|seconds| Some(sign * seconds)).map_err(|_| refuse())
 }
 
-fn or_null(is_empty: bool, value: Value) -> Value {
+pub fn or_null(is_empty: bool, value: Value) -> Value {
     if is_empty { Value::Null } else { value }
 }

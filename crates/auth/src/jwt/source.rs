@@ -7,12 +7,15 @@ use dewdrop_core::{Clock, Fault};
 use serde::Deserialize;
 
 use super::config::{Config, Place};
+use super::oidc::Provider;
 use crate::jose::{Claims, Fetch, Http, KeySet, Refused, RemoteKeys, Signed};
 
 /// A configuration in use.
 pub struct Source {
     /// The configuration.
     pub config: Config,
+    /// For sign-in by browser; `None`: there is none.
+    pub provider: Option<Provider>,
     keys: Keys,
 }
 
@@ -47,7 +50,8 @@ impl Source {
             };
             Keys::Remote(config.pairs.iter().enumerate().map(read).collect::<Result<_, Fault>>()?)
         };
-        Ok(Self { config, keys })
+        let provider = provider(&config, clock)?;
+        Ok(Self { config, provider, keys })
     }
 
     /// Reads the keys now.
@@ -94,6 +98,14 @@ impl Source {
         }
         Err(refused)
     }
+}
+
+fn provider(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Provider>, Fault> {
+    if !config.client.is_set() {
+        return Ok(None);
+    }
+    let http = client(&config.discovery, "error checking oidc discovery URL: the CA is no PEM bundle")?;
+    Ok(Some(Provider::new(config.discovery.url.clone(), config.client.clone(), http, clock.clone())))
 }
 
 /// A client that trusts whom the place says. That of the system is made when it is used: it may have no authorities.

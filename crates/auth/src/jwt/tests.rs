@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Jwt;
 use crate::jose::testing::FakeApi;
 
+mod browser;
 mod claims;
 mod sources;
 
@@ -159,9 +160,8 @@ async fn a_role_that_cannot_be_is_refused() {
         assert_eq!(kind(more.clone()).await, Kind::BadRequest, "{more}");
     }
     for more in [
-        json!({ "role_type": "oidc", "allowed_redirect_uris": "https://a.test" }),
-        json!({ "allowed_redirect_uris": "https://a.test" }),
-        json!({ "callback_mode": "device" }),
+        json!({ "oauth2_metadata": "id_token" }),
+        json!({ "verbose_oidc_logging": true }),
         json!({ "token_policies_template_claims": true }),
     ] {
         assert_eq!(kind(more.clone()).await, Kind::NotBuilt, "{more}");

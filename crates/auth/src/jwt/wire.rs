@@ -14,13 +14,13 @@ pub struct ConfigRequest {
     pub oidc_discovery_url: Option<Text>,
     /// PEM of the authorities that its certificate comes from. Default: those of the system.
     pub oidc_discovery_ca_pem: Option<Text>,
-    /// Not built: sign-in by browser.
+    /// Who we are to the provider: makes sign-in by browser possible.
     pub oidc_client_id: Option<Text>,
-    /// Not built: sign-in by browser.
+    /// Our secret at the provider. A read does not show it.
     pub oidc_client_secret: Option<Text>,
-    /// Not built: sign-in by browser.
+    /// `query` (the default) or `form_post`: how the provider sends the browser back.
     pub oidc_response_mode: Option<Text>,
-    /// Not built: sign-in by browser.
+    /// `code`; `id_token`, which hands tokens through the browser, is not built.
     pub oidc_response_types: Option<Strings>,
     /// Where the keys are.
     pub jwks_url: Option<Text>,
@@ -58,7 +58,7 @@ pub struct Pair {
 token_request! {
     /// `POST role/{name}`.
     pub struct RoleRequest {
-        /// `jwt`; `oidc` is not built.
+        /// `jwt`: takes signed tokens; `oidc` (the default): sign-in by browser.
         pub role_type: Option<Text>,
         /// Audiences, one of which a token must have.
         pub bound_audiences: Option<Strings>,
@@ -82,21 +82,21 @@ token_request! {
         pub expiration_leeway: Option<Text>,
         /// How long before their end tokens begin that say no beginning, in seconds. 0: 150; -1: not at all.
         pub not_before_leeway: Option<Text>,
-        /// Not built: sign-in by browser.
+        /// Where the provider may send the browser back to. Of a loopback address any port will do.
         pub allowed_redirect_uris: Option<Strings>,
-        /// Not built: sign-in by browser.
+        /// Scopes to ask for beside `openid`.
         pub oidc_scopes: Option<Strings>,
-        /// Not built: sign-in by browser.
+        /// Not built: the provider's own tokens as metadata.
         pub oauth2_metadata: Option<Strings>,
-        /// Not built: sign-in by browser.
+        /// `client` (the default), `direct` or `device`: who hears from the provider.
         pub callback_mode: Option<Text>,
-        /// Not built: sign-in by browser.
+        /// Seconds between two asks of a client that waits.
         pub poll_interval: Option<Int>,
-        /// Not built: sign-in by browser.
+        /// Not built: claims are not logged.
         pub verbose_oidc_logging: Option<Flag>,
-        /// Not built: sign-in by browser.
+        /// How old the person's sign-in at the provider may be. Zero: any.
         pub max_age: Option<Ttl>,
-        /// Not built: sign-in by browser.
+        /// With `direct`: the page does not ask whether the person began this sign-in.
         pub oidc_disable_confirmation: Option<Flag>,
         /// Not built: policies that are templates of claims.
         pub token_policies_template_claims: Option<Flag>,

@@ -15,6 +15,7 @@ use super::account::{Account, Object};
 use super::bounds::Container;
 use super::role::Role;
 use super::starts::{self, Place, Start};
+use super::verify::Whom;
 use super::wire::{EndRequest, StartRequest};
 use super::{Kubernetes, names};
 
@@ -96,7 +97,7 @@ impl Kubernetes {
             let why = "it is not for containers: set container=true or bound_container_names";
             return Err(Fault::denied(role.says(why)));
         }
-        let account = self.account(&role, &jwt, &call).await?;
+        let account = self.account(&role, &jwt, Whom::Role, &call).await?;
         let (pod, pods_node) = self.pod_of(&role, &account)?;
         if pods_node != node {
             let why = format!("the pod runs on the node {pods_node:?}, the agent on {node:?}");

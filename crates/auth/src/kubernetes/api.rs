@@ -72,11 +72,7 @@ impl Api {
     ///
     /// # Errors
     /// 403; 503 when there is no answer.
-    pub async fn review(&self, jwt: &str, role: &Role, account: &Account) -> Result<(), Fault> {
-        let audiences = match role.audience.as_str() {
-            "" => account.audiences.clone(),
-            one => vec![one.to_owned()],
-        };
+    pub async fn review(&self, jwt: &str, role: &Role, audiences: &[String], account: &Account) -> Result<(), Fault> {
         let ask = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
@@ -100,7 +96,7 @@ impl Api {
         let mut review: Review =
             serde_json::from_slice(&body).map_err(|_| away("the answer is no TokenReview".into()))?;
         review.status.error = review.status.error.replace(jwt, "(the token)");
-        review.status.judge(&audiences, account).map_err(refuse)
+        review.status.judge(audiences, account).map_err(refuse)
     }
 
     /// The labels of a namespace.

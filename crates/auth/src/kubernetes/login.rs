@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::account::Account;
 use super::role::{AliasSource, Role};
+use super::verify::Whom;
 use super::wire::LoginRequest;
 use super::{Kubernetes, names};
 use crate::cidr;
@@ -20,10 +21,13 @@ use crate::glob::any_matches;
 impl Kubernetes {
     pub(super) async fn login(self: Arc<Self>, call: Call, ask: LoginRequest) -> Result<Reply, Fault> {
         let (role, jwt) = self.asked(ask.role.as_ref(), ask.jwt).await?;
+        if role.containers.agentless {
+            return self.login_of_container(&role, &jwt, &call).await;
+        }
         if role.is_of_containers() {
             return Err(Fault::denied(role.says("it is for containers: only a node agent may ask for its tokens")));
         }
-        let account = self.account(&role, &jwt, &call).await?;
+        let account = self.account(&role, &jwt, Whom::Role, &call).await?;
         let mut login = self.login_of(&role, &account);
         if role.agent {
             self.make_agent(&mut login, &role, &account, &call).await?;
@@ -44,14 +48,20 @@ impl Kubernetes {
     }
 
     /// Verifies a token and finds it within the bounds of a role.
-    pub(super) async fn account(&self, role: &Role, jwt: &Secret<String>, call: &Call) -> Result<Account, Fault> {
+    pub(super) async fn account(
+        &self,
+        role: &Role,
+        jwt: &Secret<String>,
+        whom: Whom,
+        call: &Call,
+    ) -> Result<Account, Fault> {
         if !cidr::admits(&role.token.params.bound_cidrs, call.caller.address) {
             return Err(Fault::denied(role.says("token_bound_cidrs does not admit the caller's address")));
         }
         let verifier = self.verifier().await?.ok_or_else(no_config)?;
-        let account = verifier.read(jwt.expose(), role, call.now).await?;
+        let account = verifier.read(jwt.expose(), role, whom, call.now).await?;
         role.admits(&account, &verifier, jwt.expose()).await?;
-        verifier.confirm(jwt.expose(), role, &account).await?;
+        verifier.confirm(jwt.expose(), role, whom, &account).await?;
         Ok(account)
     }
 
@@ -140,7 +150,10 @@ impl Kubernetes {
         if !any_matches(&role.names, text("name")) || !is_within || was_agent && !role.agent {
             return Err(Fault::denied(role.says("the account is not within its bounds any more")));
         }
-        Ok(role.token.params)
+        match text("container") {
+            "" => Ok(role.token.params),
+            container => role.renewed_for_container(container),
+        }
     }
 }
 

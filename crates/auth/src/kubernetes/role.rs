@@ -61,6 +61,8 @@ pub struct Containers {
     pub digests: Vec<String>,
     /// Labels of their pods.
     pub labels: BTreeMap<String, String>,
+    /// They log in themselves, each with a token for itself alone.
+    pub agentless: bool,
 }
 
 impl Role {
@@ -100,6 +102,7 @@ impl Role {
         set(&mut self.containers.digests, list(ask.bound_image_digests.as_ref()));
         set(&mut self.containers.labels, ask.bound_pod_labels.clone().map(|pairs| pairs.0));
         set(&mut self.containers.only, ask.container.map(|flag| flag.0));
+        set(&mut self.containers.agentless, ask.agentless.map(|flag| flag.0));
         set(&mut self.agent, ask.agent.map(|flag| flag.0));
         self.check()?;
         self.check_containers()
@@ -141,6 +144,18 @@ impl Role {
                  a login without a node agent proves neither",
             );
         }
+        if self.containers.agentless && !self.is_of_containers() {
+            return refuse("agentless needs container=true or bound_container_names");
+        }
+        if self.containers.agentless && self.audience.is_empty() {
+            return refuse("agentless needs audience: a container's token is for AUDIENCE://NAMESPACE/CONTAINER");
+        }
+        if self.containers.agentless && is_bound {
+            return refuse(
+                "agentless goes with neither bound_image_digests nor bound_pod_labels: \
+                 a login without a node agent proves neither",
+            );
+        }
         let is_digest = |text: &String| text.split_once(':').is_some_and(|(kind, hash)| is_digest(kind, hash));
         if !self.containers.digests.iter().all(is_digest) {
             return refuse("bound_image_digests are of the form sha256:64 hexadecimal digits");
@@ -165,6 +180,7 @@ impl Role {
             ("bound_image_digests", !containers.digests.is_empty(), json!(containers.digests)),
             ("bound_pod_labels", !containers.labels.is_empty(), json!(containers.labels)),
             ("container", containers.only, json!(true)),
+            ("agentless", containers.agentless, json!(true)),
             ("agent", self.agent, json!(true)),
         ];
         fields

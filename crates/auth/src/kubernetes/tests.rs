@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::Kubernetes;
 use crate::counting::{Counting, Counts};
 
+mod agentless;
 mod agents;
 mod config;
 mod lost;

@@ -25,6 +25,15 @@ pub struct Verifier {
     keys: Keys,
 }
 
+/// Whom a token must be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// The audience of the role.
+    Role,
+    /// One container.
+    Container,
+}
+
 enum Keys {
     /// None: the API server alone judges.
     None,
@@ -50,17 +59,18 @@ impl Verifier {
 
     /// Verifies a token for a role. With `verify=token_review` the claims alone are worth nothing before
     /// [`confirm`](Self::confirm) has been asked too.
+    /// With [`Whom::Container`] the caller looks at the audiences.
     ///
     /// # Errors
     /// 403, with a sentence where the API has one; 503 when the keys cannot be had.
-    pub async fn read(&self, jwt: &str, role: &Role, now: Moment) -> Result<Account, Fault> {
+    pub async fn read(&self, jwt: &str, role: &Role, whom: Whom, now: Moment) -> Result<Account, Fault> {
         let refuse = |refused| refusal(role, refused);
         let token = Signed::read(jwt).map_err(refuse)?;
         if !TAKEN.contains(&token.alg) {
             return Err(refuse(Refused::Algorithm));
         }
         let claims = self.claims(token).await.map_err(refuse)?;
-        claims.check(&self.expected(role), now).map_err(refuse)?;
+        claims.check(&self.expected(role, whom), now).map_err(refuse)?;
         let no_account = || Refused::Claim("the token is not one of a service account".into());
         Account::of(&claims).ok_or_else(no_account).map_err(refuse)
     }
@@ -69,11 +79,15 @@ impl Verifier {
     ///
     /// # Errors
     /// 403, or 503 when the API server does not answer.
-    pub async fn confirm(&self, jwt: &str, role: &Role, account: &Account) -> Result<(), Fault> {
+    pub async fn confirm(&self, jwt: &str, role: &Role, whom: Whom, account: &Account) -> Result<(), Fault> {
         if self.config.verify == Verify::Offline {
             return Ok(());
         }
-        self.api.review(jwt, role, account).await
+        let audiences = match role.audience.as_str() {
+            one if !one.is_empty() && whom == Whom::Role => vec![one.to_owned()],
+            _ => account.audiences.clone(),
+        };
+        self.api.review(jwt, role, &audiences, account).await
     }
 
     async fn claims(&self, token: Signed<'_>) -> Result<Claims, Refused> {
@@ -84,12 +98,13 @@ impl Verifier {
         }
     }
 
-    fn expected(&self, role: &Role) -> Expected {
+    fn expected(&self, role: &Role, whom: Whom) -> Expected {
+        let audience = Some(role.audience.clone()).filter(|audience| !audience.is_empty() && whom == Whom::Role);
         let offline = self.config.verify == Verify::Offline;
         let issuer = Some(self.config.issuer.clone()).filter(|issuer| !issuer.is_empty());
         Expected {
             issuer: issuer.filter(|_| offline || !self.config.disable_iss_validation),
-            audiences: Some(role.audience.clone()).into_iter().filter(|audience| !audience.is_empty()).collect(),
+            audiences: audience.into_iter().collect(),
             subject: None,
             skew: SKEW,
             // Without the API server's word nothing else would ever end such a token.

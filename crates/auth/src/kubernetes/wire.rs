@@ -58,6 +58,8 @@ token_request! {
         pub agent: Option<Flag>,
         /// Tokens of this role are for containers: node agents ask for them, nobody logs in.
         pub container: Option<Flag>,
+        /// Its containers may also log in themselves, each with a token of its pod for `AUDIENCE://NAMESPACE/CONTAINER`.
+        pub agentless: Option<Flag>,
         /// Deprecated: use `token_policies`.
         pub policies: Option<Strings>,
         /// Deprecated: use `token_num_uses`.

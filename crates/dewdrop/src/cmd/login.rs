@@ -1,5 +1,7 @@
 //! login: gets a token by an auth method and keeps it in the token helper's file. Also `auth help`.
 
+mod browser;
+
 use clap::Args;
 use dewdrop_api::{Auth, Call, Envelope, SecretText};
 use serde_json::{Map, Value};
@@ -17,7 +19,7 @@ pub struct Login {
     /// The token (or - for stdin), or key=value for the auth method
     #[arg(value_name = "TOKEN | K=V")]
     data: Vec<String>,
-    /// Type of the auth method: token, userpass, ldap, approle, cert, jwt or kubernetes
+    /// Type of the auth method: token, userpass, ldap, approle, cert, jwt, oidc or kubernetes
     #[arg(long, default_value = "token", value_name = "TYPE")]
     method: String,
     /// Where the auth method is mounted; its type, unless given
@@ -79,6 +81,7 @@ const METHODS: &[Method] = &[
         fields: &[("role", "role to sign in with"), ("jwt", "the signed token, usually as @file")],
         example: "dewdrop login -method=jwt role=ci jwt=@token",
     },
+    browser::METHOD,
     Method {
         kind: "kubernetes",
         fields: &[("role", "role to sign in with"), ("jwt", "the service account's token, usually as @file")],
@@ -127,6 +130,9 @@ impl Login {
         let mut fields = input::fields(&self.data)?;
         let mount = self.path.as_deref().unwrap_or(method.kind).trim_matches('/').to_owned();
         let mount = fields.remove("mount").and_then(|m| m.as_str().map(str::to_owned)).unwrap_or(mount);
+        if method.kind == "oidc" {
+            return browser::login(ctx, &mount, fields).await.map_err(|e| e.doing("Error authenticating"));
+        }
         for (name, secret) in [("password", "Password"), ("secret_id", "Secret ID"), ("jwt", "JWT")] {
             let wanted = method.fields.iter().any(|(field, _)| *field == name);
             if wanted && !fields.contains_key(name) {

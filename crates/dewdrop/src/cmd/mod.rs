@@ -1,9 +1,13 @@
 //! The commands, one file or folder for each family.
 
+pub mod access;
 pub mod audit;
 pub mod completion;
+pub mod credential;
 pub mod doctor;
+pub mod guards;
 pub mod kube;
+pub mod kube_operator;
 pub mod kv;
 pub mod lease;
 pub mod logical;
@@ -15,6 +19,7 @@ pub mod namespace;
 pub mod node;
 pub mod operator;
 pub mod policy;
+pub mod proxy;
 pub mod run;
 pub mod status;
 pub mod token;

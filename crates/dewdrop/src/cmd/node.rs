@@ -1,10 +1,12 @@
 //! `dewdrop node`: the agent of one node, in a DaemonSet.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use dewdrop_core::SystemClock;
-use dewdrop_node::{Settings, SignIn};
+use dewdrop_kube::cluster::in_cluster;
+use dewdrop_node::{KubeSettings, Settings, SignIn};
 use dewdrop_server::config::{LogFormat, LogLevel, Logging};
 use dewdrop_server::telemetry::{init_logs, install_panic_hook};
 
@@ -47,11 +49,47 @@ pub struct Node {
     /// standard or json
     #[arg(long, env = "DEWDROP_LOG_FORMAT", default_value = "standard")]
     log_format: LogFormat,
+    #[command(flatten)]
+    own: OwnFlags,
+}
+
+/// What the agent tells of itself, and from whom it hears of pods.
+#[derive(Debug, Args)]
+struct OwnFlags {
+    /// Where the agent tells its numbers, for Prometheus: 127.0.0.1:9912, or the pod's address; nowhere by default
+    #[arg(long, env = "DEWDROP_NODE_METRICS_ADDRESS")]
+    metrics_address: Option<SocketAddr>,
+    /// Asks the agent that runs whether it is well, and ends: for probes
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    kube: KubeFlags,
+}
+
+/// Where the cluster's API server is.
+#[derive(Debug, Args)]
+struct KubeFlags {
+    /// The cluster's API server; in a pod that has a token for it this is known, an empty text goes without
+    #[arg(long, env = "DEWDROP_KUBE_SERVER")]
+    kube_server: Option<String>,
+    /// The certificates that are trusted for it
+    #[arg(long, env = "DEWDROP_KUBE_CA_FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")]
+    kube_ca_file: PathBuf,
+    /// The file with the agent's token for it
+    #[arg(
+        long,
+        env = "DEWDROP_KUBE_TOKEN_FILE",
+        default_value = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    )]
+    kube_token_file: PathBuf,
 }
 
 impl Node {
     /// Runs until SIGTERM or SIGINT.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        if self.own.check {
+            return dewdrop_node::check(&self.kubelet_dir).await.map(|()| 0).map_err(Failure::usage);
+        }
         let logging = Logging { level: self.log_level, format: self.log_format, file: None };
         init_logs(&logging, SystemClock::shared()).map_err(|e| Failure::usage(e.to_string()))?;
         install_panic_hook();
@@ -62,6 +100,8 @@ impl Node {
             nri_socket: Some(self.nri_socket).filter(|path| !path.is_empty()).map(PathBuf::from),
             exec_binary: self.exec_binary.or_else(beside),
             cri_socket: Some(self.cri_socket).filter(|path| !path.is_empty()).map(PathBuf::from),
+            kube: self.own.kube.settings(),
+            metrics: self.own.metrics_address,
             state_dir: self.state_dir,
             sign_in: SignIn {
                 mount: self.auth_mount.trim_matches('/').to_owned(),
@@ -71,6 +111,15 @@ impl Node {
         };
         dewdrop_node::run(settings, client).await.map_err(|e| Failure::usage(e.to_string()))?;
         Ok(0)
+    }
+}
+
+impl KubeFlags {
+    /// The API server: as it is named, or that of the cluster we run in if we were given a token for it.
+    fn settings(self) -> Option<KubeSettings> {
+        let own = || self.kube_token_file.exists().then(|| in_cluster(|name| std::env::var(name).ok()).ok())?;
+        let server = self.kube_server.or_else(own).filter(|server| !server.is_empty())?;
+        Some(KubeSettings { server, ca_file: self.kube_ca_file, token_file: self.kube_token_file })
     }
 }
 

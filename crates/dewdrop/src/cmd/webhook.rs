@@ -70,7 +70,7 @@ struct TlsArgs {
 
 /// The API server that is asked for pods and namespaces.
 #[derive(Debug, Args)]
-struct ApiArgs {
+pub struct ApiArgs {
     /// Its address; without it, that of the cluster that this runs in
     #[arg(long, env = "DEWDROP_API_SERVER")]
     api_server: Option<String>,
@@ -105,6 +105,9 @@ struct AgentlessArgs {
     /// The image with the wrapper, for agentless mode
     #[arg(long, env = "DEWDROP_EXEC_IMAGE", requires = "server_address")]
     exec_image: Option<String>,
+    /// Mount that image as a volume (Kubernetes 1.36 and later) instead of copying the wrapper with an init container
+    #[arg(long, env = "DEWDROP_EXEC_IMAGE_VOLUME", requires = "exec_image")]
+    exec_image_volume: bool,
     /// The server's address as pods see it, for agentless mode
     #[arg(long, env = "DEWDROP_SERVER_ADDRESS")]
     server_address: Option<String>,
@@ -168,7 +171,8 @@ impl Webhook {
 }
 
 impl ApiArgs {
-    fn open(&self) -> Result<Api> {
+    /// The API server, not asked yet.
+    pub fn open(&self) -> Result<Api> {
         let address = match &self.api_server {
             Some(address) => Ok(address.clone()),
             None => dewdrop_kube::cluster::in_cluster(|name| std::env::var(name).ok()),
@@ -208,7 +212,7 @@ impl AgentlessArgs {
         let ca = self.server_ca.as_ref().map(read).transpose()?;
         let (image, address, auth_mount) =
             (image.clone(), address.clone(), self.auth_mount.trim_matches('/').to_owned());
-        Ok(Some(Agentless { image, address, auth_mount, ca }))
+        Ok(Some(Agentless { image, image_volume: self.exec_image_volume, address, auth_mount, ca }))
     }
 }
 
@@ -222,6 +226,7 @@ impl Say {
     }
 }
 
-fn caught(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
+/// A signal that is waited for.
+pub fn caught(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
     signal(kind).map_err(|e| Failure::usage(format!("catch a signal: {e}")))
 }

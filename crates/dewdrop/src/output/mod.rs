@@ -143,6 +143,11 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", table::wrap(text, 78, ""));
 }
 
+/// Prints a line to stderr as it is: an address must stay whole.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// The warnings of a reply.
 pub fn warn_all(envelope: &Envelope) {
     let Some(warnings) = envelope.warnings.as_ref().filter(|w| !w.is_empty()) else { return };

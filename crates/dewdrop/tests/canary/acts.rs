@@ -127,6 +127,32 @@ pub fn signed_tokens(server: &Kept, search: &mut Search) {
     }
 }
 
+/// A client's secret at an identity provider, and what a browser brings back.
+pub fn sign_in_by_browser(server: &Kept, search: &mut Search) {
+    let http = server.http();
+    server.call("POST", "sys/auth/oidc", &json!({ "type": "oidc" })).ok();
+    let secret = search.canary("our secret at a provider");
+    let config = json!({
+        "oidc_discovery_url": "http://127.0.0.1:1", "oidc_client_id": "me", "oidc_client_secret": secret,
+        "skip_jwks_validation": true,
+    });
+    server.call("POST", "auth/oidc/config", &config).ok();
+    search.keep("a configuration with a provider", &server.call("GET", "auth/oidc/config", &json!(null)).ok());
+    let back = "http://localhost:8250/oidc/callback";
+    server.call("POST", "auth/oidc/role/dev", &json!({ "user_claim": "sub", "allowed_redirect_uris": back })).ok();
+    let nonce = search.canary("a client's nonce");
+    let ask = json!({ "role": "dev", "redirect_uri": back, "client_nonce": nonce });
+    search.keep("a sign-in whose provider is away", &http.json("POST", "auth/oidc/oidc/auth_url", "", &ask));
+    let (state, code) = (search.canary("a state"), search.canary("a provider's code"));
+    let written =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let query = format!("state={}&code={}&client_nonce={}", written(&state), written(&code), written(&nonce));
+    let path = format!("auth/oidc/oidc/callback?{query}");
+    search.refused("a callback of nobody", &http.send("GET", &path, "", b""));
+    let poll = json!({ "state": state, "client_nonce": nonce });
+    search.refused("a client that waits for nothing", &http.json("POST", "auth/oidc/oidc/poll", "", &poll));
+}
+
 /// Tokens of each kind, wrapping tokens, tokens as fields of requests.
 pub fn tokens(server: &Kept, search: &mut Search) {
     let http = server.http();

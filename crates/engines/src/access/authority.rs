@@ -36,10 +36,10 @@ const LONGEST_CSR: usize = 16 * 1024;
 
 /// Authorities; the first signs, the others are trusted until they are removed. No `Debug`: it holds keys.
 #[derive(Default, Serialize, Deserialize)]
-struct Authorities(Vec<Authority>);
+pub(super) struct Authorities(Vec<Authority>);
 
 #[derive(Serialize, Deserialize)]
-struct Authority {
+pub(super) struct Authority {
     certificate: String,
     key: String,
 }
@@ -105,7 +105,7 @@ async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields)
     let running = case.start(call.now)?;
     let end = running.until.min(call.now.plus(CERTIFICATE));
     let authorities = access.authorities(call.now).await?;
-    let signed = authorities.sign(&case, &person.name, key, call.now, end)?;
+    let signed = authorities.sign(&case, &person.name, &key, call.now, end)?;
     if !was_running {
         access.keep(&case, revision, Batch::new()).await?;
     }
@@ -130,7 +130,7 @@ fn needs_second_factor(call: &Call, role: &Role) -> Result<(), Fault> {
 }
 
 /// The key of a request whose signature is right: whoever sends it has the private half.
-fn public_key(csr: &str) -> Result<CertificateSigningRequestParams, Fault> {
+pub(super) fn public_key(csr: &str) -> Result<CertificateSigningRequestParams, Fault> {
     let bad = || Fault::bad_request("csr: send a certificate request (PKCS #10) in PEM, signed by its own key");
     if csr.is_empty() || csr.len() > LONGEST_CSR {
         return Err(bad());
@@ -140,7 +140,7 @@ fn public_key(csr: &str) -> Result<CertificateSigningRequestParams, Fault> {
 
 impl Access {
     /// The authorities; the first call makes one.
-    async fn authorities(&self, now: Moment) -> Result<Authorities, Fault> {
+    pub(super) async fn authorities(&self, now: Moment) -> Result<Authorities, Fault> {
         if let Some((found, _)) = get_json::<Authorities>(&*self.store, keys::AUTHORITY.as_bytes()).await? {
             return Ok(found);
         }
@@ -157,7 +157,8 @@ impl Access {
 // === impl Authorities ===
 
 impl Authorities {
-    fn bundle(&self) -> String {
+    /// All certificates, in PEM.
+    pub(super) fn bundle(&self) -> String {
         self.0.iter().map(|authority| authority.certificate.as_str()).collect()
     }
 
@@ -166,27 +167,67 @@ impl Authorities {
         &self,
         case: &Case,
         person: &str,
-        csr: CertificateSigningRequestParams,
+        csr: &CertificateSigningRequestParams,
+        now: Moment,
+        end: Moment,
+    ) -> Result<String, Fault> {
+        let mut params = leaf(person, ExtendedKeyUsagePurpose::ClientAuth)?;
+        let grant = format!("{GRANT}{}", case.id);
+        let name = grant.try_into().map_err(|_| Fault::internal("the name of a grant is no URI"))?;
+        params.subject_alt_names = vec![SanType::URI(name)];
+        self.sign_leaf(params, csr, now, end)
+    }
+
+    /// A server certificate for an access proxy.
+    pub(super) fn sign_server(
+        &self,
+        names: &[String],
+        csr: &CertificateSigningRequestParams,
+        now: Moment,
+        end: Moment,
+    ) -> Result<String, Fault> {
+        let mut params = leaf("Dewdrop access proxy", ExtendedKeyUsagePurpose::ServerAuth)?;
+        params.subject_alt_names = server_names(names).map_err(Fault::bad_request)?;
+        self.sign_leaf(params, csr, now, end)
+    }
+
+    fn sign_leaf(
+        &self,
+        mut params: CertificateParams,
+        csr: &CertificateSigningRequestParams,
         now: Moment,
         end: Moment,
     ) -> Result<String, Fault> {
         let authority = self.0.first().ok_or_else(|| Fault::internal("no authority"))?;
-        let issuer = authority.issuer()?;
-        let mut params = CertificateParams::default();
-        params.serial_number = Some(serial()?);
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, person);
-        let grant = format!("{GRANT}{}", case.id);
-        let name = grant.try_into().map_err(|_| Fault::internal("the name of a grant is no URI"))?;
-        params.subject_alt_names = vec![SanType::URI(name)];
         valid(&mut params, now, end);
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        let signed = params.signed_by(&csr.public_key, &issuer).map_err(made)?;
+        let signed = params.signed_by(&csr.public_key, &authority.issuer()?).map_err(made)?;
         Ok(signed.pem())
     }
+}
+
+/// What every certificate that is no authority's says.
+fn leaf(name: &str, usage: ExtendedKeyUsagePurpose) -> Result<CertificateParams, Fault> {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(serial()?);
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// Names of hosts, and addresses, as they stand in a certificate.
+pub(super) fn server_names(names: &[String]) -> Result<Vec<SanType>, String> {
+    let name = |name: &String| match name.parse() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => {
+            let dns = name.clone().try_into().map(SanType::DnsName);
+            dns.map_err(|_| "names: names of hosts and addresses, such as access.prod.example".to_owned())
+        }
+    };
+    names.iter().map(name).collect()
 }
 
 impl Drop for Authority {

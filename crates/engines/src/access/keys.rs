@@ -16,3 +16,11 @@ pub fn role(name: &str) -> String {
 pub fn case(id: &str) -> String {
     format!("{CASES}{id}")
 }
+
+/// All clusters with a proxy.
+pub const CLUSTERS: &str = "clusters/";
+
+/// A cluster with a proxy.
+pub fn cluster(name: &str) -> String {
+    format!("{CLUSTERS}{name}")
+}

@@ -30,10 +30,31 @@ struct LiveFields {
     wait: Option<Ttl>,
 }
 
+#[derive(Deserialize, JsonSchema)]
+struct RecordFields {
+    /// One object for each request, with texts, numbers and truth values.
+    lines: Vec<Map<String, Value>>,
+}
+
+/// The most lines in one request.
+const MOST_LINES: usize = 1000;
+
 pub(super) fn routes() -> Routes<Access> {
-    Routes::new("").at("live", "The grants that run now, for access proxies.", |route| {
-        route.read("Answers them with a version; waits for the next version when asked to.", live)
-    })
+    Routes::new("")
+        .at("live", "The grants that run now, for access proxies.", |route| {
+            route.read("Answers them with a version; waits for the next version when asked to.", live)
+        })
+        .at("record", "What people did by their grants, told by access proxies.", |route| {
+            route.write("Writes the lines on the audit log, as the data of this request.", record)
+        })
+}
+
+/// The lines are on the audit log before this is called, or it is not called: see the walk of a request.
+async fn record(_: Arc<Access>, _: Call, fields: RecordFields) -> Result<Reply, Fault> {
+    if fields.lines.is_empty() || fields.lines.len() > MOST_LINES {
+        return Err(Fault::bad_request(format!("lines: from 1 to {MOST_LINES} objects")));
+    }
+    Ok(Reply::nothing())
 }
 
 async fn live(access: Arc<Access>, call: Call, fields: LiveFields) -> Result<Reply, Fault> {
@@ -49,7 +70,12 @@ async fn live(access: Arc<Access>, call: Call, fields: LiveFields) -> Result<Rep
         let version = version(&grants)?;
         let waited = access.clock.steady().saturating_sub(start);
         if version != known || waited >= wait {
-            let data = [("version".to_owned(), version.into()), ("grants".to_owned(), Value::Array(grants))];
+            let authority = access.authorities(now).await?.bundle();
+            let data = [
+                ("version".to_owned(), version.into()),
+                ("grants".to_owned(), Value::Array(grants)),
+                ("certificate_authority".to_owned(), authority.into()),
+            ];
             return Ok(Reply::data(Map::from_iter(data)));
         }
         let _ = tokio::time::timeout(LOOK_AGAIN.min(wait.saturating_sub(waited)), news).await;

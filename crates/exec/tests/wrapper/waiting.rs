@@ -79,5 +79,5 @@ fn a_volume_that_is_not_ours() {
     std::fs::remove_file(stage.path().join(".dewdrop/mode")).unwrap();
     let out = stage.exec(&["true"]).output().unwrap();
     assert_eq!(out.status.code(), Some(125));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("only in a volume of csi.dewdrop.dev"));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("this program works in a volume of csi.dewdrop.dev"));
 }

@@ -65,17 +65,42 @@ impl Api {
         }
     }
 
-    /// Sends a change; the status. A PATCH is a JSON Patch.
+    /// Sends a change; the status.
     pub(crate) async fn send_json(
         &self,
         method: &str,
         path: &str,
         body: &serde_json::Value,
     ) -> Result<u16, LookUpError> {
+        Ok(self.ask(method, path, body).await?.0)
+    }
+
+    /// Sends a change; the status and the answer. A PATCH is a JSON Patch.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(u16, Vec<u8>), LookUpError> {
         let kind = if method == "PATCH" { "application/json-patch+json" } else { "application/json" };
         let method = method.parse().unwrap_or(reqwest::Method::POST);
         let request = self.http.request(method, format!("{}{path}", self.base)).header("content-type", kind);
-        Ok(self.send(request.body(body.to_string())).await?.0)
+        self.send(request.body(body.to_string())).await
+    }
+
+    /// Returns when something in a list changes after a version of it, and at the latest after `patience`: also when the
+    /// question cannot be asked, but then not before.
+    pub(crate) async fn changed(&self, path: &str, version: &str, patience: Duration) {
+        let address = format!("{}{path}?watch=1&resourceVersion={}", self.base, part(version));
+        let asked = async {
+            let token = Secret::new(tokio::fs::read_to_string(&self.token).await.ok()?);
+            let request = self.http.get(address).timeout(patience).bearer_auth(token.expose().trim());
+            let mut response = request.send().await.ok().filter(|response| response.status().is_success())?;
+            response.chunk().await.ok()?
+        };
+        if asked.await.is_none() {
+            tokio::time::sleep(patience).await;
+        }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), LookUpError> {

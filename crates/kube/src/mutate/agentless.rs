@@ -12,13 +12,15 @@ const TOKEN_SECONDS: u32 = 600;
 /// What agentless mode needs to know.
 #[derive(Debug, Clone)]
 pub struct Agentless {
-    /// The image with the wrapper.
+    /// The image with the wrapper, `/.dewdrop/exec`.
     pub image: String,
+    /// Whether it is mounted as a volume; otherwise an init container copies the wrapper.
+    pub image_volume: bool,
     /// The server's address, as pods see it.
     pub address: String,
     /// Where the Kubernetes auth method is mounted.
     pub auth_mount: String,
-    /// The server's CA, in PEM; `None`: the wrapper's image trusts it already.
+    /// The server's CA, in PEM; `None`: what the container's own image trusts.
     pub ca: Option<String>,
 }
 
@@ -51,17 +53,25 @@ impl Agentless {
             self.env(&place, container, ask, ops);
         }
         if !pod.spec.volumes.iter().any(|volume| volume.name == EXEC) {
-            volumes.push(json!({"name": EXEC, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}));
+            volumes.push(self.exec_volume());
         }
         let mut is_empty = pod.spec.volumes.is_empty();
         for volume in volumes {
             into_list(ops, "/spec/volumes", is_empty, At::Back, volume);
             is_empty = false;
         }
-        if pod.spec.init_containers.iter().all(|c| c.name != EXEC) {
+        if !self.image_volume && pod.spec.init_containers.iter().all(|c| c.name != EXEC) {
             into_list(ops, "/spec/initContainers", pod.spec.init_containers.is_empty(), At::Front, self.installer());
         }
         Ok(())
+    }
+
+    /// Where the wrapper lies.
+    fn exec_volume(&self) -> Value {
+        if self.image_volume {
+            return json!({"name": EXEC, "image": {"reference": self.image, "pullPolicy": "IfNotPresent"}});
+        }
+        json!({"name": EXEC, "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}})
     }
 
     /// Fits the Pod Security Standard `restricted`.
@@ -92,7 +102,9 @@ impl Agentless {
             ("DEWDROP_NAMESPACE", ask.namespace),
             ("DEWDROP_AUTH_MOUNT", self.auth_mount.as_str()),
             ("DEWDROP_ROLE", ask.role),
+            ("DEWDROP_SIGNAL", ask.signal),
             (CREDENTIALS_VARIABLE, ask.credentials),
+            ("DEWDROP_VARIABLES", ask.variables),
             ("DEWDROP_TOKEN_FILE", token.as_str()),
         ];
         let mut is_empty = container.env.is_empty();

@@ -53,9 +53,8 @@ fn asked(pod: &Pod, ask: &Ask<'_>, found: &mut Vec<Violation>) {
         }
     }
     let there = wrapper::in_front(&container.command);
-    if container.command.is_empty() {
-        let what = format!("container {name:?} names no command, and without an agent nobody knows its image's");
-        found.push(Violation::new(AGENTLESS, what, "write the image's ENTRYPOINT into the container's command"));
+    if let Some(why) = agentless::lacks_command(container) {
+        found.push(Violation::new(AGENTLESS, why, "set `command`"));
     } else if !there.contains(&agentless::EXEC_PATH) && found.is_empty() {
         found.push(not_there(name, agentless::EXEC_PATH));
     }
@@ -67,6 +66,11 @@ fn exec_volume(pod: &Pod, ground: &Ground, found: &mut Vec<Violation>) {
     let installers = pod.spec.init_containers.iter();
     if let Some(foreign) = installers.clone().find(|c| c.name == agentless::EXEC && !is_installer(c)) {
         let what = format!("the init container {:?} has an image that is not ours", foreign.name);
+        found.push(Violation::new(EXEC_VOLUME, what, "take it out: the webhook adds its own"));
+    }
+    let images = pod.spec.volumes.iter().filter(|v| v.name == agentless::EXEC).filter_map(|v| v.image.as_ref());
+    if images.map(|image| &image.reference).any(|image| Some(image) != ground.exec_image.as_ref()) {
+        let what = format!("the volume {:?} is of an image that is not ours", agentless::EXEC);
         found.push(Violation::new(EXEC_VOLUME, what, "take it out: the webhook adds its own"));
     }
     for container in pod.all_containers().filter(|c| c.name != agentless::EXEC) {
@@ -131,6 +135,8 @@ mod tests {
         let mut pod = agentless();
         set(&mut pod, "/spec/containers/0/command", json!([]));
         assert_eq!(broken(&pod), [AGENTLESS]);
+        set(&mut pod, "/spec/containers/0/command", json!(["/dewdrop/.dewdrop/exec", "--image", "--"]));
+        assert_eq!(broken(&pod), [AGENTLESS]);
         set(&mut pod, "/spec/containers/0/command", json!(["/app"]));
         assert_eq!(broken(&pod), [WRAPPER]);
     }
@@ -154,5 +160,11 @@ mod tests {
         let mut pod = agentless();
         set(&mut pod, "/spec/initContainers/0/image", json!("mine"));
         assert_eq!(broken(&pod), [EXEC_VOLUME]);
+        let mut pod = agentless();
+        set(&mut pod, "/spec/initContainers", json!([]));
+        for (image, rules) in [("dewdrop-exec:1", &[][..]), ("mine", &[EXEC_VOLUME])] {
+            set(&mut pod, "/spec/volumes/1", json!({"name": "dewdrop-exec", "image": {"reference": image}}));
+            assert_eq!(broken(&pod), rules, "{image}");
+        }
     }
 }

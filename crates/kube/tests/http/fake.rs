@@ -79,7 +79,7 @@ fn judge(cluster: Arc<dyn Cluster>) -> Arc<Judge> {
     };
     let manners = Manners { exempt: vec!["kube-system".into()], literals: Mode::Warn, host_paths: Mode::Ignore };
     let address = "https://dewdrop.dewdrop-system.svc:8200".to_owned();
-    let agentless = Some(Agentless { image, address, auth_mount: "kubernetes".into(), ca: None });
+    let agentless = Some(Agentless { image, image_volume: false, address, auth_mount: "kubernetes".into(), ca: None });
     Arc::new(Judge::new(cluster, ground, manners, Settings { audience: "dewdrop".into(), agentless }))
 }
 

@@ -19,6 +19,7 @@ pub async fn run(agent: Arc<Agent>) {
     loop {
         match agent.vault.beat(&agent.starts()).await {
             Ok(answer) => {
+                agent.meters.beat();
                 rest = match answer.next {
                     0 => FIRST,
                     seconds => Duration::from_secs(seconds),

@@ -11,6 +11,9 @@ pub enum Fail {
     /// The volume cannot be written.
     #[error("{0}")]
     Volume(#[from] VolumeError),
+    /// A refusal, and what it may come from.
+    #[error("{0} ({1})")]
+    Hinted(Box<Fail>, &'static str),
     /// Something is not as it must be.
     #[error("{0}")]
     Odd(String),
@@ -30,6 +33,7 @@ impl Fail {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Server(error) => error.is_passing(),
+            Self::Hinted(why, _) => why.is_passing(),
             Self::Volume(_) | Self::Odd(_) => false,
         }
     }
@@ -39,6 +43,7 @@ impl Fail {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Server(error) => error.status(),
+            Self::Hinted(why, _) => why.status(),
             Self::Volume(_) | Self::Odd(_) => None,
         }
     }

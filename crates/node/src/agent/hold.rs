@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use super::life::{Act, ContainerId, Life, Phase, Standing};
 use super::start::Start;
 use super::vault::StartName;
+use crate::api_watch::View;
+use crate::pidfd;
 use crate::spec::{PodInfo, VolumeSpec, Wrap};
 
 /// What does not change while the volume is published.
@@ -91,6 +93,13 @@ impl Hold {
         let start = start.map(Arc::new);
         let state = State { life: Life::at(phase), todo, pod_token, start, intent: None, process: None, trouble: None };
         Self { about, state: Mutex::new(state), pen: Mutex::default(), bell: Notify::new(), news: Notify::new() }
+    }
+
+    /// With the containers that ended before.
+    #[must_use]
+    pub fn after(self, ended: Vec<ContainerId>) -> Self {
+        self.state.lock().life.remember(ended);
+        self
     }
 
     /// The first start is there.
@@ -204,6 +213,30 @@ impl Hold {
             state.process = process.map(Arc::new);
         }
         self.apply(&mut state, act)
+    }
+
+    /// What the API server's word is held against.
+    #[must_use]
+    pub fn view(&self, is_led: bool) -> View {
+        let state = self.state.lock();
+        let phase = state.life.phase().clone();
+        let lives =
+            matches!(phase, Phase::Taken(_)) && state.process.as_ref().is_some_and(|process| pidfd::lives(process));
+        View { phase, ended: state.life.ended().to_vec(), lives, is_led }
+    }
+
+    /// The process of a container that was told of was found.
+    pub fn follow(&self, id: &str, process: &Arc<OwnedFd>) {
+        let mut state = self.state.lock();
+        if matches!(state.life.standing(id), Standing::Holds | Standing::Awaits) {
+            state.process = Some(process.clone());
+        }
+    }
+
+    /// The containers that have ended, as far as they are remembered.
+    #[must_use]
+    pub fn ended(&self) -> Vec<ContainerId> {
+        self.state.lock().life.ended().to_vec()
     }
 
     /// The container ended. Answers the start that is over.

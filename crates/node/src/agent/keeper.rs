@@ -57,7 +57,8 @@ async fn replace(agent: &Arc<Agent>, hold: &Arc<Hold>, todo: Todo) -> Result<(),
             agent.note(hold)?;
             // A new start of the same container has ended the former at the server already; told again, it does no harm.
             former.into_iter().for_each(|former| agent.ender.end(former.name.clone()));
-            if todo == Todo::Refresh {
+            // One that runs has read its files: those that were there before these.
+            if todo == Todo::Refresh || (!hold.is_wrapped() && hold.phase() != Phase::Ready) {
                 agent.signal(hold);
             }
         }

@@ -16,6 +16,9 @@ pub enum Phase {
     Taken(ContainerId),
 }
 
+/// So many ends are remembered of one volume's containers. What is told late is late by one or two.
+const REMEMBERED: usize = 8;
+
 /// What an event asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
@@ -31,8 +34,8 @@ pub enum Act {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
     phase: Phase,
-    /// The container that ended last: its start may be told after its end.
-    ended: Option<ContainerId>,
+    /// Containers that ended, the latest last: their starts may be told after their ends.
+    ended: Vec<ContainerId>,
     /// A container that waits for what is being made.
     awaits: Option<ContainerId>,
 }
@@ -56,7 +59,30 @@ impl Life {
     /// At a phase, as it was written down.
     #[must_use]
     pub fn at(phase: Phase) -> Self {
-        Self { phase, ended: None, awaits: None }
+        Self { phase, ended: Vec::new(), awaits: None }
+    }
+
+    /// These containers are known to have ended.
+    pub fn remember(&mut self, ended: Vec<ContainerId>) {
+        self.ended = ended;
+    }
+
+    /// The containers that ended, as far as they are remembered; the latest is the last.
+    #[must_use]
+    pub fn ended(&self) -> &[ContainerId] {
+        &self.ended
+    }
+
+    fn is_over(&self, id: &str) -> bool {
+        self.ended.iter().any(|ended| ended == id)
+    }
+
+    fn ends(&mut self, id: &str) {
+        self.ended.retain(|ended| ended != id);
+        if self.ended.len() >= REMEMBERED {
+            self.ended.remove(0);
+        }
+        self.ended.push(id.to_owned());
     }
 
     /// How far it is.
@@ -74,7 +100,7 @@ impl Life {
 
     /// A container that can wait by itself is there before its credential is: it is made for this one.
     pub fn awaited(&mut self, id: &str) {
-        if self.phase == Phase::Minting && self.ended.as_deref() != Some(id) {
+        if self.phase == Phase::Minting && !self.is_over(id) {
             self.awaits = Some(id.to_owned());
         }
     }
@@ -83,7 +109,7 @@ impl Life {
     #[must_use]
     pub fn standing(&self, id: &str) -> Standing {
         match &self.phase {
-            _ if self.ended.as_deref() == Some(id) => Standing::Over,
+            _ if self.is_over(id) => Standing::Over,
             Phase::Taken(known) if known == id => Standing::Holds,
             Phase::Minting if self.awaits.as_deref() == Some(id) => Standing::Awaits,
             _ => Standing::Unknown,
@@ -102,7 +128,9 @@ impl Life {
             }
             Phase::Taken(known) if known == id => Ok(()),
             // The end of the one before was missed.
-            Phase::Taken(_) => {
+            Phase::Taken(known) => {
+                let known = known.clone();
+                self.ends(&known);
                 self.phase = Phase::Minting;
                 Err(Act::Replace)
             }
@@ -114,24 +142,31 @@ impl Life {
     #[must_use]
     pub fn running(&mut self, id: &str) -> Act {
         match &self.phase {
-            _ if self.ended.as_deref() == Some(id) => Act::Rest,
+            _ if self.is_over(id) => Act::Rest,
             Phase::Ready => {
                 self.phase = Phase::Taken(id.to_owned());
                 Act::Rest
             }
             Phase::Taken(known) if known != id => {
+                let known = known.clone();
+                self.ends(&known);
                 self.phase = Phase::Taken(id.to_owned());
                 // It runs with what its predecessor had: that must not stay so.
                 Act::Refresh
             }
-            Phase::Taken(_) | Phase::Minting => Act::Rest,
+            Phase::Taken(_) => Act::Rest,
+            // It was created while nobody was asked, and has read nothing that is good: what is made is for it.
+            Phase::Minting => {
+                self.awaits = Some(id.to_owned());
+                Act::Rest
+            }
         }
     }
 
     /// A container ended, or was removed.
     #[must_use]
     pub fn stopped(&mut self, id: &str) -> Act {
-        self.ended = Some(id.to_owned());
+        self.ends(id);
         self.awaits.take_if(|awaits| awaits == id);
         match &self.phase {
             Phase::Taken(known) if known == id => {
@@ -149,6 +184,8 @@ impl Life {
             Phase::Taken(known) if !alive.contains(&known.as_str()) => match alive.first() {
                 Some(other) => self.running(other),
                 None => {
+                    let known = known.clone();
+                    self.ends(&known);
                     self.phase = Phase::Minting;
                     Act::Replace
                 }
@@ -257,6 +294,28 @@ mod tests {
         let mut unbound = ready();
         assert_eq!(unbound.seen(&["a"]), Act::Rest);
         assert_eq!(unbound.phase(), &Phase::Taken("a".into()));
+    }
+
+    #[test]
+    fn one_that_was_created_unasked_gets_what_is_made() {
+        let mut life = Life::at(Phase::Minting);
+        assert_eq!(life.running("a"), Act::Rest);
+        life.minted();
+        assert_eq!(life.phase(), &Phase::Taken("a".into()));
+        assert_eq!(life.stopped("a"), Act::Replace);
+        assert_eq!(life.running("a"), Act::Rest, "told late");
+        life.minted();
+        assert_eq!(life.phase(), &Phase::Ready);
+    }
+
+    #[test]
+    fn ends_are_remembered_and_not_for_ever() {
+        let mut life = ready();
+        for id in 0..20 {
+            assert_eq!(life.stopped(&id.to_string()), Act::Rest);
+        }
+        assert_eq!(life.ended().len(), REMEMBERED);
+        assert_eq!((life.standing("19"), life.standing("0")), (Standing::Over, Standing::Unknown));
     }
 
     #[test]

@@ -29,7 +29,9 @@ impl Agent {
         };
         self.note_with(hold, Some(name.clone()))?;
         hold.intend(name.clone());
-        match self.make(hold, name.clone()).await {
+        let made = self.make(hold, name.clone()).await;
+        self.meters.minted(made.is_ok());
+        match made {
             Ok(start) => Ok(start),
             Err(why) => {
                 // Perhaps the server made it and its answer was lost.
@@ -41,7 +43,8 @@ impl Agent {
 
     async fn make(&self, hold: &Arc<Hold>, name: StartName) -> Result<Start, Fail> {
         let spec = &hold.about.spec;
-        let auth = self.vault.start(&name, &hold.pod_token()).await?;
+        let traits = self.traits(&hold.about).await;
+        let auth = self.vault.start(&name, &hold.pod_token(), &traits).await.map_err(|why| traits.explain(why))?;
         let fetched = try_join_all(
             spec.credentials.iter().map(|credential| self.fetch(&auth.client_token, &spec.namespace, credential)),
         )

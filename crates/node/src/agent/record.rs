@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::Agent;
 use super::fail::Fail;
 use super::hold::{About, Hold, Todo};
-use super::life::Phase;
+use super::life::{ContainerId, Phase};
 use super::start::Start;
 use super::vault::StartName;
 use crate::spec::{PodInfo, VolumeSpec};
@@ -27,6 +27,9 @@ pub struct Record {
     #[serde(serialize_with = "open", deserialize_with = "SecretText::deserialize")]
     pod_token: SecretText,
     phase: Phase,
+    /// Containers that ended before that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ended: Vec<ContainerId>,
     start: Option<Start>,
     /// A start that was asked for and not yet heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,7 @@ impl Agent {
             fs_group: *fs_group,
             pod_token: hold.pod_token(),
             phase: hold.phase(),
+            ended: hold.ended(),
             start: hold.start().as_deref().cloned(),
             intent,
         };
@@ -99,7 +103,7 @@ impl Agent {
             fs_group: record.fs_group,
         };
         let phase = if record.start.is_some() { record.phase.clone() } else { Phase::Minting };
-        Ok(Some(Hold::new(about, phase, record.pod_token.clone(), record.start.clone())))
+        Ok(Some(Hold::new(about, phase, record.pod_token.clone(), record.start.clone()).after(record.ended.clone())))
     }
 
     /// A volume that was unmounted while no agent looked.

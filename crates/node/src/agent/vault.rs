@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::fail::Fail;
+use super::traits::Traits;
 
 /// One request of the agent. A container's start waits for a few of them.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,10 +104,16 @@ impl Vault {
     ///
     /// # Errors
     /// The server refuses the pod, or cannot be reached.
-    pub async fn start(&self, name: &StartName, pod_token: &SecretText) -> Result<Auth, Fail> {
-        let body = json!({
+    pub async fn start(&self, name: &StartName, pod_token: &SecretText, traits: &Traits) -> Result<Auth, Fail> {
+        let mut body = json!({
             "role": name.role, "jwt": pod_token.expose(), "container": name.container, "start": name.start,
         });
+        if let Some(labels) = &traits.labels {
+            body["labels"] = json!(labels);
+        }
+        if let Some(image) = &traits.image {
+            body["image"] = json!(image);
+        }
         let envelope = self.ask("agent/start", &body).await?;
         envelope.and_then(|e| e.auth).ok_or_else(|| Fail::odd("the answer to agent/start holds no token"))
     }

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Agent;
 use super::hold::Hold;
 use super::start::Start;
 use crate::nri::{Adjustment, Container, Link, Pod, State, Watcher};
+use crate::pidfd;
 
 /// Where kubelet mounts a pod's inline volumes, below the pod's folder.
 const INLINE: &str = "/volumes/kubernetes.io~csi/";
@@ -75,9 +75,13 @@ impl Watcher for Agent {
     fn link(&self, state: Link) {
         match state {
             Link::Connected { runtime, version, .. } => {
+                self.nets.set_nri(true);
                 tracing::info!(%runtime, %version, "the runtime tells of starts and ends of containers (NRI)");
             }
-            Link::Lost { why } => tracing::warn!(%why, "the runtime tells nothing (NRI); trying again"),
+            Link::Lost { why } => {
+                self.nets.set_nri(false);
+                tracing::warn!(%why, "the runtime tells nothing (NRI); trying again");
+            }
         }
     }
 }
@@ -102,7 +106,7 @@ impl Agent {
         Ok(())
     }
 
-    fn over(&self, hold: &Arc<Hold>, start: Option<Arc<Start>>) {
+    pub(super) fn over(&self, hold: &Arc<Hold>, start: Option<Arc<Start>>) {
         if let Some(start) = start {
             tracing::debug!(container = %hold.about.spec.container, start = %start.name.start, "a start is over");
             self.ender.end(start.name.clone());
@@ -112,6 +116,5 @@ impl Agent {
 
 /// A handle of the container's process that stays right when the number is used again.
 fn process_of(container: &Container) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(container.pid).ok()?)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+    pidfd::open(container.pid)
 }

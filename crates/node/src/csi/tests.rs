@@ -2,7 +2,7 @@
 //! for missing and unknown things are those of csi-sanity's Node suite.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -25,6 +25,7 @@ struct Fake {
     at_once: AtomicU32,
     most_at_once: AtomicU32,
     refuses: Mutex<Option<fn() -> PublishError>>,
+    not_ready: AtomicBool,
 }
 
 #[async_trait]
@@ -51,7 +52,7 @@ impl Publisher for Fake {
     }
 
     fn is_ready(&self) -> bool {
-        true
+        !self.not_ready.load(Ordering::SeqCst)
     }
 }
 
@@ -276,4 +277,68 @@ async fn the_agents_refusals_reach_kubelet_as_they_are() {
         let status = rig.publish(rig.good()).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (code, "why"));
     }
+}
+
+#[tokio::test]
+async fn a_probe_from_the_command_line_is_answered_by_the_agent_that_runs() {
+    let nobody = tempfile::tempdir().unwrap();
+    assert!(crate::check(nobody.path()).await.unwrap_err().contains("does not answer"));
+    let rig = rig().await;
+    assert_eq!(crate::check(rig.dir.path()).await, Ok(()));
+    rig.fake.not_ready.store(true, Ordering::SeqCst);
+    assert!(crate::check(rig.dir.path()).await.unwrap_err().contains("not reached the server"));
+}
+
+#[tokio::test]
+async fn a_driver_that_is_not_ready_says_so_and_then_that_it_is() {
+    let rig = rig().await;
+    for ready in [false, true] {
+        rig.fake.not_ready.store(!ready, Ordering::SeqCst);
+        let probe: ProbeResponse = call(&rig.driver, "/csi.v1.Identity/Probe", Empty {}).await.unwrap();
+        assert_eq!(probe.ready.unwrap().value, ready);
+    }
+}
+
+#[tokio::test]
+async fn what_the_driver_does_not_have_is_unimplemented() {
+    let rig = rig().await;
+    for path in [
+        "/csi.v1.Node/NodeStageVolume",
+        "/csi.v1.Node/NodeUnstageVolume",
+        "/csi.v1.Node/NodeGetVolumeStats",
+        "/csi.v1.Node/NodeExpandVolume",
+        "/csi.v1.Node/nodepublishvolume",
+        "/csi.v1.Controller/CreateVolume",
+        "/csi.v1.Controller/ControllerGetCapabilities",
+        "/csi.v1.GroupController/GroupControllerGetCapabilities",
+        "/csi.v0.Node/NodePublishVolume",
+    ] {
+        let answer: Result<Empty, Status> = call(&rig.driver, path, rig.good()).await;
+        assert_eq!(answer.unwrap_err().code(), Code::Unimplemented, "{path}");
+    }
+    assert!(rig.fake.told.lock().is_empty());
+}
+
+/// A message of another kind: its fields have the numbers of ours and other types.
+#[derive(Clone, PartialEq, Message)]
+struct Other {
+    #[prost(uint64, tag = "1")]
+    volume_id: u64,
+    #[prost(uint64, tag = "4")]
+    target_path: u64,
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused_and_the_driver_lives() {
+    let rig = rig().await;
+    let other = || Other { volume_id: 1, target_path: 2 };
+    for path in ["/csi.v1.Node/NodePublishVolume", "/csi.v1.Node/NodeUnpublishVolume"] {
+        let answer: Result<Empty, Status> = call(&rig.driver, path, other()).await;
+        answer.expect_err(path);
+    }
+    let mut huge = rig.good();
+    huge.volume_context.insert("template".into(), "x".repeat(5 << 20));
+    rig.publish(huge).await.expect_err("more than gRPC takes");
+    assert!(rig.fake.told.lock().is_empty());
+    rig.publish(rig.good()).await.unwrap();
 }

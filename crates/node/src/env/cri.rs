@@ -4,6 +4,7 @@
 mod wire;
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use prost::Message;
+use rustix::fd::OwnedFd;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 use tonic::client::Grpc;
@@ -20,7 +22,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
+use super::cgroup;
 use super::wire::Starts;
+use crate::pidfd;
 use wire::{ContainerStatusRequest, ContainerStatusResponse, ImageSpec, ImageStatusRequest, ImageStatusResponse};
 
 const STATUS: &str = "/runtime.v1.RuntimeService/ContainerStatus";
@@ -51,6 +55,23 @@ pub struct Runs {
     pub alive: bool,
     /// Its image, as the runtime's store knows it.
     pub image: String,
+}
+
+/// The first process of a container.
+#[derive(Debug)]
+pub enum Found {
+    /// It runs.
+    Runs(OwnedFd),
+    /// The container has ended.
+    Ended,
+    /// The runtime does not know the container, or its process cannot be seen from here.
+    Unknown,
+}
+
+/// Of a container: the number of its first process.
+#[derive(Deserialize)]
+struct Process {
+    pid: u32,
 }
 
 /// The part of `info` that containerd and CRI-O have in common: the image's own configuration.
@@ -111,6 +132,34 @@ impl Cri {
         }))
     }
 
+    /// The first process of a container. A number alone proves nothing: the process must be in that container's groups, as
+    /// long as its handle says that it lives.
+    ///
+    /// # Errors
+    /// The runtime cannot be asked; in words.
+    pub async fn process(&self, id: &str) -> Result<Found, String> {
+        let ask = ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
+        let answer: ContainerStatusResponse = match self.call(STATUS, ask).await {
+            Ok(answer) => answer,
+            Err(status) if status.code() == Code::NotFound => return Ok(Found::Unknown),
+            Err(status) => return Err(told(&status)),
+        };
+        let state = answer.status.map_or(wire::UNKNOWN, |status| status.state);
+        match state {
+            wire::EXITED => return Ok(Found::Ended),
+            wire::RUNNING => {}
+            _ => return Ok(Found::Unknown),
+        }
+        let pid = answer.info.get("info").and_then(|info| serde_json::from_str::<Process>(info).ok());
+        let handle = pid.as_ref().and_then(|Process { pid }| pidfd::open(*pid));
+        match (pid, handle) {
+            (Some(Process { pid }), Some(handle)) if is_in(pid, id) && pidfd::lives(&handle) => Ok(Found::Runs(handle)),
+            // It may just have ended.
+            (Some(_), _) => Err("its process is not seen from here".into()),
+            (None, _) => Ok(Found::Unknown),
+        }
+    }
+
     /// What an image starts.
     ///
     /// # Errors
@@ -143,11 +192,25 @@ impl Cri {
     }
 }
 
+/// Whether a process is in a container.
+fn is_in(pid: u32, id: &str) -> bool {
+    let mut text = String::new();
+    let read = std::fs::File::open(format!("/proc/{pid}/cgroup"));
+    let read = read.and_then(|file| file.take(cgroup::MOST).read_to_string(&mut text));
+    read.is_ok() && cgroup::whose(&text).is_some_and(|whose| whose.container_id == id)
+}
+
 fn starts_of(answer: &ImageStatusResponse) -> Result<Starts, String> {
     let info = answer.info.get("info").ok_or("the runtime does not say what the image starts")?;
     let info: Info = serde_json::from_str(info).map_err(|_| "what the runtime says of the image cannot be read")?;
     let config = info.image_spec.config;
     Ok(Starts { entrypoint: config.entrypoint.unwrap_or_default(), cmd: config.cmd.unwrap_or_default() })
+}
+
+/// Reads what the runtime may answer, for the fuzzer.
+pub fn read(bytes: &[u8]) {
+    let _ = ContainerStatusResponse::decode(bytes);
+    let _ = ImageStatusResponse::decode(bytes).map(|answer| starts_of(&answer));
 }
 
 fn told(status: &Status) -> String {

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::net::UnixStream;
 
 use super::cgroup::{self, Whose};
+use crate::pidfd;
 
 /// Where processes are looked at: `/proc`.
 #[derive(Debug, Clone)]
@@ -65,8 +65,7 @@ impl Peer {
     /// Whether it has not ended.
     #[must_use]
     pub fn lives(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&now)) == Ok(0)
+        pidfd::lives(&self.process)
     }
 }
 

@@ -1,63 +1,16 @@
 //! From what the server gave to variables of an environment.
 
-use std::collections::BTreeSet;
-
 use super::wire::Variable;
 use crate::spec::Variables;
-use crate::volume::{Fields, VolumeError, fill_template, text_of, variable_name};
-
-/// All of them together: a kernel takes 128 KiB for one, and the answer has to fit.
-const MOST: usize = 120 << 10;
+use crate::volume::{Fields, VolumeError};
 
 /// The variables of a volume.
 ///
 /// # Errors
 /// A template names what is not there; two have one name; a value cannot be a variable's.
 pub fn of(spec: &Variables, fields: &Fields) -> Result<Vec<Variable>, VolumeError> {
-    let made = match spec {
-        Variables::All => all(fields),
-        Variables::Named(named) => {
-            let one = |(name, template): &(String, String)| {
-                let bytes = fill_template(template, fields)?;
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                Ok(Variable { name: name.clone(), value: dewdrop_api::SecretText::new(text) })
-            };
-            named.iter().map(one).collect::<Result<_, VolumeError>>()?
-        }
-    };
-    check(&made)?;
-    Ok(made)
-}
-
-/// `NAME_FIELD` for each field of each credential.
-fn all(fields: &Fields) -> Vec<Variable> {
-    let each = fields.iter().flat_map(|(name, data)| data.iter().map(move |(field, value)| (name, field, value)));
-    each.map(|(name, field, value)| Variable {
-        name: variable_name(&format!("{name}.{field}")),
-        value: text_of(value).as_str().into(),
-    })
-    .collect()
-}
-
-fn check(made: &[Variable]) -> Result<(), VolumeError> {
-    let content = |text: String| Err(VolumeError::Content(text));
-    let mut names = BTreeSet::new();
-    let mut length = 0;
-    for Variable { name, value } in made {
-        if !names.insert(name) {
-            return content(format!("two fields would be the variable {name}; name them with `variables`"));
-        }
-        if value.expose().contains('\0') {
-            return content(format!("the variable {name} would hold a NUL, which no environment can"));
-        }
-        length += name.len() + value.expose().len() + 2;
-    }
-    if length > MOST {
-        return content(format!(
-            "the variables have {length} bytes; at most {MOST} fit into an environment: use files"
-        ));
-    }
-    Ok(())
+    let made = spec.fill(fields).map_err(VolumeError::Content)?;
+    Ok(made.into_iter().map(|(name, value)| Variable { name, value }).collect())
 }
 
 #[cfg(test)]

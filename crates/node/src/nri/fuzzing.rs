@@ -14,7 +14,7 @@ use super::{Container, Pod};
 pub const TARGETS: &[Target] = &[("nri-frames", frames), ("nri-messages", messages)];
 
 /// The same bytes in pieces of any size give the same messages. The first byte says how large the pieces are.
-fn frames(bytes: &[u8]) {
+pub fn frames(bytes: &[u8]) {
     let Some((size, bytes)) = bytes.split_first() else { return };
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let (mut reader, mut whole) = (Reader::new(), VecDeque::new());
@@ -33,7 +33,8 @@ fn frames(bytes: &[u8]) {
     }
 }
 
-fn messages(bytes: &[u8]) {
+/// What the runtime says in a frame.
+pub fn messages(bytes: &[u8]) {
     let _ = ConfigureRequest::decode(bytes);
     let _ = StateChangeEvent::decode(bytes);
     if let Ok(about) = About::decode(bytes) {

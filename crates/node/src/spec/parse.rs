@@ -1,10 +1,11 @@
 //! From attributes to a [`VolumeSpec`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use dewdrop_api::credentials::cut;
 use rustix::process::Signal;
 
-use super::{Credential, Form, Layout, PodInfo, Verb, VolumeSpec};
+use super::{Credential, Form, Layout, PodInfo, VolumeSpec, is_file_name};
 
 /// Kubelet's own attributes begin so.
 const KUBELET: &str = "csi.storage.k8s.io/";
@@ -25,8 +26,6 @@ const KNOWN: &[&str] = &[
     "uid",
     "variables",
 ];
-/// The most credentials of one volume.
-const MOST: usize = 64;
 /// The longest template.
 const LONGEST: usize = 64 * 1024;
 const DEFAULT_MODE: u32 = 0o400;
@@ -120,21 +119,8 @@ impl Reader<'_> {
 
     fn credentials(&mut self) -> Vec<Credential> {
         let text = self.needed("credentials", "lines of `name = path`, such as `db = database/creds/app`");
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let mut found = Vec::new();
-        let mut names = BTreeSet::new();
-        for line in lines {
-            match credential(line) {
-                Ok(one) if !names.insert(one.name.clone()) => {
-                    self.wrong.push(format!("`credentials` has {:?} twice", one.name));
-                }
-                Ok(one) => found.push(one),
-                Err(why) => self.wrong.push(why),
-            }
-        }
-        if found.len() > MOST {
-            self.wrong.push(format!("`credentials` has {} lines; at most {MOST}", found.len()));
-        }
+        let (found, wrong) = Credential::read_all(&text);
+        self.wrong.extend(wrong);
         found
     }
 
@@ -157,7 +143,7 @@ impl Reader<'_> {
             if template.len() > LONGEST {
                 self.wrong.push(format!("`template` is longer than {LONGEST} bytes"));
             }
-            if let Err(why) = crate::volume::check_template(&template, credentials) {
+            if let Err(why) = dewdrop_api::template::check(&template, credentials) {
                 self.wrong.push(why);
             }
             return Layout::One { file: named("template"), form: Form::Template(template) };
@@ -226,48 +212,11 @@ impl Reader<'_> {
     }
 }
 
-/// `name = path` or `name = PUT path`.
-fn credential(line: &str) -> Result<Credential, String> {
-    let Some((name, path)) = line.split_once('=').map(|(name, path)| (name.trim(), path.trim())) else {
-        return Err(format!("`credentials` has the line {:?}, which is not `name = path`", cut(line)));
-    };
-    if !is_file_name(name) {
-        return Err(format!("`credentials` has the name {:?}: use letters, digits, `.`, `-`, `_`", cut(name)));
-    }
-    let (verb, path) = match path.split_once(' ') {
-        Some(("GET", path)) => (Verb::Get, path.trim()),
-        Some(("PUT", path)) => (Verb::Put, path.trim()),
-        _ => (Verb::Get, path),
-    };
-    let path = path.trim_matches('/');
-    let is_path = !path.is_empty()
-        && path.len() <= 1024
-        && !path.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#'))
-        && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if !is_path {
-        return Err(format!("`credentials` has no path of the server for {name:?}"));
-    }
-    Ok(Credential { name: name.to_owned(), verb, path: path.to_owned() })
-}
-
-/// A name that can be a file's in the volume, and can hide nothing of ours (`..data`, `.dewdrop`).
-pub fn is_file_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 253
-        && !matches!(name, "." | crate::volume::OURS)
-        && !name.starts_with("..")
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-}
-
-/// The beginning of a text that came from outside.
-pub(super) fn cut(text: &str) -> String {
-    text.chars().take(40).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Verb;
     use super::*;
 
     fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -1,12 +1,8 @@
 //! The attributes of the wrapper: `env`, `variables`, `gate`.
 
-use std::collections::BTreeSet;
-
-use super::parse::{Reader, cut};
+use super::parse::Reader;
 use super::{Credential, Variables, Wrap};
 
-/// The most variables that one volume names.
-const MOST: usize = 256;
 /// What says how files look.
 const OF_FILES: &[&str] = &["file", "format", "template"];
 
@@ -37,18 +33,7 @@ impl Reader<'_> {
 
     fn variables(&mut self, credentials: &[Credential]) -> Option<Vec<(String, String)>> {
         let text = self.attributes.get("variables")?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let (mut found, mut names, mut wrong) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for line in lines {
-            match variable(line, credentials) {
-                Ok((name, _)) if !names.insert(name.clone()) => wrong.push(format!("`variables` has {name} twice")),
-                Ok(one) => found.push(one),
-                Err(why) => wrong.push(why),
-            }
-        }
-        if found.len() > MOST {
-            wrong.push(format!("`variables` has {} lines; at most {MOST}", found.len()));
-        }
+        let (found, mut wrong) = Variables::read_named(text, credentials);
         if found.is_empty() && wrong.is_empty() {
             wrong.push(
                 "`variables` is empty: write lines of `NAME = name.field`, or leave it out and say `env: \"true\"`"
@@ -58,20 +43,6 @@ impl Reader<'_> {
         self.wrong.extend(wrong);
         Some(found)
     }
-}
-
-/// `NAME = name.field`, or `NAME = text with {{name.field}}`.
-fn variable(line: &str, credentials: &[Credential]) -> Result<(String, String), String> {
-    let Some((name, value)) = line.split_once('=').map(|(name, value)| (name.trim(), value.trim())) else {
-        return Err(format!("`variables` has the line {:?}, which is not `NAME = name.field`", cut(line)));
-    };
-    let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !begins_well || name.len() > 128 || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(format!("`variables` has the name {:?}: use letters, digits, `_`", cut(name)));
-    }
-    let template = if value.contains("{{") { value.to_owned() } else { format!("{{{{{value}}}}}") };
-    crate::volume::check_template(&template, credentials).map_err(|why| format!("`variables`, {name}: {why}"))?;
-    Ok((name.to_owned(), template))
 }
 
 #[cfg(test)]

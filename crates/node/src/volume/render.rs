@@ -1,9 +1,11 @@
 //! From what the server gave to files: names and contents.
 
-use serde_json::{Map, Value};
+use dewdrop_api::template;
+use dewdrop_api::variables::{text_of as text, variable_name as variable};
+
 use zeroize::Zeroizing;
 
-use super::{Fields, VolumeError, template};
+use super::{Fields, VolumeError};
 use crate::spec::{Form, Layout, is_file_name};
 
 /// One file: its path in the volume, and its content.
@@ -42,7 +44,10 @@ fn one(form: &Form, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, VolumeError> 
         Form::Properties => {
             Ok(lines(fields, |name, value| format!("{}={}\n", escaped(name, true), escaped(value, false))))
         }
-        Form::Template(text) => template::fill(text, fields),
+        Form::Template(text) => {
+            let filled = template::fill(text, fields).map_err(VolumeError::Content)?;
+            Ok(Zeroizing::new(filled.as_bytes().to_vec()))
+        }
     }
 }
 
@@ -56,21 +61,6 @@ fn lines(fields: &Fields, line: impl Fn(&str, &str) -> String) -> Zeroizing<Vec<
         }
     }
     all
-}
-
-/// A value as a file holds it: a text as it is, all else as JSON.
-pub fn text(value: &Value) -> Zeroizing<String> {
-    Zeroizing::new(match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    })
-}
-
-/// `db.username` to `DB_USERNAME`.
-pub fn variable(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    let name: String = name.chars().map(plain).collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
 /// One word for a shell, whatever is in it.
@@ -96,17 +86,10 @@ fn escaped(value: &str, is_key: bool) -> String {
     out
 }
 
-/// The fields of a credential by name, for templates.
-pub fn field<'a>(fields: &'a Fields, name: &str, path: &str) -> Option<&'a Value> {
-    let mut parts = path.split('.');
-    let first = fields.get(name).and_then(|data: &Map<String, Value>| data.get(parts.next()?))?;
-    parts.try_fold(first, |value, part| value.get(part))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

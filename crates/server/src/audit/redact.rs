@@ -15,8 +15,10 @@ pub struct HashKey(hmac::Key);
 /// Keys whose texts are shown.
 #[derive(Clone, Default)]
 pub struct Shown {
-    /// By the kind of mount.
+    /// By the kind of mount: names.
     fixed: &'static [&'static str],
+    /// By the kind of mount: words of people that are for the record.
+    words: &'static [&'static str],
     /// By the mount's tuning.
     tuned: Vec<String>,
 }
@@ -103,19 +105,37 @@ impl Shown {
     pub fn of(kind: &str, tuned: &[String]) -> Self {
         // Names, no secrets: with them `dewdrop audit trace` walks from a credential to its request.
         let fixed: &'static [&'static str] = match kind {
-            "access" => &["id", "role", "cluster", "ticket"],
+            "access" => &[
+                "id",
+                "role",
+                "cluster",
+                "ticket",
+                "kind",
+                "time",
+                "grant",
+                "user",
+                "verb",
+                "target",
+                "namespace",
+                "name",
+                "source",
+            ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],
             "token" => &["accessor"],
             _ => &[],
         };
-        Self { fixed, tuned: tuned.to_vec() }
+        let words: &'static [&'static str] = match kind {
+            "access" => &["reason", "comment", "command", "refused"],
+            _ => &[],
+        };
+        Self { fixed, words, tuned: tuned.to_vec() }
     }
 
     /// What is shown by kind must look like a name: whoever puts a secret into the wrong field does not find it here.
     fn shows(&self, key: &str, value: &Value) -> bool {
         let tuned = self.tuned.iter().any(|tuned| tuned == key);
-        tuned || (self.fixed.contains(&key) && value.as_str().is_some_and(is_name))
+        tuned || self.words.contains(&key) || (self.fixed.contains(&key) && value.as_str().is_some_and(is_name))
     }
 }
 

@@ -16,7 +16,7 @@ use super::reply::{self, Envelope, Signed};
 use super::who::ListRule;
 use super::wrap::{WrapAsk, wrap_response};
 use crate::audit::End;
-use crate::http::{Body, Response};
+use crate::http::Response;
 use crate::leases::{MintAsk, mint};
 use crate::mfa::{self, Admitted, Door};
 use crate::mounts::Mounted;
@@ -195,10 +195,7 @@ impl Delivered {
     #[must_use]
     pub fn response(&self, request_id: &str) -> Response {
         if let Some(Bare::Whole(raw)) = &self.bare {
-            let mut response = reply::json(self.status.unwrap_or(200), Vec::new());
-            response.headers.insert("content-type", http::HeaderValue::from_static(raw.content_type));
-            response.body = Body::full(raw.body.clone());
-            return response;
+            return reply::bare(self.status.unwrap_or(200), raw);
         }
         if let Some(Bare::Pieces(pieces)) = &self.bare {
             return pieces.lock().take().map_or_else(

@@ -1,6 +1,6 @@
 //! From what was done to HTTP: the one table of status codes, and the envelope.
 
-use dewdrop_core::call::{Outcome, Pieces, Reply};
+use dewdrop_core::call::{Outcome, Pieces, Raw, Reply};
 use dewdrop_core::token::{AuthView, WrapView};
 use dewdrop_core::{Fault, Kind};
 use http::StatusCode;
@@ -9,6 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::http::{Body, Response};
 use crate::mfa::WaitView;
+
+/// What a page for people may do: show its own style and send its own form to us.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// The body of every answer of the API that is no error.
 #[derive(Serialize)]
@@ -94,14 +98,26 @@ pub fn plain(reply: Reply, request_id: &str) -> Response {
             let envelope = Envelope { data: Some(&data), warnings, ..Envelope::empty(request_id) };
             json(reply.status.unwrap_or(200), serde_json::to_vec(&envelope).unwrap_or_default())
         }
-        Outcome::Raw(raw) => {
-            let mut response = json(reply.status.unwrap_or(200), Vec::new());
-            response.headers.insert("content-type", http::HeaderValue::from_static(raw.content_type));
-            response.body = Body::full(raw.body);
-            response
-        }
+        Outcome::Raw(raw) => bare(reply.status.unwrap_or(200), &raw),
         _ => json(reply.status.unwrap_or(204), Vec::new()),
     }
+}
+
+/// A body that is no envelope. A page for people gets the headers that keep it from being shown within another page,
+/// from loading or running anything, and from telling its address on.
+#[must_use]
+pub fn bare(status: u16, raw: &Raw) -> Response {
+    let mut response = json(status, Vec::new());
+    let headers = &mut response.headers;
+    headers.insert("content-type", http::HeaderValue::from_static(raw.content_type));
+    if raw.content_type.starts_with("text/html") {
+        headers.insert("content-security-policy", http::HeaderValue::from_static(PAGE_POLICY));
+        headers.insert("x-frame-options", http::HeaderValue::from_static("DENY"));
+        headers.insert("x-content-type-options", http::HeaderValue::from_static("nosniff"));
+        headers.insert("referrer-policy", http::HeaderValue::from_static("no-referrer"));
+    }
+    response.body = Body::full(raw.body.clone());
+    response
 }
 
 /// A body that comes piece by piece.

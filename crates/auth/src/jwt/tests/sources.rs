@@ -4,6 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_config_names_one_source() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let rig = Rig::bare(Signer::ec("k"));
     let pem = rig.signer.pem();
     let kind = async |fields: Value| rig.harness.write("config", fields).await.unwrap_err().kind;
@@ -23,13 +24,19 @@ async fn a_config_names_one_source() {
         json!({ "oidc_discovery_url": "https://a.test/.well-known/openid-configuration" }),
         json!({ "oidc_discovery_url": "http://127.0.0.1:1" }),
         json!({ "jwt_validation_pubkeys": pem, "oidc_client_id": "x" }),
+        json!({ "jwt_validation_pubkeys": pem, "oidc_client_id": "x", "oidc_client_secret": "y" }),
+        json!({ "jwt_validation_pubkeys": pem, "oidc_response_mode": "fragment" }),
+        json!({ "jwt_validation_pubkeys": pem, "oidc_response_types": "token" }),
+        json!({ "jwt_validation_pubkeys": pem, "oidc_response_types": "id_token" }),
     ] {
         assert_eq!(kind(fields.clone()).await, Kind::BadRequest, "{fields}");
     }
     for fields in [
-        json!({ "oidc_discovery_url": "https://a.test", "oidc_client_id": "x", "oidc_client_secret": "y" }),
+        json!({
+            "oidc_discovery_url": "http://127.0.0.1:1", "oidc_client_id": "x", "oidc_client_secret": "y",
+            "oidc_response_mode": "form_post", "oidc_response_types": "id_token",
+        }),
         json!({ "jwt_validation_pubkeys": pem, "provider_config": { "provider": "azure" } }),
-        json!({ "jwt_validation_pubkeys": pem, "oidc_response_mode": "query" }),
     ] {
         assert_eq!(kind(fields.clone()).await, Kind::NotBuilt, "{fields}");
     }

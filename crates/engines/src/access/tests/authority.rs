@@ -74,3 +74,30 @@ async fn a_new_authority_signs_and_the_last_is_still_trusted() {
     assert!(!third.contains(&first));
     assert!(!third.contains("PRIVATE KEY"));
 }
+
+#[tokio::test]
+async fn a_proxy_is_known_by_a_certificate_of_the_same_authority() {
+    let mut s = Stage::new();
+    let csr_of = json!({ "csr": csr() });
+    assert!(s.says("eve", "clusters/prod/certificate", csr_of.clone()).await.is_err(), "it is not known yet");
+    for address in ["", "http://x", "https://", "https://a b"] {
+        assert!(s.harness.write("clusters/prod", json!({ "address": address })).await.is_err(), "{address}");
+    }
+    let cluster = json!({ "address": "https://access.example:6443", "names": "access.example,10.0.0.1" });
+    s.harness.write("clusters/prod", cluster).await.unwrap();
+    let signed = s.says("eve", "clusters/prod/certificate", csr_of).await.unwrap();
+    let der = parsed(signed["certificate"].as_str().unwrap());
+    let (_, leaf) = X509Certificate::from_der(&der).unwrap();
+    let names = leaf.subject_alternative_name().unwrap().unwrap();
+    assert_eq!(
+        names.value.general_names,
+        [GeneralName::DNSName("access.example"), GeneralName::IPAddress(&[10, 0, 0, 1])]
+    );
+    let usage = leaf.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.server_auth && !usage.client_auth, "it can be nobody's client");
+    let read = s.sees("ann", "clusters/prod").await.unwrap();
+    assert_eq!(
+        (&read["address"], &read["certificate_authority"]),
+        (&json!("https://access.example:6443"), &signed["issuing_ca"])
+    );
+}

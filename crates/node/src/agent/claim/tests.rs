@@ -94,7 +94,11 @@ fn a_missed_end_gives_the_next_container_a_start_of_its_own() {
         assert!(of(&hold, "b").starts_with("wait"), "never what the one before had");
         let former = hold.minted(start("two"), Todo::Mint).unwrap();
         assert_eq!(former.unwrap().name.start, "one", "which is ended by the keeper");
-        assert_eq!((of(&hold, "b").as_str(), of(&hold, "a").as_str()), ("two", "unknown"));
+        assert_eq!(
+            (of(&hold, "b").as_str(), of(&hold, "a").as_str()),
+            ("two", "never"),
+            "the one before is known to be over"
+        );
     }
 }
 

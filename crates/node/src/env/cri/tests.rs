@@ -31,7 +31,14 @@ impl GrpcService for Runtime {
                 let state = if ask.container_id == "ended" { 2 } else { RUNNING };
                 let status =
                     ContainerStatus { state, labels, image_ref: "sha256:1".into(), ..ContainerStatus::default() };
-                Ok(ContainerStatusResponse { status: Some(status) })
+                // Our own process, which is in no container.
+                let told = if ask.container_id == "silent" {
+                    "{}".to_owned()
+                } else {
+                    format!("{{\"pid\":{}}}", std::process::id())
+                };
+                let info = if ask.verbose { [("info".to_owned(), told)].into() } else { HashMap::default() };
+                Ok(ContainerStatusResponse { status: Some(status), info })
             }),
             _ => unknown(),
         }
@@ -90,5 +97,18 @@ async fn containers_and_images() {
     assert_eq!(images.0.load(Ordering::Relaxed), 1, "an image is asked for once");
     assert_eq!(cri.starts("sha256:2").await, Ok(Starts::default()));
     assert!(cri.starts("other").await.is_err());
+    runtime.abort();
+}
+
+#[tokio::test]
+async fn a_number_alone_is_no_process_of_a_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("s");
+    let runtime = play(&socket, Arc::default());
+    let cri = Cri::new(socket);
+    assert!(matches!(cri.process("ended").await, Ok(Found::Ended)));
+    assert!(matches!(cri.process("gone").await, Ok(Found::Unknown)), "another runtime may have it");
+    assert!(matches!(cri.process("silent").await, Ok(Found::Unknown)));
+    assert!(cri.process(&"a".repeat(64)).await.is_err(), "the process is not in that container");
     runtime.abort();
 }

@@ -9,6 +9,10 @@ use prost::Message;
 pub const CREATED: i32 = 0;
 /// `ContainerState`.
 pub const RUNNING: i32 = 1;
+/// `ContainerState`.
+pub const EXITED: i32 = 2;
+/// `ContainerState`.
+pub const UNKNOWN: i32 = 3;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct ContainerStatusRequest {
@@ -22,6 +26,8 @@ pub struct ContainerStatusRequest {
 pub struct ContainerStatusResponse {
     #[prost(message, optional, tag = "1")]
     pub status: Option<ContainerStatus>,
+    #[prost(map = "string, string", tag = "2")]
+    pub info: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

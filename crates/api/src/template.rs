@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::render::{field, text};
-use super::{Fields, VolumeError};
-use crate::spec::Credential;
+use crate::credentials::Credential;
+use crate::variables::{Fields, text_of as text};
 
 /// A piece of a template.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,16 +34,18 @@ pub fn check(template: &str, credentials: &[Credential]) -> Result<(), String> {
 }
 
 /// Fills a template.
-pub fn fill(template: &str, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, VolumeError> {
+///
+/// # Errors
+/// A sentence that names the field which is not there.
+pub fn fill(template: &str, fields: &Fields) -> Result<Zeroizing<String>, String> {
     let mut out = Zeroizing::new(String::new());
-    for piece in pieces(template).map_err(VolumeError::Content)? {
+    for piece in pieces(template)? {
         match piece {
             Piece::Text(text) => out.push_str(text),
             Piece::Field { name, field: path, filter } => {
                 let value = field(fields, name, path);
-                let value = value.ok_or_else(|| {
-                    VolumeError::Content(format!("the template wants {name}.{path}, and the server gave no such field"))
-                })?;
+                let value = value
+                    .ok_or_else(|| format!("the template wants {name}.{path}, and the server gave no such field"))?;
                 match filter {
                     "json" => out.push_str(&Zeroizing::new(value.to_string())),
                     "base64" => out.push_str(&Zeroizing::new(BASE64_STANDARD.encode(text(value).as_bytes()))),
@@ -53,7 +55,14 @@ pub fn fill(template: &str, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, Volum
             }
         }
     }
-    Ok(Zeroizing::new(out.as_bytes().to_vec()))
+    Ok(out)
+}
+
+/// A field of a credential; dots lead into objects.
+fn field<'a>(fields: &'a Fields, name: &str, path: &str) -> Option<&'a Value> {
+    let mut parts = path.split('.');
+    let first = fields.get(name).and_then(|data: &Map<String, Value>| data.get(parts.next()?))?;
+    parts.try_fold(first, |value, part| value.get(part))
 }
 
 fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
@@ -84,7 +93,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::spec::Verb;
+    use crate::credentials::Verb;
 
     fn db() -> Vec<Credential> {
         vec![Credential { name: "db".into(), verb: Verb::Get, path: "a/b".into() }]
@@ -96,8 +105,8 @@ mod tests {
             serde_json::from_value(json!({"db": {"username": "u", "password": "a b\"/", "more": {"x": 1}}})).unwrap();
         let template = "postgres://{{db.username}}:{{ db.password | url }}@h {{.db.password|json}} {{db.password|base64}} {{db.more.x}}";
         check(template, &db()).unwrap();
-        let text = String::from_utf8(fill(template, &fields).unwrap().to_vec()).unwrap();
-        assert_eq!(text, "postgres://u:a%20b%22%2F@h \"a b\\\"/\" YSBiIi8= 1");
+        let text = fill(template, &fields).unwrap();
+        assert_eq!(text.as_str(), "postgres://u:a%20b%22%2F@h \"a b\\\"/\" YSBiIi8= 1");
     }
 
     #[test]
@@ -109,7 +118,7 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         let fields: Fields = serde_json::from_value(json!({"db": {"password": "hunter2"}})).unwrap();
-        let error = fill("{{db.missing}}", &fields).unwrap_err().to_string();
+        let error = fill("{{db.missing}}", &fields).unwrap_err();
         assert!(error.contains("db.missing") && !error.contains("hunter2"), "{error}");
     }
 

@@ -1,0 +1,67 @@
+//! A body on its way through: not held, and cut when the grant ends.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::record::Ticket;
+
+/// What an answer of the proxy holds.
+pub type Answer = Either<Full<Bytes>, Cut>;
+
+/// A body that ends with the grant.
+pub struct Cut {
+    inner: Incoming,
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Counts what went through; told when the body is done.
+    ticket: Option<Ticket>,
+}
+
+/// The grant ended in the middle of a body.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The grant ended.
+    #[error("the grant has ended")]
+    Over,
+    /// The connection.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+// === impl Cut ===
+
+impl Cut {
+    /// Watches over a body.
+    #[must_use]
+    pub fn new(inner: Incoming, over: &CancellationToken, ticket: Option<Ticket>) -> Self {
+        Self { inner, over: Box::pin(over.clone().cancelled_owned()), ticket }
+    }
+}
+
+impl Body for Cut {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if self.over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(Broken::Over)));
+        }
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(ticket)) = (&polled, &mut self.ticket) {
+            ticket.count(frame.data_ref().map_or(0, Buf::remaining));
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(Broken::Http)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,171 @@
+//! Headers on their way through: what a client may not say, what ends here, what the proxy says itself.
+
+use std::fmt::Write as _;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::grants::Grant;
+use crate::refuse::Refusal;
+
+/// Headers of one connection only (RFC 9110, section 7.6.1), and what is the proxy's to say.
+const NOT_ON: &[&str] = &[
+    "authorization",
+    "connection",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-uri",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+/// Starts of headers by which front proxies of an API server are believed.
+const TRUSTED_STARTS: &[&str] = &["impersonate", "x-remote-"];
+
+/// Refuses what nobody but the proxy may say, in whatever spelling.
+///
+/// # Errors
+/// The client says who he is.
+pub fn check(headers: &HeaderMap) -> Result<(), Refusal> {
+    for name in headers.keys() {
+        let plain = name.as_str().replace('_', "-");
+        if TRUSTED_STARTS.iter().any(|start| plain.starts_with(start)) {
+            return Err(Refusal::forbidden(format!(
+                "the header {name} is not for you to send (kubectl --as does): you act as yourself, by your grant"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The headers that go on: the client's, without those of the connection, and the person's identity.
+///
+/// # Errors
+/// A name of the grant cannot stand in a header.
+pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<HeaderMap, Refusal> {
+    let named: Vec<String> = from
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let mut to = HeaderMap::with_capacity(from.len() + 4);
+    for (name, value) in from {
+        let plain = name.as_str().replace('_', "-");
+        if !NOT_ON.contains(&plain.as_str()) && !named.iter().any(|own| own == name.as_str()) {
+            to.append(name, value.clone());
+        }
+    }
+    to.insert(header::AUTHORIZATION, token.clone());
+    let value = |text: &str| {
+        HeaderValue::from_str(text).map_err(|_| Refusal::forbidden("the name of a grant cannot stand in a header"))
+    };
+    to.insert(HeaderName::from_static("impersonate-user"), value(&grant.user)?);
+    for group in &grant.groups {
+        to.append(HeaderName::from_static("impersonate-group"), value(group)?);
+    }
+    to.insert(HeaderName::from_static("impersonate-extra-dewdrop.dev%2fgrant"), value(&grant.id)?);
+    Ok(to)
+}
+
+/// The same headers without those of the connection, for an answer on its way back.
+pub fn back(headers: &mut HeaderMap) {
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"] {
+        headers.remove(name);
+    }
+}
+
+/// What kubectl says of its own command (KEP-859): `kubectl exec`, for the record. Values of flags are not in it.
+#[must_use]
+pub fn command(headers: &HeaderMap) -> String {
+    let mut text = headers.get("kubectl-command").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    if let Some(session) = headers.get("kubectl-session").and_then(|value| value.to_str().ok()) {
+        let _ = write!(text, " ({session})");
+    }
+    text.truncate(text.char_indices().nth(200).map_or(text.len(), |(at, _)| at));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn grant() -> Grant {
+        serde_json::from_value(serde_json::json!({
+            "id": "g1", "user": "ann", "role": "look", "ends_at": "2026-01-01T00:00:00Z", "groups": ["devs", "shop"],
+            "scope": { "clusters": [], "namespaces": [], "rules": [] },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn nobody_says_who_he_is_in_any_spelling() {
+        for name in [
+            "Impersonate-User",
+            "IMPERSONATE-GROUP",
+            "impersonate-extra-x",
+            "Impersonate_User",
+            "impersonate-uid",
+            "impersonateuser",
+            "X-Remote-User",
+            "x_remote_group",
+        ] {
+            assert!(check(&headers(&[(name, "system:admin")])).is_err(), "{name}");
+        }
+        assert_eq!(check(&headers(&[("Accept", "*/*"), ("Kubectl-Command", "kubectl get")])), Ok(()));
+    }
+
+    #[test]
+    fn what_goes_on_is_the_proxys_word() {
+        let from = headers(&[
+            ("Authorization", "Bearer stolen"),
+            ("Connection", "close, X-Secret"),
+            ("X-Secret", "1"),
+            ("X-Forwarded-For", "10.0.0.1"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("Accept", "application/json"),
+            ("Transfer-Encoding", "chunked"),
+        ]);
+        let to = onward(&from, &grant(), &HeaderValue::from_static("Bearer ours")).unwrap();
+        let all: Vec<String> = to.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        assert_eq!(
+            all,
+            [
+                "accept: application/json",
+                "authorization: Bearer ours",
+                "impersonate-user: ann",
+                "impersonate-group: devs",
+                "impersonate-group: shop",
+                "impersonate-extra-dewdrop.dev%2fgrant: g1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_with_a_line_break_goes_nowhere() {
+        let grant = Grant { user: "ann\r\nImpersonate-Group: system:masters".into(), ..grant() };
+        assert!(onward(&HeaderMap::new(), &grant, &HeaderValue::from_static("x")).is_err());
+    }
+}

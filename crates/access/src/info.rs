@@ -1,0 +1,247 @@
+//! What a request to an API server asks for, read from its method, path and query as the API server reads them
+//! (Kubernetes documentation, "API Access Control", request attributes). Whatever could be read in two ways is refused, and
+//! what goes on to the API server is written anew from what was read.
+
+use dewdrop_core::access::{Attributes, ResourceAsk};
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What stands unescaped in a segment of a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'=')
+    .remove(b',');
+
+/// Parts of `namespaces/NAME` that belong to the namespace itself.
+const OF_NAMESPACES: [&str; 2] = ["status", "finalize"];
+
+/// What is asked, with owned words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The verb: of a resource as RBAC calls it, otherwise the method in lower case.
+    pub verb: String,
+    /// The resource; `None`: another path.
+    pub resource: Option<Resource>,
+    /// The path, written anew.
+    pub path: String,
+    /// The query, as it came.
+    pub query: Option<String>,
+}
+
+/// A resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// The API group; empty: the core.
+    pub group: String,
+    /// The resource.
+    pub resource: String,
+    /// The part of it; empty: itself.
+    pub subresource: String,
+    /// The namespace; empty: none, or all.
+    pub namespace: String,
+    /// The object; empty: a list, or one that is made.
+    pub name: String,
+}
+
+/// Why a request cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The path.
+    #[error("the path holds what API servers may read in different ways: an empty part, `.`, `..`, an escaped slash")]
+    Path,
+    /// The query.
+    #[error("the query says `watch` or `fieldSelector` twice, or in a way that API servers may read differently")]
+    Query,
+    /// The verb.
+    #[error("this method has no meaning for an API server")]
+    Method,
+}
+
+// === impl Info ===
+
+impl Info {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// It could be read in two ways, or in none.
+    pub fn read(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Unreadable> {
+        let parts = parts(path)?;
+        let query_says = Query::read(query.unwrap_or_default())?;
+        let path = written(&parts);
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (verb, resource) = match parts.as_slice() {
+            ["api", _version, rest @ ..] if !rest.is_empty() => read_resource(method, "", rest, &query_says)?,
+            ["apis", group, _version, rest @ ..] if !rest.is_empty() => {
+                read_resource(method, group, rest, &query_says)?
+            }
+            _ => (method.as_str().to_ascii_lowercase(), None),
+        };
+        Ok(Self { verb, resource, path, query: query.map(str::to_owned) })
+    }
+
+    /// As rules are asked about it.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes<'_> {
+        match &self.resource {
+            None => Attributes::Path { verb: &self.verb, path: &self.path },
+            Some(of) => Attributes::Resource(ResourceAsk {
+                verb: &self.verb,
+                group: &of.group,
+                resource: &of.resource,
+                subresource: &of.subresource,
+                namespace: &of.namespace,
+                name: &of.name,
+            }),
+        }
+    }
+
+    /// Path and query, as they go on.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+fn read_resource(
+    method: &Method,
+    group: &str,
+    parts: &[&str],
+    query: &Query,
+) -> Result<(String, Option<Resource>), Unreadable> {
+    let (watch_path, parts) = match parts {
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+        // Gone since Kubernetes 1.10; an old server would act as a proxy here.
+        ["proxy", ..] => return Err(Unreadable::Path),
+        _ => (false, parts),
+    };
+    let (namespace, parts) = match parts {
+        ["namespaces", namespace, part, ..] if !OF_NAMESPACES.contains(part) => {
+            (*namespace, parts.get(2..).unwrap_or_default())
+        }
+        ["namespaces", namespace, ..] => (*namespace, parts),
+        _ => ("", parts),
+    };
+    let at = |index: usize| parts.get(index).copied().unwrap_or_default();
+    let mut of = Resource {
+        group: group.to_owned(),
+        resource: at(0).to_owned(),
+        subresource: at(2).to_owned(),
+        namespace: namespace.to_owned(),
+        name: at(1).to_owned(),
+    };
+    let verb = verb(method, &of.name, watch_path, query)?;
+    if of.name.is_empty() && matches!(verb, "list" | "watch" | "deletecollection") {
+        of.name.clone_from(&query.name);
+    }
+    Ok((verb.to_owned(), Some(of)))
+}
+
+fn verb(method: &Method, name: &str, watch_path: bool, query: &Query) -> Result<&'static str, Unreadable> {
+    Ok(match (method.as_str(), name.is_empty()) {
+        ("GET" | "HEAD", _) if watch_path => "watch",
+        ("GET" | "HEAD", true) if query.watch => "watch",
+        ("GET" | "HEAD", true) => "list",
+        ("GET" | "HEAD", false) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "deletecollection",
+        ("DELETE", false) => "delete",
+        _ => return Err(Unreadable::Method),
+    })
+}
+
+/// The parts of a path, unescaped. A slash at its end is left out.
+fn parts(path: &str) -> Result<Vec<String>, Unreadable> {
+    let inner = path.strip_prefix('/').ok_or(Unreadable::Path)?;
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if inner.is_empty() {
+        return Ok(Vec::new());
+    }
+    inner.split('/').map(part).collect()
+}
+
+fn part(raw: &str) -> Result<String, Unreadable> {
+    let text = percent_decode_str(raw).decode_utf8().map_err(|_| Unreadable::Path)?;
+    let is_strange = |c: char| matches!(c, '/' | '\\' | '%' | ';' | '?' | '#') || c.is_control() || c.is_whitespace();
+    if matches!(text.as_ref(), "" | "." | "..") || text.contains(is_strange) {
+        return Err(Unreadable::Path);
+    }
+    Ok(text.into_owned())
+}
+
+fn written(parts: &[String]) -> String {
+    if parts.is_empty() {
+        return "/".to_owned();
+    }
+    parts.iter().flat_map(|part| ["/".into(), utf8_percent_encode(part, SEGMENT).to_string()]).collect()
+}
+
+/// What a query says of the verb.
+#[derive(Default)]
+struct Query {
+    watch: bool,
+    /// The name of a field selector `metadata.name=NAME`.
+    name: String,
+}
+
+impl Query {
+    fn read(query: &str) -> Result<Self, Unreadable> {
+        let mut read = Self::default();
+        let mut seen = (false, false);
+        // Go drops pairs with a semicolon; others part them there.
+        if query.contains(';') {
+            return Err(Unreadable::Query);
+        }
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (key, value) = (unescaped(key)?, unescaped(value)?);
+            match key.as_str() {
+                "watch" if !seen.0 => {
+                    seen.0 = true;
+                    read.watch = match value.as_str() {
+                        "true" | "1" => true,
+                        "false" | "0" => false,
+                        _ => return Err(Unreadable::Query),
+                    };
+                }
+                "fieldSelector" if !seen.1 => {
+                    seen.1 = true;
+                    read.name = selected(&value);
+                }
+                "watch" | "fieldSelector" => return Err(Unreadable::Query),
+                // Servers may read names in any case.
+                other if other.eq_ignore_ascii_case("watch") || other.eq_ignore_ascii_case("fieldSelector") => {
+                    return Err(Unreadable::Query);
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn unescaped(text: &str) -> Result<String, Unreadable> {
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8().map(|text| text.into_owned()).map_err(|_| Unreadable::Query)
+}
+
+/// The name that a field selector demands, when it is just that.
+fn selected(selector: &str) -> String {
+    let name = selector.strip_prefix("metadata.name==").or_else(|| selector.strip_prefix("metadata.name="));
+    let is_name = |name: &&str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '_'))
+    };
+    name.filter(is_name).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

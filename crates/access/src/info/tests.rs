@@ -1,0 +1,126 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(method: &str, target: &str) -> Result<String, Unreadable> {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    Info::read(&method.parse().unwrap(), path, query).map(|info| info.attributes().to_string())
+}
+
+fn says(method: &str, target: &str) -> String {
+    read(method, target).unwrap()
+}
+
+#[test]
+fn verbs_and_places() {
+    for (method, target, expected) in [
+        ("GET", "/api/v1/pods", "list pods"),
+        ("GET", "/api/v1/namespaces/shop/pods", "list pods in namespace shop"),
+        ("GET", "/api/v1/namespaces/shop/pods/", "list pods in namespace shop"),
+        ("GET", "/api/v1/namespaces/shop/pods/web", "get pods \"web\" in namespace shop"),
+        ("HEAD", "/api/v1/namespaces/shop/pods/web", "get pods \"web\" in namespace shop"),
+        ("GET", "/api/v1/namespaces/shop/pods/web/log?follow=true", "get pods/log \"web\" in namespace shop"),
+        ("GET", "/api/v1/namespaces/shop/pods?watch=true", "watch pods in namespace shop"),
+        ("GET", "/api/v1/namespaces/shop/pods?watch=0", "list pods in namespace shop"),
+        ("GET", "/api/v1/namespaces/shop/pods/web?watch=true", "get pods \"web\" in namespace shop"),
+        ("GET", "/api/v1/watch/namespaces/shop/pods", "watch pods in namespace shop"),
+        ("GET", "/api/v1/watch/namespaces/shop/pods/web", "watch pods \"web\" in namespace shop"),
+        (
+            "GET",
+            "/api/v1/namespaces/shop/pods?watch=1&fieldSelector=metadata.name%3Dweb",
+            "watch pods \"web\" in namespace shop",
+        ),
+        ("GET", "/api/v1/namespaces/shop/pods?fieldSelector=status.phase%3DRunning", "list pods in namespace shop"),
+        ("POST", "/api/v1/namespaces/shop/pods/web/exec?command=sh", "create pods/exec \"web\" in namespace shop"),
+        ("GET", "/api/v1/namespaces/shop/pods/web/exec?command=sh", "get pods/exec \"web\" in namespace shop"),
+        (
+            "PUT",
+            "/apis/apps/v1/namespaces/shop/deployments/web/scale",
+            "update deployments/scale.apps \"web\" in namespace shop",
+        ),
+        ("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web", "patch deployments.apps \"web\" in namespace shop"),
+        ("DELETE", "/api/v1/namespaces/shop/pods/web", "delete pods \"web\" in namespace shop"),
+        ("DELETE", "/api/v1/namespaces/shop/pods", "deletecollection pods in namespace shop"),
+        ("GET", "/api/v1/namespaces", "list namespaces"),
+        ("GET", "/api/v1/namespaces/shop", "get namespaces \"shop\" in namespace shop"),
+        ("PUT", "/api/v1/namespaces/shop/finalize", "update namespaces/finalize \"shop\" in namespace shop"),
+        ("GET", "/api/v1/nodes/n1/proxy/pods", "get nodes/proxy \"n1\""),
+        (
+            "GET",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node",
+            "get clusterroles.rbac.authorization.k8s.io \"system:node\"",
+        ),
+        (
+            "GET",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+            "get clusterroles.rbac.authorization.k8s.io \"system:node\"",
+        ),
+        ("GET", "/api", "get /api"),
+        ("GET", "/apis/apps/v1", "get /apis/apps/v1"),
+        ("POST", "/version", "post /version"),
+        ("GET", "/", "get /"),
+    ] {
+        assert_eq!(says(method, target), expected, "{method} {target}");
+    }
+}
+
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    for path in [
+        "/api/v1/namespaces/a/../b/pods",
+        "/api/v1/namespaces/a/%2e%2e/b/pods",
+        "/api/v1/namespaces/a/.%2E/b/pods",
+        "/api/v1/namespaces//pods",
+        "//api/v1/pods",
+        "/api/v1/pods//",
+        "/api/v1/namespaces/a%2Fb/pods",
+        "/api/v1/namespaces/a%252Fb/pods",
+        "/api/v1/namespaces/a%5Cb/pods",
+        "/api/v1/namespaces/a/./pods",
+        "/api/v1/namespaces/a/pods/x%00",
+        "/api/v1/namespaces/a/pods/x%0Ay",
+        "/api/v1/namespaces/a/pods/x%20y",
+        "/api/v1/namespaces/a/pods;x",
+        "/api/v1/proxy/namespaces/a/pods/x",
+        "/api/v1/namespaces/a/pods/%ff",
+        "api/v1/pods",
+        "",
+    ] {
+        assert_eq!(read("GET", path), Err(Unreadable::Path), "{path}");
+    }
+    for query in [
+        "watch=true&watch=false",
+        "watch=yes",
+        "watch",
+        "Watch=true",
+        "w%61tch=1&watch=0",
+        "watch=1;x",
+        "fieldSelector=a&fieldSelector=b",
+        "x=%ff",
+    ] {
+        assert_eq!(read("GET", &format!("/api/v1/namespaces/a/pods?{query}")), Err(Unreadable::Query), "{query}");
+    }
+    for method in ["OPTIONS", "TRACE", "CONNECT", "BREW"] {
+        assert_eq!(read(method, "/api/v1/namespaces/a/pods"), Err(Unreadable::Method), "{method}");
+    }
+}
+
+#[test]
+fn an_escaped_word_is_the_word() {
+    assert_eq!(says("GET", "/api/v1/namespaces/shop/p%6fds?w%61tch=%31"), "watch pods in namespace shop");
+    let info = Info::read(&Method::GET, "/api/v1/namespaces/shop/p%6fds/", Some("a=b")).unwrap();
+    assert_eq!(info.target(), "/api/v1/namespaces/shop/pods?a=b");
+}
+
+proptest! {
+    /// What goes on is read again as what was judged, and holds nothing that is read in two ways.
+    #[test]
+    fn what_goes_on_is_what_was_judged(path in "(/(api|apis|v1|namespaces|watch|pods|a|%2e|%2F|\\.|\\.\\.|[ -~]{0,4})){0,8}/?") {
+        if let Ok(info) = Info::read(&Method::GET, &path, None) {
+            let again = Info::read(&Method::GET, &info.path, None).unwrap();
+            prop_assert_eq!(&again, &info);
+            prop_assert!(!info.path.contains("//") && !info.path.contains("/../") && !info.path.contains("/./"));
+            prop_assert!(info.path.parse::<http::uri::PathAndQuery>().is_ok());
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Ring 2: the access proxy. It ends TLS, knows the grant of a person by the certificate, judges every request by that grant
+//! as it is now, and acts towards the API server as that person (docs/decisions/0022).
+
+mod body;
+mod door;
+mod grants;
+mod headers;
+mod info;
+mod record;
+mod refuse;
+mod run;
+mod tls;
+mod upstream;
+mod vault;
+mod walk;
+
+pub use run::{RunError, Settings, run};
+pub use upstream::Place;
+pub use vault::SignIn;

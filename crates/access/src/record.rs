@@ -1,0 +1,268 @@
+//! The record: what was asked, by whom, under which grant, and how it ended. Lines are sent to the server in batches, and it
+//! writes them on its audit chain. When they cannot be sent for too long, nothing more is allowed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dewdrop_core::{Clock, Moment};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+/// Lines that wait to be sent, at most.
+const QUEUE: usize = 8192;
+/// Lines in one request.
+const BATCH: usize = 200;
+/// Lines wait for company this long.
+const GATHER: Duration = Duration::from_millis(100);
+/// The oldest line may wait this long before nothing more is allowed.
+const LATEST: Duration = Duration::from_secs(5);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// `request`, `stream` (one that has begun), or `end` (of such a stream).
+    pub kind: &'static str,
+    /// When, RFC 3339.
+    pub time: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The grant; empty: none.
+    pub grant: String,
+    /// The person.
+    pub user: String,
+    /// What was asked for.
+    #[serde(flatten)]
+    pub what: What,
+    /// Where the request came from.
+    pub source: String,
+    /// kubectl's own command.
+    pub command: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: End,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct What {
+    /// The verb.
+    pub verb: String,
+    /// What it was about, such as `pods/log.apps`, or a path.
+    pub target: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The object.
+    pub name: String,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The status code.
+    pub code: u16,
+    /// Why it was refused; empty: it was not.
+    pub refused: String,
+    /// Bytes to the client.
+    pub bytes: u64,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+}
+
+/// Where lines go. Cheap to clone.
+#[derive(Clone)]
+pub struct Record {
+    lines: mpsc::Sender<Line>,
+    clock: Arc<dyn Clock>,
+    /// Since when (steady milliseconds) lines wait in vain; zero: they do not.
+    stuck: Arc<AtomicU64>,
+}
+
+/// A request that is under way. Its line is written when it is dropped.
+pub struct Ticket {
+    line: Line,
+    record: Record,
+    began: Duration,
+}
+
+/// Takes lines to the server.
+#[async_trait::async_trait]
+pub trait Carrier: Send + Sync + 'static {
+    /// Sends them.
+    async fn carry(&self, lines: &[Line]) -> Result<(), String>;
+}
+
+// === impl Record ===
+
+impl Record {
+    /// A record, and what takes its lines away until it is dropped.
+    pub fn new(clock: Arc<dyn Clock>, carrier: impl Carrier) -> (Self, impl Future<Output = ()> + Send) {
+        let (lines, waiting) = mpsc::channel(QUEUE);
+        let record = Self { lines, clock: clock.clone(), stuck: Arc::default() };
+        let stuck = record.stuck.clone();
+        (record, carry(waiting, clock, stuck, carrier))
+    }
+
+    /// Whether a line could be written now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let stuck = self.stuck.load(Ordering::Relaxed);
+        let now = millis(self.clock.steady());
+        let too_long = stuck != 0 && Duration::from_millis(now.saturating_sub(stuck)) >= LATEST;
+        !too_long && self.lines.capacity() > QUEUE / 8
+    }
+
+    /// Begins a request.
+    #[must_use]
+    pub fn begin(&self, line: Line) -> Ticket {
+        Ticket { line, record: self.clone(), began: self.clock.steady() }
+    }
+
+    fn write(&self, line: Line) {
+        // `is_open` keeps room; what is lost all the same is said.
+        if self.lines.try_send(line).is_err() {
+            tracing::error!("a line of the record was lost: the queue is full");
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// The line as it is so far.
+    pub fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    /// Bytes went to the client.
+    pub fn count(&mut self, bytes: usize) {
+        self.line.end.bytes += bytes as u64;
+    }
+
+    /// A stream began: that is a line of its own, and so is its end, which the returned ticket tells.
+    #[must_use]
+    pub fn stream(mut self) -> Self {
+        let time = self.record.now().rfc3339();
+        self.record.write(Line { kind: "stream", time, ..self.line.clone() });
+        self.line.kind = "end";
+        self
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut line = std::mem::take(&mut self.line);
+        line.time = self.record.now().rfc3339();
+        line.end.millis = millis(self.record.clock.steady().saturating_sub(self.began));
+        if line.kind.is_empty() {
+            line.kind = "request";
+        }
+        self.record.write(line);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+async fn carry(mut waiting: mpsc::Receiver<Line>, clock: Arc<dyn Clock>, stuck: Arc<AtomicU64>, carrier: impl Carrier) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        if batch.len() < BATCH {
+            tokio::time::sleep(GATHER).await;
+            while batch.len() < BATCH
+                && let Ok(line) = waiting.try_recv()
+            {
+                batch.push(line);
+            }
+        }
+        while let Err(why) = carrier.carry(&batch).await {
+            if stuck.load(Ordering::Relaxed) == 0 {
+                stuck.store(millis(clock.steady()), Ordering::Relaxed);
+                tracing::warn!(%why, lines = batch.len(), "the record cannot be written; tried again");
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        stuck.store(0, Ordering::Relaxed);
+        batch.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dewdrop_core::FakeClock;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Held {
+        lines: Arc<Mutex<Vec<Line>>>,
+        broken: Arc<Mutex<bool>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Carrier for Held {
+        async fn carry(&self, lines: &[Line]) -> Result<(), String> {
+            if *self.broken.lock() {
+                return Err("away".into());
+            }
+            self.lines.lock().extend_from_slice(lines);
+            Ok(())
+        }
+    }
+
+    async fn until(is_so: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("waited in vain");
+    }
+
+    #[tokio::test]
+    async fn a_request_is_one_line_and_a_stream_two() {
+        let clock = FakeClock::at(Moment(1_767_225_600_000));
+        let held = Held::default();
+        let (record, work) = Record::new(clock.clone(), held.clone());
+        tokio::spawn(work);
+        let mut ticket = record.begin(Line::default());
+        ticket.line().end.code = 200;
+        ticket.count(7);
+        clock.advance(Duration::from_millis(30));
+        drop(ticket);
+        let ticket = record.begin(Line::default());
+        drop(ticket.stream());
+        until(|| held.lines.lock().len() == 3).await;
+        let lines = held.lines.lock();
+        let told: Vec<_> =
+            lines.iter().map(|line| (line.kind, line.end.code, line.end.bytes, line.end.millis)).collect();
+        assert_eq!(told, [("request", 200, 7, 30), ("stream", 0, 0, 0), ("end", 0, 0, 1)]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_closes_the_door_and_is_not_lost() {
+        let clock = FakeClock::at(Moment(1_767_225_600_000));
+        clock.advance(Duration::from_secs(1));
+        let held = Held::default();
+        *held.broken.lock() = true;
+        let (record, work) = Record::new(clock.clone(), held.clone());
+        tokio::spawn(work);
+        drop(record.begin(Line::default()));
+        until(|| record.stuck.load(Ordering::Relaxed) != 0).await;
+        assert!(record.is_open(), "a moment is forgiven");
+        clock.advance(LATEST);
+        assert!(!record.is_open());
+        *held.broken.lock() = false;
+        until(|| record.is_open()).await;
+        assert_eq!(held.lines.lock().len(), 1);
+    }
+}

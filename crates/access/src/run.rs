@@ -1,0 +1,160 @@
+//! One proxy from its start to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dewdrop_api::Client;
+use dewdrop_core::Clock;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::door::{self, Tls};
+use crate::grants::Grants;
+use crate::record::Record;
+use crate::tls;
+use crate::upstream::{ApiServer, Place, WayError};
+use crate::vault::{SignIn, Vault};
+use crate::walk::Desk;
+
+/// How often the ends of grants are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+/// Between two tries to reach the server.
+const AGAIN: Duration = Duration::from_millis(500);
+/// A certificate of 24 hours is renewed this often.
+const RENEW: Duration = Duration::from_secs(8 * 3600);
+
+/// What a proxy must know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The cluster's name at the server.
+    pub cluster: String,
+    /// Where the access engine is mounted.
+    pub mount: String,
+    /// The API server.
+    pub api: Place,
+    /// How the proxy signs in; `None`: by the client's own token.
+    pub sign_in: Option<SignIn>,
+}
+
+/// Why a proxy cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The API server's settings.
+    #[error(transparent)]
+    Api(#[from] WayError),
+    /// The socket.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// Signals.
+    #[error("signals cannot be heard: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs a proxy until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It cannot begin.
+pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> Result<(), RunError> {
+    let listener = TcpListener::bind(settings.listen).await.map_err(|e| RunError::Listen(settings.listen, e))?;
+    let api = ApiServer::open(settings.api)?;
+    let vault = Vault::new(client, &settings.mount, &settings.cluster, settings.sign_in);
+    let grants = Arc::new(Grants::new(clock.clone()));
+    let (record, carrying) = Record::new(clock, vault.clone());
+    let tls = Tls::default();
+    let desk = Desk { cluster: settings.cluster.clone(), grants: grants.clone(), api: api.clone(), record };
+    let (trusted, news) = watch::channel(String::new());
+    let work = [
+        tokio::spawn(listen_to(vault.clone(), grants.clone(), trusted)),
+        tokio::spawn(keep_certificate(vault, tls.clone(), news)),
+        tokio::spawn(api.keep_token()),
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                grants.look();
+            }
+        }),
+    ];
+    let carrying = tokio::spawn(carrying);
+    tracing::info!(listen = %settings.listen, cluster = settings.cluster, "the access proxy runs");
+    let desk = Arc::new(desk);
+    door::serve(listener, tls, desk.clone(), stop()?).await;
+    work.into_iter().for_each(|task| task.abort());
+    // What was cut still writes its end.
+    drop(desk);
+    let _ = tokio::time::timeout(Duration::from_secs(5), carrying).await;
+    Ok(())
+}
+
+fn stop() -> Result<impl Future<Output = ()>, RunError> {
+    let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// Hears which grants run, for ever.
+async fn listen_to(vault: Vault, grants: Arc<Grants>, trusted: watch::Sender<String>) {
+    let mut version = String::new();
+    let mut silent = false;
+    loop {
+        match vault.live(&version).await {
+            Ok(told) => {
+                silent = false;
+                let authorities = told.certificate_authority;
+                trusted.send_if_modified(|known| {
+                    let is_new = !known.is_empty() && *known != authorities;
+                    *known = authorities;
+                    is_new
+                });
+                if told.version != version {
+                    tracing::debug!(grants = told.grants.len(), "the grants changed");
+                }
+                version = told.version;
+                // Also when nothing changed: after a silence, what was cut may begin anew.
+                grants.take(told.grants);
+            }
+            Err(error) => {
+                if !silent {
+                    tracing::warn!(%error, "the server does not tell the grants; trying again");
+                }
+                silent = true;
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Gets the proxy's certificate and renews it in time, and when the authorities changed.
+async fn keep_certificate(vault: Vault, tls: Tls, mut news: watch::Receiver<String>) {
+    loop {
+        match certificate(&vault).await {
+            Ok(config) => {
+                tls.store(Some(Arc::new(config)));
+                tracing::info!("the proxy has a new certificate");
+                let _ = tokio::time::timeout(RENEW, news.changed()).await;
+            }
+            Err(why) => {
+                tracing::warn!(%why, "the proxy gets no certificate; trying again");
+                tokio::time::sleep(AGAIN * 4).await;
+            }
+        }
+    }
+}
+
+async fn certificate(vault: &Vault) -> Result<rustls::ServerConfig, String> {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|e| e.to_string())?;
+    let params = rcgen::CertificateParams::default();
+    let csr = params.serialize_request(&key).and_then(|csr| csr.pem()).map_err(|e| e.to_string())?;
+    let (certificate, authorities) = vault.certificate(&csr).await.map_err(|e| e.to_string())?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    tls::server(&certificate, key, &authorities)
+}

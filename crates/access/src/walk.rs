@@ -1,0 +1,213 @@
+//! One request's walk: read, known, judged, recorded, sent on as the person.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dewdrop_core::access::ResourceAsk;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+
+use crate::body::{Answer, Cut};
+use crate::grants::{Grants, Live, Miss};
+use crate::headers;
+use crate::info::{Info, Resource};
+use crate::record::{Line, Record, Ticket, What};
+use crate::refuse::Refusal;
+use crate::upstream::{ApiServer, WayError};
+
+/// Parts of a pod that are entered. Kubernetes before 1.35 lets `get` do it over WebSocket; here it is always a `create`.
+const ENTERED: [&str; 3] = ["exec", "attach", "portforward"];
+
+/// What all requests are put to.
+pub struct Desk {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The grants that run.
+    pub grants: Arc<Grants>,
+    /// The API server.
+    pub api: Arc<ApiServer>,
+    /// The record.
+    pub record: Record,
+}
+
+/// Whose connection it is.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// The grant that the certificate names; `None`: it names none.
+    pub grant: Option<String>,
+    /// Where it comes from.
+    pub source: SocketAddr,
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// Answers a request. Every one has its line on the record, refused or not.
+    pub async fn answer(&self, guest: &Guest, request: Request<Incoming>) -> Response<Answer> {
+        let mut ticket = self.record.begin(self.line(guest, &request));
+        match self.serve(guest, request, &mut ticket).await {
+            Ok((response, live, None)) => {
+                ticket.line().end.code = response.status().as_u16();
+                response.map(|body| Either::Right(Cut::new(body, &live.over, Some(ticket))))
+            }
+            Ok((mut response, live, Some(client))) => {
+                ticket.line().end.code = response.status().as_u16();
+                let server = hyper::upgrade::on(&mut response);
+                tokio::spawn(pump(client, server, live, ticket.stream()));
+                response.map(|_| Either::Left(Full::new(Bytes::new())))
+            }
+            Err(refusal) => {
+                let line = ticket.line();
+                line.end.code = refusal.code.as_u16();
+                line.end.refused.clone_from(&refusal.message);
+                refusal.response().map(|body| Either::Left(Full::new(body)))
+            }
+        }
+    }
+
+    fn line(&self, guest: &Guest, request: &Request<Incoming>) -> Line {
+        Line {
+            cluster: self.cluster.clone(),
+            grant: guest.grant.clone().unwrap_or_default(),
+            source: guest.source.ip().to_canonical().to_string(),
+            what: What {
+                verb: request.method().as_str().to_ascii_lowercase(),
+                target: shortened(request.uri().path()),
+                ..What::default()
+            },
+            command: headers::command(request.headers()),
+            ..Line::default()
+        }
+    }
+
+    async fn serve(&self, guest: &Guest, request: Request<Incoming>, ticket: &mut Ticket) -> Result<Served, Refusal> {
+        if !self.record.is_open() {
+            return Err(Refusal::unavailable("the record cannot be written now, and nothing is allowed without it"));
+        }
+        let id = guest.grant.as_deref().ok_or_else(|| Refusal::unauthorized("this certificate names no grant"))?;
+        let live = self.grants.find(id).map_err(|miss| match miss {
+            Miss::Stale => Refusal::unavailable(miss.to_string()),
+            Miss::None => Refusal::unauthorized(miss.to_string()),
+        })?;
+        ticket.line().user.clone_from(&live.grant.user);
+        let info = read(&request)?;
+        describe(&mut ticket.line().what, &info);
+        headers::check(request.headers())?;
+        self.judge(&live, &info)?;
+        self.forward(live, &info, request).await
+    }
+
+    fn judge(&self, live: &Live, info: &Info) -> Result<(), Refusal> {
+        let attributes = info.attributes();
+        if live.grant.scope.allows(&self.cluster, &attributes) {
+            return Ok(());
+        }
+        let has = live.grant.scope.in_words().join("; ");
+        Err(Refusal::forbidden(format!(
+            "your grant {} does not allow to {attributes}. It allows: {has}. Ask for more with `dewdrop access request`",
+            live.grant.id
+        )))
+    }
+
+    async fn forward(&self, live: Arc<Live>, info: &Info, mut request: Request<Incoming>) -> Result<Served, Refusal> {
+        let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
+        let client = upgrade_of(request.headers()).map(|protocol| {
+            onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            onward.insert(header::UPGRADE, protocol);
+            hyper::upgrade::on(&mut request)
+        });
+        let (parts, body) = request.into_parts();
+        let mut next = Request::new(Cut::new(body, &live.over, None));
+        *next.method_mut() = parts.method;
+        *next.uri_mut() = info.target().parse().map_err(|_| Refusal::bad_request("the path cannot be asked for"))?;
+        *next.headers_mut() = onward;
+        let answered = if client.is_some() { self.api.ask_alone(next).await } else { self.api.ask(next).await };
+        let mut response = answered.map_err(|error| gateway(&error))?;
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !switches {
+            headers::back(response.headers_mut());
+        }
+        Ok((response, live, client.filter(|_| switches)))
+    }
+}
+
+/// The API server's answer, the grant, and the client's side of a stream when the answer begins one.
+type Served = (Response<Incoming>, Arc<Live>, Option<OnUpgrade>);
+
+fn read(request: &Request<Incoming>) -> Result<Info, Refusal> {
+    // A whole address in the request line (or HTTP/2's authority) changes nothing: there is one API server here.
+    let uri = request.uri();
+    let info = Info::read(request.method(), uri.path(), uri.query());
+    let mut info = info.map_err(|unreadable| Refusal::bad_request(unreadable.to_string()))?;
+    if let Some(of) = &info.resource
+        && of.group.is_empty()
+        && of.resource == "pods"
+        && ENTERED.contains(&of.subresource.as_str())
+    {
+        info.verb = "create".to_owned();
+    }
+    Ok(info)
+}
+
+/// What the record says of a request that was read.
+fn describe(what: &mut What, info: &Info) {
+    what.verb.clone_from(&info.verb);
+    match &info.resource {
+        None => what.target = shortened(&info.path),
+        Some(of) => {
+            what.target = resource_name(of);
+            what.namespace.clone_from(&of.namespace);
+            what.name.clone_from(&of.name);
+        }
+    }
+}
+
+fn resource_name(of: &Resource) -> String {
+    let ask = ResourceAsk {
+        verb: "",
+        group: &of.group,
+        resource: &of.resource,
+        subresource: &of.subresource,
+        namespace: "",
+        name: "",
+    };
+    dewdrop_core::access::Attributes::Resource(ask).to_string().trim().to_owned()
+}
+
+/// Paths of strangers can be long.
+fn shortened(path: &str) -> String {
+    path.chars().take(256).collect()
+}
+
+/// The protocol that a client wants to speak from here on.
+fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let wants = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let wants = wants.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
+    headers.get(header::UPGRADE).filter(|_| wants).cloned()
+}
+
+fn gateway(error: &WayError) -> Refusal {
+    tracing::warn!(%error, "no answer of the API server");
+    Refusal::bad_gateway("the API server of this cluster does not answer")
+}
+
+/// Carries a stream both ways until one side ends, or the grant does.
+async fn pump(client: OnUpgrade, server: OnUpgrade, live: Arc<Live>, mut ticket: Ticket) {
+    let streams = async {
+        let (client, server) = tokio::try_join!(client, server).ok()?;
+        let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+        copy_bidirectional(&mut client, &mut server).await.ok()
+    };
+    tokio::select! {
+        sizes = streams => if let Some((_, to_client)) = sizes {
+            ticket.count(usize::try_from(to_client).unwrap_or(usize::MAX));
+        },
+        () = live.over.cancelled() => "the grant has ended".clone_into(&mut ticket.line().end.refused),
+    }
+}

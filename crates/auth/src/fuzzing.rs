@@ -1,0 +1,31 @@
+//! What reads others' tokens and keys: the fuzzer and the ordinary tests both call these. They fail by panicking.
+
+use dewdrop_core::fuzzing::Target;
+
+use crate::jose::{ALGORITHMS, KeySet, Signed};
+
+/// By the name of its corpus.
+pub const TARGETS: &[Target] = &[("jwt", jwt), ("jwks", jwks)];
+
+/// The only keys there are, whose other halves nobody has.
+const KEYS: &[u8] = include_bytes!("../../../fuzz/corpus/jwks/public");
+
+fn jwt(bytes: &[u8]) {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let (Ok(keys), Ok(token)) = (KeySet::from_jwks(KEYS), Signed::read(text)) else { return };
+    let _ = keys.lacks(&token);
+    assert!(keys.verify(token, &ALGORITHMS).is_err(), "a forged token was taken");
+}
+
+fn jwks(bytes: &[u8]) {
+    if let Ok(keys) = KeySet::from_jwks(bytes) {
+        let _ = keys.is_empty();
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn tokens_and_keys_of_anybody_are_read() {
+    assert!(!KeySet::from_jwks(KEYS).expect("keys").is_empty());
+    dewdrop_testkit::fuzz::replay(TARGETS);
+}

@@ -1,0 +1,113 @@
+//! Requests as people read them.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use crate::ctx::Ctx;
+use crate::failure::Result;
+use crate::output::{say, table};
+
+/// A text of a request; empty when it is not there.
+pub fn text(case: &Map<String, Value>, name: &str) -> String {
+    case.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// A request, whole.
+pub fn case(ctx: &Ctx, case: &Map<String, Value>) -> Result<u8> {
+    if !ctx.out.is_table() {
+        return ctx.out.structured(case);
+    }
+    say(&words(case));
+    Ok(0)
+}
+
+/// How far a request is, in a line.
+pub fn state(ctx: &Ctx, case: &Map<String, Value>) -> Result<u8> {
+    if !ctx.out.is_table() {
+        return ctx.out.structured(case);
+    }
+    say(&format!("Request {} is {}.\n", text(case, "id"), text(case, "state")));
+    Ok(0)
+}
+
+/// What there is to say of a request.
+pub fn words(case: &Map<String, Value>) -> String {
+    let mut said = String::new();
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for (name, key) in [
+        ("Request", "id"),
+        ("State", "state"),
+        ("Who", "requester"),
+        ("Role", "role"),
+        ("Reason", "reason"),
+        ("Ticket", "ticket"),
+        ("Asked", "created_at"),
+        ("Approval", "approvals_needed"),
+        ("Start by", "start_by"),
+        ("Ends", "ends_at"),
+    ] {
+        let value = text(case, key);
+        if !value.is_empty() {
+            rows.push((name.to_owned(), value));
+        }
+    }
+    if let Some(ttl) = case.get("ttl").and_then(Value::as_u64) {
+        rows.push(("Time".to_owned(), format!("{} min", ttl.div_ceil(60))));
+    }
+    for row in rows {
+        let _ = writeln!(said, "{:<10}{}", row.0, row.1);
+    }
+    said.push_str("It allows to:\n");
+    for line in texts(case, "summary") {
+        let _ = writeln!(said, "  {line}");
+    }
+    for danger in texts(case, "dangers") {
+        let _ = writeln!(said, "  Beware: {danger}");
+    }
+    for decision in case.get("decisions").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object) {
+        let verdict = if decision.get("approves") == Some(&Value::Bool(true)) { "approved" } else { "denied" };
+        let _ = writeln!(
+            said,
+            "{} {verdict} it at {} {}",
+            text(decision, "by"),
+            text(decision, "at"),
+            text(decision, "comment")
+        );
+    }
+    if let Some(end) = case.get("ended").and_then(Value::as_object) {
+        let _ = writeln!(
+            said,
+            "{} by {} at {} {}",
+            text(end, "how"),
+            text(end, "by"),
+            text(end, "at"),
+            text(end, "reason")
+        );
+    }
+    if case.get("needs_review") == Some(&Value::Bool(true)) {
+        said.push_str("It was taken by break-glass and waits for a review.\n");
+    }
+    said
+}
+
+fn texts(case: &Map<String, Value>, name: &str) -> Vec<String> {
+    let list = case.get(name).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// A list of requests.
+pub fn list(ctx: &Ctx, data: &Map<String, Value>) -> Result<u8> {
+    if !ctx.out.is_table() {
+        return ctx.out.structured(data);
+    }
+    let info = data.get("key_info").and_then(Value::as_object);
+    let mut rows = Vec::new();
+    for id in data.get("keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        let Some(line) = info.and_then(|info| info.get(id)).and_then(Value::as_object) else { continue };
+        let row = ["state", "requester", "role", "cluster", "reason", "created_at"].map(|name| text(line, name));
+        rows.push(std::iter::once(id.to_owned()).chain(row).collect());
+    }
+    say(&table::columns(Some(&["Request", "State", "Who", "Role", "Cluster", "Reason", "Asked"]), &rows));
+    Ok(0)
+}

@@ -1,0 +1,183 @@
+//! `dewdrop kube config` and `dewdrop kube credential`: kubectl's way to a cluster. The key is made here and never sent; it
+//! and its certificate are kept for their ten minutes in a file for this user alone.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use dewdrop_api::Call;
+use dewdrop_core::{Moment, SystemClock};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::access::{Mount, data_of};
+use crate::ctx::Ctx;
+use crate::failure::{Failure, Result};
+use crate::output::say;
+
+/// A certificate with less time than this is replaced.
+const SPARE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// `dewdrop kube credential`.
+#[derive(Debug, Args)]
+pub struct Credential {
+    #[command(flatten)]
+    mount: Mount,
+    /// Name of the cluster
+    #[arg(long, env = "DEWDROP_CLUSTER")]
+    cluster: String,
+}
+
+/// `dewdrop kube config`.
+#[derive(Debug, Args)]
+pub struct KubeConfig {
+    #[command(flatten)]
+    mount: Mount,
+    /// Name of the cluster
+    #[arg(long, env = "DEWDROP_CLUSTER")]
+    cluster: String,
+    /// The namespace that kubectl uses when none is named
+    #[arg(long)]
+    default_namespace: Option<String>,
+}
+
+/// What is kept between two calls of kubectl.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    grant: String,
+    expires_at: Moment,
+    certificate: String,
+    key: String,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl Credential {
+    /// Prints an `ExecCredential` (Kubernetes client authentication API, v1).
+    pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        let now = SystemClock::shared().now();
+        let file = self.file();
+        let kept = match file.as_deref().and_then(load).filter(|kept| kept.expires_at > now.plus(SPARE)) {
+            Some(kept) => kept,
+            None => {
+                let kept = self.fresh(ctx).await?;
+                if let Some(file) = &file {
+                    save(file, &kept)?;
+                }
+                kept
+            }
+        };
+        let credential = json!({
+            "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+            "status": {
+                "expirationTimestamp": kept.expires_at.rfc3339(),
+                "clientCertificateData": kept.certificate, "clientKeyData": kept.key,
+            },
+        });
+        say(&format!("{credential}\n"));
+        Ok(0)
+    }
+
+    /// A new key, and a certificate for it.
+    async fn fresh(&self, ctx: &Ctx) -> Result<Kept> {
+        let grant = self.grant(ctx).await?;
+        let broken = |e: rcgen::Error| Failure::usage(format!("a key cannot be made: {e}"));
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(broken)?;
+        let csr = CertificateParams::default().serialize_request(&key).and_then(|csr| csr.pem()).map_err(broken)?;
+        let call = Call::post(&self.mount.path(&format!("requests/{grant}/certificate"))?, &json!({ "csr": csr }))?;
+        let signed = data_of(ctx.ask(call).await.map_err(|e| e.doing("Error getting a certificate"))?)?;
+        let text = |name: &str| signed.get(name).and_then(Value::as_str).unwrap_or_default();
+        let expires_at = Moment::parse_rfc3339(text("expires_at"))
+            .map_err(|_| Failure::server("the server's answer holds no certificate"))?;
+        Ok(Kept { grant, expires_at, certificate: text("certificate").to_owned(), key: key.serialize_pem() })
+    }
+
+    /// The grant to use: the newest that runs or can be started.
+    async fn grant(&self, ctx: &Ctx) -> Result<String> {
+        let call = Call::list(&self.mount.path("requests")?)?.with_query("mine", "true");
+        let envelope = ctx.ask(call).await.map_err(|e| e.doing("Error looking for a grant"))?;
+        let data = envelope.and_then(|envelope| envelope.data).map(|data| data.expose().clone()).unwrap_or_default();
+        self.newest(&data).ok_or_else(|| {
+            Failure::usage(format!("you have no access to {} now", self.cluster))
+                .hint("ask for it: dewdrop access request ROLE -reason \"...\"")
+        })
+    }
+
+    /// The list comes newest first.
+    fn newest(&self, data: &Map<String, Value>) -> Option<String> {
+        let info = data.get("key_info")?.as_object()?;
+        let keys = data.get("keys")?.as_array()?.iter().filter_map(Value::as_str);
+        let is_it = |id: &&str| {
+            let can_be_used = |line: &Value| ["active", "granted"].iter().any(|state| line["state"] == *state);
+            info.get(*id).is_some_and(|line| can_be_used(line) && line["cluster"] == self.cluster.as_str())
+        };
+        keys.into_iter().find(is_it).map(str::to_owned)
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folder = home("XDG_CACHE_HOME").or_else(|| home("HOME").map(|home| home.join(".cache")))?;
+        let name = self.cluster.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.', "_");
+        Some(folder.join("dewdrop").join("kube").join(format!("{name}.json")))
+    }
+}
+
+fn load(file: &std::path::Path) -> Option<Kept> {
+    let bytes = Zeroizing::new(fs::read(file).ok()?);
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn save(file: &std::path::Path, kept: &Kept) -> Result<()> {
+    let told = |e: std::io::Error| Failure::usage(format!("write {}: {e}", file.display()));
+    if let Some(folder) = file.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(told)?;
+    }
+    let bytes = serde_json::to_vec(kept).map_err(|e| Failure::usage(e.to_string()))?;
+    let bytes = Zeroizing::new(bytes);
+    let new = file.with_extension(format!("{}.new", std::process::id()));
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(told)?;
+    out.write_all(&bytes).map_err(told)?;
+    fs::rename(&new, file).map_err(told)
+}
+
+impl KubeConfig {
+    /// Prints a kubeconfig that asks `dewdrop kube credential`.
+    pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        let path = self.mount.path(&format!("clusters/{}", self.cluster))?;
+        let envelope = ctx.ask(Call::read(&path)?).await;
+        let cluster = data_of(envelope.map_err(|e| e.doing(&format!("Error reading the cluster {}", self.cluster)))?)?;
+        let text = |name: &str| cluster.get(name).and_then(Value::as_str).unwrap_or_default();
+        let program = std::env::current_exe().map_or_else(|_| "dewdrop".into(), |path| path.display().to_string());
+        let name = format!("dewdrop-{}", self.cluster);
+        let mut context = json!({ "cluster": name, "user": name });
+        if let Some(namespace) = &self.default_namespace {
+            context["namespace"] = json!(namespace);
+        }
+        // JSON is YAML.
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": name,
+            "clusters": [{ "name": name, "cluster": {
+                "server": text("address"), "certificate-authority-data": STANDARD.encode(text("certificate_authority")),
+            } }],
+            "contexts": [{ "name": name, "context": context }],
+            "users": [{ "name": name, "user": { "exec": {
+                "apiVersion": "client.authentication.k8s.io/v1", "command": program, "interactiveMode": "IfAvailable",
+                "args": ["kube", "credential", "-cluster", self.cluster, "-mount", self.mount.path("")?.trim_matches('/')],
+                "installHint": "install dewdrop, and sign in with `dewdrop login`",
+            } } }],
+        });
+        say(&serde_json::to_string_pretty(&config).map_err(|e| Failure::usage(e.to_string()))?);
+        say("\n");
+        Ok(0)
+    }
+}

@@ -1,0 +1,179 @@
+//! What a declaration means at the server, if the grants reach so far. Nothing is asked or written here.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::kinds::{Grant, Path, SecretAccess};
+
+/// What may be granted at all: neither `sudo` nor `deny`.
+const CAPABILITIES: &[&str] = &["create", "delete", "list", "patch", "read", "update"];
+/// Whoever may write there makes policies and roles of his own.
+const NEVER: &[&str] = &["auth", "cubbyhole", "identity", "sys"];
+
+/// Names and audience at the server.
+#[derive(Debug, Clone)]
+pub struct House {
+    /// Begins the name of each role and policy of ours, so that the operator can be kept from all others.
+    prefix: String,
+    /// Whom the pods' tokens are for.
+    audience: String,
+}
+
+/// A policy and a role, both of one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The policy's text.
+    pub policy: String,
+    /// The role's fields.
+    pub role: Value,
+}
+
+/// Why nothing is written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No grant reaches there.
+    #[error(
+        "{path}: no SecretAccessGrant lets namespace {namespace} {capability} there; a cluster's administrator can write one"
+    )]
+    NotGranted {
+        /// What was asked for.
+        path: String,
+        /// By whom.
+        namespace: String,
+        /// To do what.
+        capability: String,
+    },
+    /// It could mean more than it says.
+    #[error("{path}: {why}")]
+    Path {
+        /// What was asked for.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A name that could match more than one thing.
+    #[error("{0:?} is no name of a ServiceAccount or a container: name each, as `*` would be all of them")]
+    Name(String),
+}
+
+impl Refusal {
+    /// One word for the condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotGranted { .. } => "PathNotGranted",
+            Self::Path { .. } | Self::Name(_) => "Invalid",
+        }
+    }
+}
+
+impl House {
+    /// Names begin with `prefix`, which must not begin another cluster's prefix: they would remove each other's roles.
+    ///
+    /// # Errors
+    /// It has another dot than the one at its end.
+    pub fn new(prefix: &str, audience: &str) -> Result<Self, String> {
+        let plain =
+            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        if !prefix.strip_suffix('.').is_some_and(plain) {
+            return Err(format!("the prefix must be letters, digits, - and _ with a dot at the end, not {prefix:?}"));
+        }
+        Ok(Self { prefix: prefix.to_owned(), audience: audience.to_owned() })
+    }
+
+    /// The name of the role and the policy: a namespace has no dot in its name, so no other namespace's can be the same.
+    pub fn name(&self, access: &SecretAccess) -> String {
+        format!("{}{}.{}", self.prefix, access.metadata.namespace, access.metadata.name)
+    }
+
+    /// Whether a name at the server is one that we give.
+    pub fn owns(&self, name: &str) -> bool {
+        name.strip_prefix(&self.prefix).is_some_and(|rest| rest.contains('.'))
+    }
+
+    /// What is to be written.
+    ///
+    /// # Errors
+    /// Something is asked for that is not granted, or that could mean more than it says.
+    pub fn plan(&self, access: &SecretAccess, grants: &[Grant]) -> Result<Plan, Refusal> {
+        let (spec, namespace) = (&access.spec, &access.metadata.namespace);
+        for name in spec.service_account_names.iter().chain(&spec.containers) {
+            if !is_name(name) {
+                return Err(Refusal::Name(name.clone()));
+            }
+        }
+        let mut policy = String::new();
+        for wanted in &spec.paths {
+            check(wanted)?;
+            for capability in &wanted.capabilities {
+                if !grants.iter().any(|grant| reaches(grant, namespace, &wanted.path, capability)) {
+                    let (path, namespace) = (wanted.path.clone(), namespace.clone());
+                    return Err(Refusal::NotGranted { path, namespace, capability: capability.clone() });
+                }
+            }
+            let capabilities: BTreeSet<_> = wanted.capabilities.iter().collect();
+            let capabilities = capabilities.into_iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ");
+            // Neither a path nor a capability has a quotation mark: `check` has seen to it.
+            policy.push_str(&format!("path \"{}\" {{ capabilities = [{capabilities}] }}\n", wanted.path));
+        }
+        Ok(Plan { policy, role: self.role(access) })
+    }
+
+    /// Every field, each time: what is left out at an update would stay as it was.
+    fn role(&self, access: &SecretAccess) -> Value {
+        json!({
+            "audience": self.audience,
+            "bound_service_account_names": access.spec.service_account_names,
+            "bound_service_account_namespaces": [access.metadata.namespace],
+            "bound_container_names": access.spec.containers,
+            "token_policies": [self.name(access)],
+            "token_ttl": access.spec.ttl.as_deref().unwrap_or("1h"),
+        })
+    }
+}
+
+fn reaches(grant: &Grant, namespace: &str, path: &str, capability: &str) -> bool {
+    grant.spec.namespaces.iter().any(|name| name == namespace || name == "*")
+        && grant.spec.paths.iter().any(|granted| {
+            granted.capabilities.iter().any(|one| one == capability)
+                && covers(&granted.path.replace("{namespace}", namespace), path)
+        })
+}
+
+/// `a/b/*` covers what is below `a/b`; anything else covers itself.
+fn covers(granted: &str, path: &str) -> bool {
+    match granted.strip_suffix('*') {
+        Some(folder) => folder.ends_with('/') && path.starts_with(folder),
+        None => granted == path,
+    }
+}
+
+fn check(wanted: &Path) -> Result<(), Refusal> {
+    let wrong = |why| Err(Refusal::Path { path: wanted.path.clone(), why });
+    let parts: Vec<&str> = wanted.path.split('/').collect();
+    let (first, last) = (parts.first().copied().unwrap_or_default(), parts.len() - 1);
+    if NEVER.contains(&first) {
+        return wrong("nobody may be given a way to policies and roles by a SecretAccess");
+    }
+    for (at, part) in parts.iter().enumerate() {
+        let is_rest = *part == "*" && at == last && at > 0;
+        if !is_rest && (!part.bytes().all(is_plain) || matches!(*part, "" | "." | "..")) {
+            return wrong("a path has parts of letters, digits and - _ . @ :, and `*` at most as its whole last part");
+        }
+    }
+    if wanted.capabilities.is_empty() || !wanted.capabilities.iter().all(|one| CAPABILITIES.contains(&one.as_str())) {
+        return wrong("capabilities are some of create, delete, list, patch, read, update");
+    }
+    Ok(())
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.@:".contains(&byte)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+}
+
+#[cfg(test)]
+mod tests;

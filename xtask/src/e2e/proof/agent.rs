@@ -1,0 +1,30 @@
+//! What the agent asks of the server, asked by a scene.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::e2e::stage::Stage;
+
+/// A start's id.
+pub const START: &str = "00000000-0000-4000-8000-000000000001";
+
+/// A pod's UID.
+pub fn uid_of(stage: &Stage, pod: &str) -> Result<String> {
+    stage.kubectl(&["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"])
+}
+
+/// Signs in as the agent of a node.
+pub fn login(stage: &Stage, node: &str) -> Result<String> {
+    let bound = ["--bound-object-kind", "Node", "--bound-object-name", node];
+    let args =
+        [&["create", "token", "dewdrop-node", "-n", "dewdrop-system", "--audience", "dewdrop"], &bound[..]].concat();
+    let jwt = stage.kubectl(&args)?;
+    let body = json!({ "role": "dewdrop-node", "jwt": jwt.trim() });
+    let (status, answer) = stage.vault.caller().with_token("").send("POST", "auth/kubernetes/login", Some(body))?;
+    token_of(&answer).with_context(|| format!("the agent's login: {status} {}", answer["errors"]))
+}
+
+/// The token that a login gave.
+pub fn token_of(answer: &Value) -> Option<String> {
+    answer.pointer("/auth/client_token").and_then(Value::as_str).map(str::to_owned)
+}

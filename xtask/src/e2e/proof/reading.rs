@@ -53,6 +53,9 @@ pub fn targeted(stage: &mut Stage) -> Result<()> {
         log.contains("read=/proc/1/root/secrets/"),
         "the guards are said to be needed here, and it found only {log:?}"
     );
+    // Another pod: what an ephemeral container of before breaks would be told of the next one as well.
+    stage.apply(&TestPod::new("guarded").with("app", WAIT))?;
+    stage.user_of("guarded", "app")?;
     let policies = repo_root().join("deploy/admission/policies.yaml").display().to_string();
     stage.kubectl(&["apply", "-f", &policies])?;
     let guarded = refused(stage);
@@ -62,6 +65,7 @@ pub fn targeted(stage: &mut Stage) -> Result<()> {
     let again = json!({ "name": "again", "image": crate::cluster::image::BUSYBOX, "targetContainerName": "app" });
     stage.wait("the policies to be gone", PATIENCE, || Ok(put(stage, "target", &again, true).is_ok()))?;
     stage.delete("target")?;
+    stage.delete("guarded")?;
     stage.until_empty().map(drop)
 }
 
@@ -80,12 +84,12 @@ fn refused(stage: &Stage) -> Result<()> {
     for (rule, container) in bad {
         // Policies count some moments after they were written; a dry run leaves nothing when they do not yet.
         stage.wait(&format!("{rule} to be told"), PATIENCE, || {
-            let heard = put(stage, "target", &container, true).err().map(|error| format!("{error:#}"));
+            let heard = put(stage, "guarded", &container, true).err().map(|error| format!("{error:#}"));
             Ok(heard.is_some_and(|heard| heard.contains(rule)))
         })?;
-        ensure!(put(stage, "target", &container, false).is_err(), "{rule} holds in a dry run only");
+        ensure!(put(stage, "guarded", &container, false).is_err(), "{rule} holds in a dry run only");
     }
-    debug(stage, "target", &json!({ "name": "plain", "command": command }))
+    debug(stage, "guarded", &json!({ "name": "plain", "command": command }))
 }
 
 /// A folder of its own that points to kubelet's: kubelet does not follow it out of the volume.

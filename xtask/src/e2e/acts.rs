@@ -69,6 +69,13 @@ impl Stage {
         self.kill_container(id)
     }
 
+    /// The first process of a running container.
+    pub fn pid_in(&self, pod: &str, container: &str) -> Result<String> {
+        let ids = self.containers(pod)?;
+        let id = ids.get(container).with_context(|| format!("no container {container} in {ids:?}"))?;
+        self.pid_of(id)?.with_context(|| format!("no node runs {container} of {pod}"))
+    }
+
     /// How often a container was started again.
     pub fn restarts(&self, pod: &str, container: &str) -> Result<u32> {
         let path = format!("jsonpath={{.status.containerStatuses[?(@.name==\"{container}\")].restartCount}}");

@@ -196,6 +196,11 @@ impl Stage {
         .map(drop)
     }
 
+    /// The processes of the agents that run.
+    pub fn agent_pids(&self) -> Vec<u32> {
+        self.agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.pid())).collect()
+    }
+
     /// The name of a node.
     pub fn node(&self, index: usize) -> Result<String> {
         Ok(self.agents.get(index).context("no such node")?.node.name.clone())
@@ -310,7 +315,7 @@ impl Stage {
 
     /// The first process of a container, by the list of whichever runtime has it. A list fails when another container goes
     /// while it is made.
-    fn pid_of(&self, id: &str) -> Result<Option<String>> {
+    pub fn pid_of(&self, id: &str) -> Result<Option<String>> {
         let cluster = self.cluster()?;
         for agent in &self.agents {
             let mut ctr = Command::new(cluster.bin.join("ctr"));

@@ -5,6 +5,7 @@
 //! the time of a row goes.
 
 mod database;
+mod fleet;
 mod host;
 mod kubernetes;
 mod leases;
@@ -38,6 +39,7 @@ cargo xtask bench [options]
   --kills N          containers that are killed one by one (default 50)
   --pods N           pods that are started one by one, with us and without (default 30)
   --crowds N[,N...]  pods that are started at once (default 1,10,50,110)
+  --fleet NODES      agents of so many nodes (30 containers each) against one server, without a cluster
   --leases [N]       what N live leases cost (default 1000000)
   --dewdrop PROGRAM  an optimised binary that is there (default: cargo build --release -p dewdrop)
   --keep             leaves docs/performance.md as it is";
@@ -57,6 +59,8 @@ pub struct Wish {
     dewdrop: Option<PathBuf>,
     keep: bool,
     kubernetes: bool,
+    /// Simulated nodes; none without `--fleet`.
+    pub nodes: u64,
     /// Containers that are killed.
     pub kills: usize,
     /// Pods that are started one by one.
@@ -76,6 +80,7 @@ impl Default for Wish {
             dewdrop: None,
             keep: false,
             kubernetes: false,
+            nodes: 0,
             kills: 50,
             pods: 30,
             crowds: vec![1, 10, 50, 110],
@@ -102,6 +107,7 @@ impl Wish {
                 "--dewdrop" => wish.dewdrop = Some(value()?.into()),
                 "--keep" => wish.keep = true,
                 "--kubernetes" => wish.kubernetes = true,
+                "--fleet" => wish.nodes = value()?.parse().context("--fleet takes a number of nodes")?,
                 "--kills" => wish.kills = value()?.parse().context("--kills takes a number")?,
                 "--pods" => wish.pods = value()?.parse().context("--pods takes a number")?,
                 "--crowds" => wish.crowds = numbers(value()?).context("--crowds takes numbers, as 1,10")?,
@@ -134,7 +140,7 @@ fn numbers(text: &str) -> Result<Vec<usize>> {
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {
     let wish = Wish::parse(args)?;
-    if !wish.kubernetes {
+    if !wish.kubernetes && wish.nodes == 0 {
         tools::bring("wrk", "wrk", "making the load")?;
     }
     let dewdrop = match &wish.dewdrop {
@@ -146,6 +152,11 @@ pub fn run(args: &[String]) -> Result<()> {
     };
     if let Some(name) = &wish.profile {
         return profile(name, &dewdrop, &wish);
+    }
+    if wish.nodes > 0 {
+        let section = fleet::measure(&dewdrop, &wish)?;
+        println!("{section}");
+        return if wish.keep { Ok(()) } else { report::write("fleet", &section) };
     }
     if wish.kubernetes {
         let section = kubernetes::measure(&dewdrop, &wish)?;

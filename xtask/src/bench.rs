@@ -5,7 +5,9 @@
 //! the time of a row goes.
 
 mod database;
+mod fleet;
 mod host;
+mod kubernetes;
 mod leases;
 mod report;
 mod rows;
@@ -33,6 +35,11 @@ cargo xtask bench [options]
   --only TEXT        rows whose name contains TEXT (kv-read, kv-write-16, kv-write-64, approle-login, token-create,
                      lookup-self, database); nothing is written
   --profile ROW      where the time of a row goes in Dewdrop, by perf
+  --kubernetes       what containers' secrets cost on a real cluster (root; see `cargo xtask cluster`)
+  --kills N          containers that are killed one by one (default 50)
+  --pods N           pods that are started one by one, with us and without (default 30)
+  --crowds N[,N...]  pods that are started at once (default 1,10,50,110)
+  --fleet NODES      agents of so many nodes (30 containers each) against one server, without a cluster
   --leases [N]       what N live leases cost (default 1000000)
   --dewdrop PROGRAM  an optimised binary that is there (default: cargo build --release -p dewdrop)
   --keep             leaves docs/performance.md as it is";
@@ -51,12 +58,39 @@ pub struct Wish {
     leases: Option<u64>,
     dewdrop: Option<PathBuf>,
     keep: bool,
+    kubernetes: bool,
+    /// Simulated nodes; none without `--fleet`.
+    pub nodes: u64,
+    /// Containers that are killed.
+    pub kills: usize,
+    /// Pods that are started one by one.
+    pub pods: usize,
+    /// How many pods are started at once, by turns.
+    pub crowds: Vec<usize>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            seconds: 8,
+            turns: 2,
+            only: None,
+            profile: None,
+            leases: None,
+            dewdrop: None,
+            keep: false,
+            kubernetes: false,
+            nodes: 0,
+            kills: 50,
+            pods: 30,
+            crowds: vec![1, 10, 50, 110],
+        }
+    }
 }
 
 impl Wish {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut wish =
-            Self { seconds: 8, turns: 2, only: None, profile: None, leases: None, dewdrop: None, keep: false };
+        let mut wish = Self::default();
         let mut args = args.iter().peekable();
         while let Some(arg) = args.next() {
             if arg == "--leases" {
@@ -72,11 +106,19 @@ impl Wish {
                 "--profile" => wish.profile = Some(value()?.clone()),
                 "--dewdrop" => wish.dewdrop = Some(value()?.into()),
                 "--keep" => wish.keep = true,
+                "--kubernetes" => wish.kubernetes = true,
+                "--fleet" => wish.nodes = value()?.parse().context("--fleet takes a number of nodes")?,
+                "--kills" => wish.kills = value()?.parse().context("--kills takes a number")?,
+                "--pods" => wish.pods = value()?.parse().context("--pods takes a number")?,
+                "--crowds" => wish.crowds = numbers(value()?).context("--crowds takes numbers, as 1,10")?,
                 _ => bail!("bench does not know `{arg}`\n{USAGE}"),
             }
         }
         if wish.turns == 0 || wish.seconds < wish.turns {
             bail!("each turn takes at least a second");
+        }
+        if wish.kills == 0 || wish.pods == 0 || wish.crowds.contains(&0) {
+            bail!("--kills, --pods and --crowds take at least 1");
         }
         Ok(wish)
     }
@@ -91,10 +133,16 @@ impl Wish {
     }
 }
 
+fn numbers(text: &str) -> Result<Vec<usize>> {
+    text.split(',').map(|part| Ok(part.trim().parse()?)).collect()
+}
+
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {
     let wish = Wish::parse(args)?;
-    tools::bring("wrk", "wrk", "making the load")?;
+    if !wish.kubernetes && wish.nodes == 0 {
+        tools::bring("wrk", "wrk", "making the load")?;
+    }
     let dewdrop = match &wish.dewdrop {
         Some(program) => program.canonicalize().with_context(|| format!("no program {}", program.display()))?,
         None => {
@@ -104,6 +152,15 @@ pub fn run(args: &[String]) -> Result<()> {
     };
     if let Some(name) = &wish.profile {
         return profile(name, &dewdrop, &wish);
+    }
+    if wish.nodes > 0 {
+        let section = fleet::measure(&dewdrop, &wish)?;
+        println!("{section}");
+        return if wish.keep { Ok(()) } else { report::write("fleet", &section) };
+    }
+    if wish.kubernetes {
+        let section = kubernetes::measure(&dewdrop, &wish)?;
+        return if wish.keep { Ok(()) } else { report::write("kubernetes", &section) };
     }
     if let Some(count) = wish.leases {
         let section = leases::measure(count, &dewdrop)?;

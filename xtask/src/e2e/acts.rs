@@ -79,6 +79,13 @@ impl Stage {
         crate::parts::output_of(std::process::Command::new("kill").args(["-9", child])).map(drop)
     }
 
+    /// The first process of a running container.
+    pub fn pid_in(&self, pod: &str, container: &str) -> Result<String> {
+        let ids = self.containers(pod)?;
+        let id = ids.get(container).with_context(|| format!("no container {container} in {ids:?}"))?;
+        self.pid_of(id)?.with_context(|| format!("no node runs {container} of {pod}"))
+    }
+
     /// How often a container was started again.
     pub fn restarts(&self, pod: &str, container: &str) -> Result<u32> {
         let path = format!("jsonpath={{.status.containerStatuses[?(@.name==\"{container}\")].restartCount}}");

@@ -239,7 +239,7 @@ fn records(cluster: &Cluster) -> Result<Vec<(String, Vec<u8>)>> {
 
 /// Command lines and environments: of all daemons with their shims, of the agents, the server, and the wrappers.
 fn processes(cluster: &Cluster, stage: &Stage) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut pids = stage.agent_pids();
+    let mut pids: Vec<String> = stage.agent_pids().iter().map(u32::to_string).collect();
     pids.push(stage.vault.pid()?.to_string());
     pids.extend(cluster.daemons.iter().map(|daemon| daemon.pid.to_string()));
     for node in &cluster.nodes {

@@ -267,8 +267,8 @@ impl Stage {
     }
 
     /// The agents that run.
-    pub fn agent_pids(&self) -> Vec<String> {
-        self.agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.pid().to_string())).collect()
+    pub fn agent_pids(&self) -> Vec<u32> {
+        self.agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.pid())).collect()
     }
 
     /// What a node's agent kept is gone, as with a tmpfs after a loss of power.
@@ -354,7 +354,7 @@ impl Stage {
 
     /// The first process of a container, by the list of whichever runtime has it. A list fails when another container goes
     /// while it is made.
-    pub(super) fn pid_of(&self, id: &str) -> Result<Option<String>> {
+    pub fn pid_of(&self, id: &str) -> Result<Option<String>> {
         let cluster = self.cluster()?;
         for agent in &self.agents {
             let mut ctr = Command::new(cluster.bin.join("ctr"));

@@ -176,6 +176,14 @@ impl Postgres {
         self.psql_as(SUPERUSER, PASSWORD, sql)
     }
 
+    /// A psql of the superuser that reads statements from its input; answers as `psql` does.
+    pub fn psql_command(&self) -> Command {
+        let mut command = Command::new(self.bin.join("psql"));
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", SUPERUSER, "-d", "postgres"]);
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]).env("PGPASSWORD", PASSWORD);
+        command
+    }
+
     /// Runs SQL as somebody else, through the TCP port and with a password.
     pub fn psql_as(&self, user: &str, password: &str, sql: &str) -> Result<String> {
         let mut command = Command::new(self.bin.join("psql"));

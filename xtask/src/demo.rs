@@ -4,6 +4,7 @@
 //! Everything runs on 127.0.0.1 and in one temporary folder, and is gone afterwards. Each claim is checked: the exit code
 //! is honest.
 
+mod access;
 mod kubernetes;
 mod scene;
 
@@ -25,13 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the command; an error when a claim does not hold.
 pub fn run(args: &[String]) -> Result<()> {
-    let (mut dewdrop, mut on_kubernetes) = (None, false);
+    let (mut dewdrop, mut show): (_, fn(PathBuf) -> Result<()>) = (None, on_this_machine);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--kubernetes" => on_kubernetes = true,
+            "--kubernetes" => show = kubernetes::run,
+            "--access" => show = access::run,
             "--dewdrop" => dewdrop = args.next().map(PathBuf::from),
-            _ => bail!("usage: cargo xtask demo [--kubernetes] [--dewdrop PROGRAM]"),
+            _ => bail!("usage: cargo xtask demo [--kubernetes | --access] [--dewdrop PROGRAM]"),
         }
     }
     let dewdrop = match dewdrop {
@@ -42,7 +44,7 @@ pub fn run(args: &[String]) -> Result<()> {
         }
     };
     say::good(&dewdrop.display().to_string());
-    if on_kubernetes { kubernetes::run(dewdrop) } else { on_this_machine(dewdrop) }
+    show(dewdrop)
 }
 
 fn on_this_machine(dewdrop: PathBuf) -> Result<()> {

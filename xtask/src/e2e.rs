@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::say::{self, Stopwatch};
+pub use people::Town;
 pub use pods::{TestPod, WAIT};
 pub use stage::Stage;
 use watch::Mode;

@@ -5,6 +5,7 @@ mod life;
 mod town;
 
 use super::scenes::Scene;
+pub use town::Town;
 
 /// The scenes.
 pub const ALL: &[Scene] = &[

@@ -13,19 +13,6 @@ use crate::say::{self, Stopwatch};
 /// Streams end this soon after their grant.
 const SOON: Duration = Duration::from_secs(3);
 
-const POD: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: shop}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-    - name: web
-      image: dewdrop.test/busybox:1
-      imagePullPolicy: Never
-      command: [/bin/busybox, sh, -c, "while :; do echo tick; sleep 0.2; done"]
-"#;
-
 /// Everything that may be done in `shop`.
 fn wide() -> serde_json::Value {
     json!([{ "api_groups": ["*"], "resources": ["*"], "verbs": ["*"] }])
@@ -34,8 +21,7 @@ fn wide() -> serde_json::Value {
 /// No access, a request, no approval of one's own, approval, kubectl works, elsewhere it does not, revoked: refused.
 pub fn whole(stage: &mut Stage) -> Result<()> {
     let town = Town::open(stage)?;
-    town.stage.cluster()?.apply(POD)?;
-    town.stage.kubectl(&["wait", "-n", "shop", "--for=condition=Ready", "pod/web", "--timeout=60s"])?;
+    town.start_pod()?;
     town.role("shop", json!({ "rules": wide() }))?;
     let told = town.refused("ann", &["get", "pods"])?;
     ensure!(told.contains("you have no access to test now"), "without a grant: {told}");
@@ -106,8 +92,7 @@ fn record(town: &Town, id: &str) -> Result<()> {
 /// Logs, a watch and an exec that run are cut soon after the revocation, and when the time is up.
 pub fn cut(stage: &mut Stage) -> Result<()> {
     let town = Town::open(stage)?;
-    town.stage.cluster()?.apply(POD)?;
-    town.stage.kubectl(&["wait", "-n", "shop", "--for=condition=Ready", "pod/web", "--timeout=60s"])?;
+    town.start_pod()?;
     town.role("shop", json!({ "rules": wide(), "default_ttl": "1m" }))?;
     let id = town.granted("shop", &["-ttl=10m"])?;
     let streams = [

@@ -24,6 +24,19 @@ path "access/live" { capabilities = ["read"] }
 path "access/record" { capabilities = ["create", "update"] }
 path "access/clusters/test/certificate" { capabilities = ["create", "update"] }
 "#;
+/// A pod that says something all the time.
+const POD: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: web
+      image: dewdrop.test/busybox:1
+      imagePullPolicy: Never
+      command: [/bin/busybox, sh, -c, "while :; do echo tick; sleep 0.2; done"]
+"#;
 const PASSWORD: &str = "of a person of the test";
 
 /// Ann asks; ben and cleo lead.
@@ -119,6 +132,13 @@ impl<'s> Town<'s> {
             role[field] = value.clone();
         }
         self.root(&format!("access/roles/{name}"), role).map(drop)
+    }
+
+    /// A pod to look at.
+    pub fn start_pod(&self) -> Result<()> {
+        self.stage.cluster()?.apply(POD)?;
+        let ready = ["wait", "-n", "shop", "--for=condition=Ready", "pod/web", "--timeout=60s"];
+        self.stage.kubectl(&ready).map(drop)
     }
 
     /// Starts the proxy, or starts it again.

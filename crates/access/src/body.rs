@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http_body_util::{Either, Full};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::record::Ticket;
 
-/// What an answer of the proxy holds.
-pub type Answer = Either<Full<Bytes>, Cut>;
+/// What is known whole, or goes through.
+pub type Body = Either<Full<Bytes>, Cut>;
 
 /// A body that ends with the grant.
 pub struct Cut {
@@ -42,7 +42,7 @@ impl Cut {
     }
 }
 
-impl Body for Cut {
+impl hyper::body::Body for Cut {
     type Data = Bytes;
     type Error = Broken;
 

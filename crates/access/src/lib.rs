@@ -8,6 +8,7 @@ mod headers;
 mod info;
 mod record;
 mod refuse;
+mod review;
 mod run;
 mod tls;
 mod upstream;

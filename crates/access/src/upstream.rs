@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::body::Cut;
+use crate::body::Body;
 
 const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
@@ -64,7 +64,7 @@ pub enum WayError {
 /// The API server.
 pub struct ApiServer {
     dial: Dial,
-    pool: Client<Dial, Cut>,
+    pool: Client<Dial, Body>,
     token: ArcSwap<HeaderValue>,
     place: Place,
 }
@@ -104,7 +104,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn ask(&self, mut request: Request<Cut>) -> Result<Response<Incoming>, WayError> {
+    pub async fn ask(&self, mut request: Request<Body>) -> Result<Response<Incoming>, WayError> {
         *request.uri_mut() = self.dial.uri(request.uri())?;
         Ok(self.pool.request(request).await?)
     }
@@ -113,7 +113,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn ask_alone(&self, mut request: Request<Cut>) -> Result<Response<Incoming>, WayError> {
+    pub async fn ask_alone(&self, mut request: Request<Body>) -> Result<Response<Incoming>, WayError> {
         let stream = self.dial.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {

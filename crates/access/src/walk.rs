@@ -13,12 +13,13 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-use crate::body::{Answer, Cut};
+use crate::body::{Body, Cut};
 use crate::grants::{Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
 use crate::record::{Line, Record, Ticket, What};
 use crate::refuse::Refusal;
+use crate::review::{self, Question};
 use crate::upstream::{ApiServer, WayError};
 
 /// Parts of a pod that are entered. Kubernetes before 1.35 lets `get` do it over WebSocket; here it is always a `create`.
@@ -49,14 +50,18 @@ pub struct Guest {
 
 impl Desk {
     /// Answers a request. Every one has its line on the record, refused or not.
-    pub async fn answer(&self, guest: &Guest, request: Request<Incoming>) -> Response<Answer> {
+    pub async fn answer(&self, guest: &Guest, request: Request<Incoming>) -> Response<Body> {
         let mut ticket = self.record.begin(self.line(guest, &request));
         match self.serve(guest, request, &mut ticket).await {
-            Ok((response, live, None)) => {
+            Ok(Served::Known(response)) => {
+                ticket.line().end.code = response.status().as_u16();
+                response.map(|body| Either::Left(Full::new(body)))
+            }
+            Ok(Served::Through(response, live)) => {
                 ticket.line().end.code = response.status().as_u16();
                 response.map(|body| Either::Right(Cut::new(body, &live.over, Some(ticket))))
             }
-            Ok((mut response, live, Some(client))) => {
+            Ok(Served::Switched(mut response, live, client)) => {
                 ticket.line().end.code = response.status().as_u16();
                 let server = hyper::upgrade::on(&mut response);
                 tokio::spawn(pump(client, server, live, ticket.stream()));
@@ -99,8 +104,20 @@ impl Desk {
         let info = read(&request)?;
         describe(&mut ticket.line().what, &info);
         headers::check(request.headers())?;
-        self.judge(&live, &info)?;
-        self.forward(live, &info, request).await
+        let question = review::question(&info);
+        if question.is_none() {
+            self.judge(&live, &info)?;
+        }
+        let (parts, incoming) = request.into_parts();
+        if question != Some(Question::MayI) {
+            let body = Either::Right(Cut::new(incoming, &live.over, None));
+            return self.forward(live, &info, Request::from_parts(parts, body)).await;
+        }
+        let body = review::body(incoming).await?;
+        match review::grants_no(&live.grant, &self.cluster, &body)? {
+            Some(no) => Ok(Served::Known(review::response(no))),
+            None => self.forward(live, &info, Request::from_parts(parts, Either::Left(Full::new(body)))).await,
+        }
     }
 
     fn judge(&self, live: &Live, info: &Info) -> Result<(), Refusal> {
@@ -115,7 +132,7 @@ impl Desk {
         )))
     }
 
-    async fn forward(&self, live: Arc<Live>, info: &Info, mut request: Request<Incoming>) -> Result<Served, Refusal> {
+    async fn forward(&self, live: Arc<Live>, info: &Info, mut request: Request<Body>) -> Result<Served, Refusal> {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
         let client = upgrade_of(request.headers()).map(|protocol| {
             onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -123,22 +140,33 @@ impl Desk {
             hyper::upgrade::on(&mut request)
         });
         let (parts, body) = request.into_parts();
-        let mut next = Request::new(Cut::new(body, &live.over, None));
+        let mut next = Request::new(body);
         *next.method_mut() = parts.method;
         *next.uri_mut() = info.target().parse().map_err(|_| Refusal::bad_request("the path cannot be asked for"))?;
         *next.headers_mut() = onward;
         let answered = if client.is_some() { self.api.ask_alone(next).await } else { self.api.ask(next).await };
         let mut response = answered.map_err(|error| gateway(&error))?;
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !switches {
-            headers::back(response.headers_mut());
+        match client {
+            Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(Served::Switched(response, live, client))
+            }
+            _ => {
+                headers::back(response.headers_mut());
+                Ok(Served::Through(response, live))
+            }
         }
-        Ok((response, live, client.filter(|_| switches)))
     }
 }
 
-/// The API server's answer, the grant, and the client's side of a stream when the answer begins one.
-type Served = (Response<Incoming>, Arc<Live>, Option<OnUpgrade>);
+/// What came of a request.
+enum Served {
+    /// The proxy knows the answer itself.
+    Known(Response<Bytes>),
+    /// The API server's answer goes through.
+    Through(Response<Incoming>, Arc<Live>),
+    /// The answer begins a stream; the client's side of it.
+    Switched(Response<Incoming>, Arc<Live>, OnUpgrade),
+}
 
 fn read(request: &Request<Incoming>) -> Result<Info, Refusal> {
     // A whole address in the request line (or HTTP/2's authority) changes nothing: there is one API server here.

@@ -64,8 +64,11 @@ fn works(town: &Town) -> Result<()> {
     forward.kill()?;
     forward.wait()?;
     ensure!(line.contains("Forwarding from"), "port-forward: {line:?}");
-    let who = town.kubectl_says("ann", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]);
-    ensure!(who.is_err(), "a review of oneself is not in namespace shop, and was answered: {who:?}");
+    let who = town.kubectl_says("ann", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"])?;
+    ensure!(who == "ann", "the API server takes ann for {who}");
+    ensure!(town.kubectl_says("ann", &["auth", "can-i", "delete", "pods"])?.trim() == "yes", "can-i in shop");
+    let no = town.kubectl("ann", &["auth", "can-i", "delete", "pods", "-n", "bank"])?;
+    ensure!(String::from_utf8_lossy(&no.stdout).starts_with("no"), "can-i in another namespace: {no:?}");
     Ok(())
 }
 

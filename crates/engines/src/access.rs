@@ -104,6 +104,23 @@ impl Access {
         rows.iter().map(|row| Ok(decode(&row.key, &row.entry)?)).collect()
     }
 
+    /// The cases that are not over. The names of those that are by now are forgotten on the way.
+    async fn open_cases(&self, now: Moment) -> Result<Vec<Case>, Fault> {
+        let mut open = Vec::new();
+        let mut over = Batch::new();
+        for id in self.names(keys::OPEN).await? {
+            match get_json::<Case>(&*self.store, keys::case(&id).as_bytes()).await? {
+                Some((case, _)) if !case.state(now).is_over() => open.push(case),
+                // What is over stays over, so nobody can have opened it meanwhile.
+                _ => over = over.delete(keys::open(&id)),
+            }
+        }
+        if !over.changes.is_empty() {
+            self.store.commit(over).await?;
+        }
+        Ok(open)
+    }
+
     async fn names(&self, prefix: &str) -> Result<Vec<String>, Fault> {
         let rows = scan_all(&*self.store, prefix.as_bytes(), PAGE).await?;
         let name = |key: &[u8]| String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned();
@@ -114,6 +131,7 @@ impl Access {
     async fn keep(&self, case: &Case, revision: Revision, also: Batch) -> Result<(), Fault> {
         let key = keys::case(&case.id);
         let batch = also.put_json(key.as_str(), case)?.expect(key, revision);
+        let batch = if revision == 0 { batch.put(keys::open(&case.id), Vec::new()) } else { batch };
         if !commits(&*self.store, batch).await? {
             return Err(gave_up());
         }

@@ -108,9 +108,8 @@ async fn ask(access: Arc<Access>, call: Call, fields: AskFields) -> Result<Reply
 /// Opens a case; grants it at once where nobody needs to approve.
 async fn open(access: &Access, call: &Call, role: &Role, asked: Asked) -> Result<Reply, Fault> {
     let turn = access.queues.turn(&asked.by.entity).await;
-    let cases = access.cases().await?;
-    let is_open = |case: &&Case| case.asked.by.entity == asked.by.entity && !case.state(call.now).is_over();
-    if cases.iter().filter(is_open).count() >= MOST_OPEN {
+    let cases = access.open_cases(call.now).await?;
+    if cases.iter().filter(|case| case.asked.by.entity == asked.by.entity).count() >= MOST_OPEN {
         return Err(Fault::bad_request(format!("you have {MOST_OPEN} open requests; withdraw some first")));
     }
     let mut case = Case::new(new_id()?, asked);

@@ -4,6 +4,8 @@
 pub const ROLES: &str = "roles/";
 /// All cases.
 pub const CASES: &str = "cases/";
+/// The names of cases that are not over, or were not when it was looked last: nobody reads all cases to find these few.
+pub const OPEN: &str = "open/";
 /// The authorities that sign certificates.
 pub const AUTHORITY: &str = "authority";
 
@@ -23,4 +25,9 @@ pub const CLUSTERS: &str = "clusters/";
 /// A cluster with a proxy.
 pub fn cluster(name: &str) -> String {
     format!("{CLUSTERS}{name}")
+}
+
+/// A case that is not over.
+pub fn open(id: &str) -> String {
+    format!("{OPEN}{id}")
 }

@@ -181,3 +181,18 @@ async fn roles_that_cannot_be_right() {
     }
     assert!(s.harness.read("roles/look").await.is_err(), "nothing was kept");
 }
+
+#[tokio::test]
+async fn open_requests_are_counted_and_those_that_are_over_are_not() {
+    let mut s = Stage::new();
+    s.role(json!({ "request_ttl": "30m" })).await.unwrap();
+    for _ in 0..50 {
+        s.asked().await;
+    }
+    let ask = json!({ "role": "look", "reason": "x" });
+    assert_eq!(told(&mut s, "ann", "request", ask.clone()).await, "you have 50 open requests; withdraw some first");
+    s.says("ben", "request", ask.clone()).await.unwrap();
+    s.later(30);
+    s.says("ann", "request", ask).await.unwrap();
+    assert_eq!(s.lists("cleo").await.len(), 52, "nothing of the record is lost");
+}

@@ -10,6 +10,7 @@ mod record;
 mod refuse;
 mod review;
 mod run;
+mod session;
 mod tls;
 mod upstream;
 mod vault;

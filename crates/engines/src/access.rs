@@ -10,6 +10,7 @@ mod decide;
 mod hours;
 mod keys;
 mod live;
+mod recordings;
 mod role;
 mod view;
 mod who;
@@ -61,6 +62,7 @@ impl Engine for Access {
         .and(authority::routes())
         .and(clusters::routes())
         .and(live::routes())
+        .and(recordings::routes())
     }
 
     async fn tick(&self, _: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
@@ -72,7 +74,11 @@ impl Engine for Access {
             }
             is_due
         };
-        if is_due { self.tidy(now).await } else { Ok(()) }
+        if !is_due {
+            return Ok(());
+        }
+        self.tidy(now).await?;
+        self.tidy_recordings(now).await
     }
 }
 

@@ -31,3 +31,16 @@ pub fn cluster(name: &str) -> String {
 pub fn open(id: &str) -> String {
     format!("{OPEN}{id}")
 }
+
+/// What there is to say of each recording.
+pub const RECORDINGS: &str = "recordings/";
+
+/// What there is to say of a recording.
+pub fn recording(id: &str) -> String {
+    format!("{RECORDINGS}{id}")
+}
+
+/// A piece of a recording; no number: all of them.
+pub fn piece(id: &str, number: Option<u32>) -> String {
+    number.map_or_else(|| format!("recorded/{id}/"), |number| format!("recorded/{id}/{number:08}"))
+}

@@ -102,7 +102,7 @@ impl Access {
             }
             grants.push(json!({
                 "id": case.id, "user": person.name, "entity": person.id, "role": case.asked.role,
-                "groups": role.kubernetes_groups, "scope": case.asked.scope, "reason": case.asked.reason,
+                "groups": role.kubernetes_groups, "scope": case.asked.scope, "reason": case.asked.reason, "record_sessions": !role.unrecorded,
                 "ends_at": case.running.map(|running| running.until.rfc3339()),
                 "approvers": case.approvers().map(|who| who.name.as_str()).collect::<Vec<_>>(),
             }));

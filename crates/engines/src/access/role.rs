@@ -36,6 +36,9 @@ pub struct Role {
     pub times: Times,
     /// What must be said.
     pub demands: Demands,
+    /// Whether sessions go on without being recorded. Said outright: the usual is that nothing passes unrecorded.
+    #[serde(default)]
+    pub unrecorded: bool,
 }
 
 /// How long things last.
@@ -102,6 +105,8 @@ pub(super) struct RoleFields {
     ticket_pattern: Option<Text>,
     /// When it may be asked for: `mon-fri 08:00-18:00 +01:00`.
     hours: Option<Text>,
+    /// Exec and attach are recorded, and cut when that is not possible; true when unset.
+    record_sessions: Option<Flag>,
     /// Whoever starts a grant must have shown a second factor within this time; 0: none is needed.
     mfa_max_age: Option<Ttl>,
 }
@@ -203,6 +208,7 @@ fn merged(mut role: Role, fields: RoleFields) -> Result<Role, String> {
             *own = given.0;
         }
     }
+    role.unrecorded = fields.record_sessions.map_or(role.unrecorded, |flag| !flag.0);
     check(&role)?;
     Ok(role)
 }
@@ -286,6 +292,7 @@ fn shown(role: &Role) -> Map<String, Value> {
         "reason_pattern": role.demands.reason,
         "ticket_pattern": role.demands.ticket,
         "hours": role.demands.hours,
+        "record_sessions": !role.unrecorded,
         "mfa_max_age": role.demands.mfa_max_age.as_secs(),
     });
     match data {

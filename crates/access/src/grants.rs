@@ -34,6 +34,9 @@ pub struct Grant {
     pub approvers: Vec<String>,
     /// What it allows.
     pub scope: Scope,
+    /// Whether exec and attach are recorded, and cut when that is not possible.
+    #[serde(default = "yes")]
+    pub record_sessions: bool,
     /// Its end.
     #[serde(deserialize_with = "moment")]
     pub ends_at: Moment,
@@ -127,6 +130,10 @@ impl Grants {
 /// The end aside.
 fn is_same(one: &Grant, other: &Grant) -> bool {
     Grant { ends_at: other.ends_at, ..one.clone() } == *other
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn moment<'de, D: Deserializer<'de>>(input: D) -> Result<Moment, D::Error> {

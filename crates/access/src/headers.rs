@@ -17,6 +17,8 @@ const NOT_ON: &[&str] = &[
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    // Compression of streams: they could not be read for the record.
+    "sec-websocket-extensions",
     "te",
     "trailer",
     "transfer-encoding",

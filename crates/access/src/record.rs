@@ -9,6 +9,8 @@ use dewdrop_core::{Clock, Moment};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::session::tape::Piece;
+
 /// Lines that wait to be sent, at most.
 const QUEUE: usize = 8192;
 /// Lines in one request.
@@ -40,6 +42,8 @@ pub struct Line {
     pub source: String,
     /// kubectl's own command.
     pub command: String,
+    /// The session's recording; empty: there is none.
+    pub recording: String,
     /// How it ended.
     #[serde(flatten)]
     pub end: End,
@@ -92,6 +96,9 @@ pub struct Ticket {
 pub trait Carrier: Send + Sync + 'static {
     /// Sends them.
     async fn carry(&self, lines: &[Line]) -> Result<(), String>;
+
+    /// Sends a piece of a session's recording.
+    async fn session(&self, id: &str, piece: &Piece) -> Result<(), String>;
 }
 
 // === impl Record ===
@@ -214,6 +221,10 @@ mod tests {
                 return Err("away".into());
             }
             self.lines.lock().extend_from_slice(lines);
+            Ok(())
+        }
+
+        async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
             Ok(())
         }
     }

@@ -64,9 +64,16 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
     let api = ApiServer::open(settings.api)?;
     let vault = Vault::new(client, &settings.mount, &settings.cluster, settings.sign_in);
     let grants = Arc::new(Grants::new(clock.clone()));
-    let (record, carrying) = Record::new(clock, vault.clone());
+    let (record, carrying) = Record::new(clock.clone(), vault.clone());
     let tls = Tls::default();
-    let desk = Desk { cluster: settings.cluster.clone(), grants: grants.clone(), api: api.clone(), record };
+    let desk = Desk {
+        cluster: settings.cluster.clone(),
+        grants: grants.clone(),
+        api: api.clone(),
+        record,
+        carrier: Arc::new(vault.clone()),
+        clock,
+    };
     let (trusted, news) = watch::channel(String::new());
     let work = [
         tokio::spawn(listen_to(vault.clone(), grants.clone(), trusted)),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::grants::Grant;
 use crate::record::{Carrier, Line};
+use crate::session::tape::Piece;
 
 /// An answer about the grants is held back this long at most; it is the server's sign of life as well.
 const WAIT: &str = "3s";
@@ -128,6 +129,13 @@ impl Carrier for Vault {
     async fn carry(&self, lines: &[Line]) -> Result<(), String> {
         let path = format!("{}/record", self.mount);
         let sent = self.ask(|| Ok(Call::post(&path, &json!({ "lines": lines }))?.patient(PATIENCE))).await;
+        sent.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn session(&self, id: &str, piece: &Piece) -> Result<(), String> {
+        let path = format!("{}/recordings/{id}", self.mount);
+        let body = serde_json::to_value(piece).map_err(|e| e.to_string())?;
+        let sent = self.ask(|| Ok(Call::post(&path, &body)?.patient(PATIENCE))).await;
         sent.map(drop).map_err(|error| error.to_string())
     }
 }

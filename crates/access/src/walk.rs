@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dewdrop_core::Clock;
 use dewdrop_core::access::ResourceAsk;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -17,13 +18,17 @@ use crate::body::{Body, Cut};
 use crate::grants::{Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
-use crate::record::{Line, Record, Ticket, What};
+use crate::record::{Carrier, Line, Record, Ticket, What};
 use crate::refuse::Refusal;
 use crate::review::{self, Question};
+use crate::session::tape::{About, Tape};
 use crate::upstream::{ApiServer, WayError};
 
 /// Parts of a pod that are entered. Kubernetes before 1.35 lets `get` do it over WebSocket; here it is always a `create`.
 const ENTERED: [&str; 3] = ["exec", "attach", "portforward"];
+/// The protocols of sessions that can be recorded: the first byte of each message names its channel.
+const RECORDED: [&str; 5] =
+    ["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 
 /// What all requests are put to.
 pub struct Desk {
@@ -35,6 +40,10 @@ pub struct Desk {
     pub api: Arc<ApiServer>,
     /// The record.
     pub record: Record,
+    /// Takes recordings of sessions to the server.
+    pub carrier: Arc<dyn Carrier>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Whose connection it is.
@@ -61,10 +70,11 @@ impl Desk {
                 ticket.line().end.code = response.status().as_u16();
                 response.map(|body| Either::Right(Cut::new(body, &live.over, Some(ticket))))
             }
-            Ok(Served::Switched(mut response, live, client)) => {
+            Ok(Served::Switched(mut response, live, client, tape)) => {
                 ticket.line().end.code = response.status().as_u16();
+                ticket.line().recording = tape.as_ref().map_or_else(String::new, |tape| tape.id.clone());
                 let server = hyper::upgrade::on(&mut response);
-                tokio::spawn(pump(client, server, live, ticket.stream()));
+                tokio::spawn(pump(client, server, live, tape, ticket.stream()));
                 response.map(|_| Either::Left(Full::new(Bytes::new())))
             }
             Err(refusal) => {
@@ -148,13 +158,39 @@ impl Desk {
         let mut response = answered.map_err(|error| gateway(&error))?;
         match client {
             Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Ok(Served::Switched(response, live, client))
+                let tape = self.tape(&live, info, response.headers()).await?;
+                Ok(Served::Switched(response, live, client, tape))
             }
             _ => {
                 headers::back(response.headers_mut());
                 Ok(Served::Through(response, live))
             }
         }
+    }
+}
+
+impl Desk {
+    /// The recording of a session that begins; `None`: it is not of a kind that is recorded.
+    async fn tape(&self, live: &Live, info: &Info, answer: &HeaderMap) -> Result<Option<Tape>, Refusal> {
+        let Some(of) = info.resource.as_ref().filter(|of| is_session(of) && live.grant.record_sessions) else {
+            return Ok(None);
+        };
+        let protocol = answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        if !protocol.is_some_and(|name| RECORDED.contains(&name)) {
+            return Err(Refusal::forbidden(
+                "sessions of your grant are recorded, and this client speaks a protocol that is not: use kubectl 1.31 or newer",
+            ));
+        }
+        let about = About {
+            grant: live.grant.id.clone(),
+            user: live.grant.user.clone(),
+            cluster: self.cluster.clone(),
+            namespace: of.namespace.clone(),
+            name: of.name.clone(),
+            target: resource_name(of),
+        };
+        let tape = Tape::begin(about, self.clock.clone(), self.carrier.clone()).await;
+        tape.map(Some).map_err(|why| Refusal::unavailable(format!("the session cannot be recorded: {why}")))
     }
 }
 
@@ -165,7 +201,7 @@ enum Served {
     /// The API server's answer goes through.
     Through(Response<Incoming>, Arc<Live>),
     /// The answer begins a stream; the client's side of it.
-    Switched(Response<Incoming>, Arc<Live>, OnUpgrade),
+    Switched(Response<Incoming>, Arc<Live>, OnUpgrade, Option<Tape>),
 }
 
 fn read(request: &Request<Incoming>) -> Result<Info, Refusal> {
@@ -194,6 +230,11 @@ fn describe(what: &mut What, info: &Info) {
             what.name.clone_from(&of.name);
         }
     }
+}
+
+/// Whether people type there, or read what is typed.
+fn is_session(of: &Resource) -> bool {
+    of.group.is_empty() && of.resource == "pods" && matches!(of.subresource.as_str(), "exec" | "attach")
 }
 
 fn resource_name(of: &Resource) -> String {
@@ -226,15 +267,19 @@ fn gateway(error: &WayError) -> Refusal {
 }
 
 /// Carries a stream both ways until one side ends, or the grant does.
-async fn pump(client: OnUpgrade, server: OnUpgrade, live: Arc<Live>, mut ticket: Ticket) {
+async fn pump(client: OnUpgrade, server: OnUpgrade, live: Arc<Live>, tape: Option<Tape>, mut ticket: Ticket) {
     let streams = async {
-        let (client, server) = tokio::try_join!(client, server).ok()?;
+        let (client, server) = tokio::try_join!(client, server).map_err(std::io::Error::other)?;
         let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-        copy_bidirectional(&mut client, &mut server).await.ok()
+        match &tape {
+            Some(tape) => tape.carry(client, server).await,
+            None => copy_bidirectional(&mut client, &mut server).await.map(|(_, to_client)| to_client),
+        }
     };
     tokio::select! {
-        sizes = streams => if let Some((_, to_client)) = sizes {
-            ticket.count(usize::try_from(to_client).unwrap_or(usize::MAX));
+        carried = streams => match carried {
+            Ok(to_client) => ticket.count(usize::try_from(to_client).unwrap_or(usize::MAX)),
+            Err(error) => ticket.line().end.refused = error.to_string(),
         },
         () = live.over.cancelled() => "the grant has ended".clone_into(&mut ticket.line().end.refused),
     }

@@ -119,6 +119,7 @@ impl Shown {
                 "namespace",
                 "name",
                 "source",
+                "recording",
             ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],

@@ -1,0 +1,308 @@
+//! A session that is recorded: what passes is written down first, and goes on only when there is room for that. When it
+//! cannot be told to the server for too long, the session is cut.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::fill;
+use dewdrop_core::Clock;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::cast::{self, Cast};
+use super::frames::Frames;
+use crate::record::Carrier;
+
+/// Batches of lines that wait to be sent, at most.
+const QUEUE: usize = 64;
+/// A piece is sent when it is so long, or after this time.
+const PIECE: usize = 256 << 10;
+const GATHER: Duration = Duration::from_millis(500);
+/// So long may the server be away before the session is cut.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The last piece is tried for longer: nobody waits for it.
+const FAREWELL: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(250);
+const BUFFER: usize = 16 << 10;
+const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Whose session it is, and of what.
+#[derive(Debug, Clone, Serialize)]
+pub struct About {
+    /// The grant.
+    pub grant: String,
+    /// The person.
+    pub user: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The pod.
+    pub name: String,
+    /// `pods/exec` or `pods/attach`.
+    pub target: String,
+}
+
+/// A piece of a recording, as the server takes it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Piece {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Lines.
+    pub cast: String,
+    /// With the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
+    /// Nothing comes after it.
+    pub last: bool,
+}
+
+/// A recording under way.
+pub struct Tape {
+    /// Its name.
+    pub id: String,
+    lines: mpsc::Sender<String>,
+    cast: Mutex<Cast>,
+    clock: Arc<dyn Clock>,
+    began: Duration,
+    /// Cancelled when lines cannot be sent any more.
+    broken: CancellationToken,
+}
+
+// === impl Tape ===
+
+impl Tape {
+    /// Begins a recording: its first piece is with the server when this returns.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub async fn begin(about: About, clock: Arc<dyn Clock>, carrier: Arc<dyn Carrier>) -> Result<Self, String> {
+        let id = new_id()?;
+        let title = format!("{} {} in {}", about.target, about.name, about.namespace);
+        let cast = cast::header(clock.now().seconds(), &title);
+        let first = Piece { number: 0, cast, about: Some(about), last: false };
+        send(&*carrier, &id, &first, PATIENCE).await?;
+        let (lines, waiting) = mpsc::channel(QUEUE);
+        let broken = CancellationToken::new();
+        tokio::spawn(take_away(waiting, carrier, id.clone(), broken.clone()));
+        let began = clock.steady();
+        Ok(Self { id, lines, cast: Mutex::default(), clock, began, broken })
+    }
+
+    /// Carries a stream both ways until one side is done. Bytes to the client.
+    ///
+    /// # Errors
+    /// A side broke, the stream is not what it should be, or it cannot be recorded any more.
+    pub async fn carry<C, S>(&self, client: C, server: S) -> io::Result<u64>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let ((from_client, to_client), (from_server, to_server)) = (tokio::io::split(client), tokio::io::split(server));
+        let both = async {
+            let (_, seen) =
+                tokio::try_join!(self.one_way(from_client, to_server), self.one_way(from_server, to_client))?;
+            Ok(seen)
+        };
+        let carried = tokio::select! {
+            carried = both => carried,
+            () = self.broken.cancelled() => Err(io::Error::other("the session cannot be recorded any more")),
+        };
+        let rest = self.cast.lock().end(self.at());
+        if !rest.is_empty() {
+            self.write(rest).await?;
+        }
+        carried
+    }
+
+    async fn one_way(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<u64> {
+        let (mut frames, mut buffer, mut total) = (Frames::default(), vec![0; BUFFER], 0);
+        loop {
+            let read = from.read(&mut buffer).await?;
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
+                to.shutdown().await?;
+                return Ok(total);
+            }
+            let mut lines = String::new();
+            {
+                let (at, mut cast) = (self.at(), self.cast.lock());
+                let piece = |channel: u8, bytes: &[u8]| lines.push_str(&cast.piece(at, channel, bytes));
+                frames.read(bytes, piece).map_err(io::Error::other)?;
+            }
+            if !lines.is_empty() {
+                self.write(lines).await?;
+            }
+            to.write_all(bytes).await?;
+            to.flush().await?;
+            total += read as u64;
+        }
+    }
+
+    async fn write(&self, lines: String) -> io::Result<()> {
+        let sent = self.lines.send_timeout(lines, PATIENCE).await;
+        sent.map_err(|_| io::Error::other("the session cannot be recorded any more"))
+    }
+
+    fn at(&self) -> Duration {
+        self.clock.steady().saturating_sub(self.began)
+    }
+}
+
+/// Takes lines to the server until the session is over.
+async fn take_away(
+    mut waiting: mpsc::Receiver<String>,
+    carrier: Arc<dyn Carrier>,
+    id: String,
+    broken: CancellationToken,
+) {
+    let mut number = 1;
+    loop {
+        let Some(mut cast) = waiting.recv().await else { break };
+        let more = async {
+            while cast.len() < PIECE {
+                let Some(lines) = waiting.recv().await else { break };
+                cast.push_str(&lines);
+            }
+        };
+        let _ = timeout(GATHER, more).await;
+        let piece = Piece { number, cast, about: None, last: false };
+        if let Err(why) = send(&*carrier, &id, &piece, PATIENCE).await {
+            tracing::warn!(%why, recording = id, "a session is cut: it cannot be recorded");
+            broken.cancel();
+            return;
+        }
+        number += 1;
+    }
+    let last = Piece { number, cast: String::new(), about: None, last: true };
+    if let Err(why) = send(&*carrier, &id, &last, FAREWELL).await {
+        tracing::warn!(%why, recording = id, "the end of a session is not on its recording");
+    }
+}
+
+async fn send(carrier: &dyn Carrier, id: &str, piece: &Piece, patience: Duration) -> Result<(), String> {
+    let tries = async {
+        loop {
+            match carrier.session(id, piece).await {
+                Ok(()) => return,
+                Err(why) => tracing::debug!(%why, recording = id, "a piece of a recording is sent again"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    timeout(patience, tries).await.map_err(|_| "the server does not take the recording".to_owned())
+}
+
+/// Ten letters that people can type: 50 bits.
+fn new_id() -> Result<String, String> {
+    let mut bytes = [0u8; 10];
+    fill(&mut bytes).map_err(|_| "no randomness".to_owned())?;
+    Ok(bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use dewdrop_core::{FakeClock, Moment};
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::record::Line;
+
+    #[derive(Default)]
+    struct Held {
+        pieces: Mutex<Vec<Piece>>,
+        broken: Mutex<bool>,
+    }
+
+    #[async_trait::async_trait]
+    impl Carrier for Held {
+        async fn carry(&self, _: &[Line]) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn session(&self, _: &str, piece: &Piece) -> Result<(), String> {
+            if *self.broken.lock() {
+                return Err("away".into());
+            }
+            self.pieces.lock().push(piece.clone());
+            Ok(())
+        }
+    }
+
+    fn about() -> About {
+        let text = |text: &str| text.to_owned();
+        About {
+            grant: text("g1"),
+            user: text("ann"),
+            cluster: text("prod"),
+            namespace: text("shop"),
+            name: text("web"),
+            target: text("pods/exec"),
+        }
+    }
+
+    fn frame(channel: u8, text: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x82, u8::try_from(text.len() + 1).unwrap(), channel];
+        bytes.extend_from_slice(text);
+        bytes
+    }
+
+    async fn begin(held: &Arc<Held>) -> Result<Tape, String> {
+        Tape::begin(about(), FakeClock::at(Moment(1_767_225_600_000)), held.clone()).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_what_is_recorded() {
+        let held = Arc::new(Held::default());
+        let tape = begin(&held).await.unwrap();
+        let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
+        let typed = frame(0, b"id\n");
+        let seen = [frame(1, b"uid=0\n"), frame(2, b"oops")].concat();
+        person.write_all(&typed).await.unwrap();
+        pod.write_all(&seen).await.unwrap();
+        person.shutdown().await.unwrap();
+        pod.shutdown().await.unwrap();
+        assert_eq!(tape.carry(client, server).await.unwrap(), seen.len() as u64);
+        drop(tape);
+        let (mut got, mut told) = (Vec::new(), Vec::new());
+        pod.read_to_end(&mut got).await.unwrap();
+        person.read_to_end(&mut told).await.unwrap();
+        assert_eq!((got, told), (typed, seen));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let pieces = held.pieces.lock();
+        let cast: String = pieces.iter().map(|piece| piece.cast.as_str()).collect();
+        for line in
+            ["\"title\":\"pods/exec web in shop\"", "\"i\", \"id\\n\"", "\"o\", \"uid=0\\n\"", "\"o\", \"oops\""]
+        {
+            assert!(cast.contains(line), "{line} is missing in {cast}");
+        }
+        assert!(pieces.last().unwrap().last && pieces.iter().enumerate().all(|(n, piece)| piece.number as usize == n));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_server_nothing_begins_and_what_runs_is_cut() {
+        let held = Arc::new(Held::default());
+        let tape = begin(&held).await.unwrap();
+        *held.broken.lock() = true;
+        assert!(begin(&held).await.is_err());
+        let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
+        person.write_all(&frame(0, b"x")).await.unwrap();
+        pod.write_all(&frame(1, b"y")).await.unwrap();
+        let cut = timeout(Duration::from_secs(20), tape.carry(client, server)).await.unwrap();
+        assert!(cut.unwrap_err().to_string().contains("cannot be recorded"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_is_cut() {
+        let held = Arc::new(Held::default());
+        let tape = begin(&held).await.unwrap();
+        let ((mut person, client), (_pod, server)) = (duplex(1 << 16), duplex(1 << 16));
+        person.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        assert!(tape.carry(client, server).await.is_err());
+    }
+}

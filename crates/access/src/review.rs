@@ -1,13 +1,15 @@
 //! Questions of a person about himself: who am I, and may I (`kubectl auth whoami`, `kubectl auth can-i`). The API server
 //! knows of no grants, so a "may I" is asked of the grant first, and of the API server only when the grant says yes.
 
+mod wire;
+
 use bytes::Bytes;
 use dewdrop_core::access::{Attributes, ResourceAsk};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::grants::Grant;
 use crate::info::Info;
@@ -26,7 +28,6 @@ pub enum Question {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Review {
     spec: Spec,
 }
@@ -82,12 +83,12 @@ pub async fn body(incoming: Incoming) -> Result<Bytes, Refusal> {
 /// What a grant says to a "may I": `None` when it says yes, otherwise the whole answer.
 ///
 /// # Errors
-/// The question is not readable JSON.
+/// The question is not readable.
 pub fn grants_no(grant: &Grant, cluster: &str, body: &Bytes) -> Result<Option<Bytes>, Refusal> {
-    let unreadable =
-        || Refusal::bad_request("the review must be JSON, with resourceAttributes or nonResourceAttributes");
-    let mut whole: Value = serde_json::from_slice(body).map_err(|_| unreadable())?;
-    let review: Review = serde_json::from_value(whole.clone()).map_err(|_| unreadable())?;
+    let unreadable = || {
+        Refusal::bad_request("the review must be JSON or protobuf, with resourceAttributes or nonResourceAttributes")
+    };
+    let review = read(body).ok_or_else(unreadable)?;
     let asked = match (&review.spec.resource_attributes, &review.spec.non_resource_attributes) {
         (Some(of), None) => Attributes::Resource(ResourceAsk {
             verb: &of.verb,
@@ -104,8 +105,27 @@ pub fn grants_no(grant: &Grant, cluster: &str, body: &Bytes) -> Result<Option<By
         return Ok(None);
     }
     let reason = format!("dewdrop: your grant {} does not allow to {asked}", grant.id);
-    whole["status"] = json!({ "allowed": false, "denied": true, "reason": reason });
-    Ok(Some(whole.to_string().into()))
+    let answer = json!({
+        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {},
+        "status": { "allowed": false, "denied": true, "reason": reason },
+    });
+    Ok(Some(answer.to_string().into()))
+}
+
+/// kubectl writes protobuf, others JSON.
+fn read(body: &Bytes) -> Option<Review> {
+    let Some(review) = wire::read(body) else { return serde_json::from_slice(body).ok() };
+    let spec = review.spec?;
+    let resource_attributes = spec.resource.map(|of| Asked {
+        namespace: of.namespace,
+        verb: of.verb,
+        group: of.group,
+        resource: of.resource,
+        subresource: of.subresource,
+        name: of.name,
+    });
+    let non_resource_attributes = spec.path.map(|of| AskedPath { path: of.path, verb: of.verb });
+    Some(Review { spec: Spec { resource_attributes, non_resource_attributes } })
 }
 
 /// The answer of a grant that says no.
@@ -120,6 +140,7 @@ pub fn response(body: Bytes) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use serde_json::Value;
 
     use super::*;
 
@@ -153,6 +174,21 @@ mod tests {
         let path = |path: &str| json!({ "nonResourceAttributes": { "verb": "get", "path": path } });
         assert_eq!(asks(path("/version")).unwrap(), None);
         assert!(asks(path("/metrics")).unwrap().is_some());
+    }
+
+    #[test]
+    fn kubectls_protobuf_is_read_as_well() {
+        let of = |namespace: &str| {
+            let resource = wire::Resource {
+                namespace: namespace.into(),
+                verb: "get".into(),
+                resource: "pods".into(),
+                ..wire::Resource::default()
+            };
+            let spec = wire::Spec { resource: Some(resource), path: None };
+            grants_no(&grant(), "prod", &wire::written(&wire::Review { spec: Some(spec) }).into()).unwrap()
+        };
+        assert!(of("shop").is_none() && of("bank").is_some());
     }
 
     #[test]

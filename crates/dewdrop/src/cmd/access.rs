@@ -1,6 +1,7 @@
-//! access request, list, show, approve, deny, withdraw, revoke, extend, review: people and clusters, just in time.
+//! access request, list, show, approve, deny, withdraw, revoke, extend, review, recordings, replay: people and clusters, just in time.
 
 mod ask;
+mod replay;
 mod told;
 
 use clap::{Args, Subcommand};
@@ -40,6 +41,10 @@ pub enum Access {
     Extend(ask::Extend),
     /// Say that a break-glass was looked at
     Review(Word),
+    /// List the sessions that were recorded
+    Recordings(replay::Recordings),
+    /// Play a recorded session
+    Replay(replay::Replay),
 }
 
 /// `dewdrop access list`.
@@ -100,6 +105,8 @@ impl Access {
             Self::Withdraw(why) => why.say(ctx, "withdraw").await,
             Self::Revoke(why) => why.say(ctx, "revoke").await,
             Self::Extend(cmd) => cmd.run(ctx).await,
+            Self::Recordings(cmd) => cmd.run(ctx).await,
+            Self::Replay(cmd) => cmd.run(ctx).await,
         }
     }
 }

@@ -45,7 +45,24 @@ pub fn whole(stage: &mut Stage) -> Result<()> {
     let told = town.refused("ann", &["get", "pods"])?;
     ensure!(told.contains("ended or was revoked") || told.contains("no access"), "after the revocation: {told}");
     say::line(&format!("refused at the first try after the revocation ({})", say::time(clock.elapsed())));
+    replays(&town, &id)?;
     record(&town, &id)
+}
+
+/// The exec of this grant was recorded, and what is played is what was seen; whoever may not, does not see it.
+fn replays(town: &Town, id: &str) -> Result<()> {
+    let listed: serde_json::Value =
+        serde_json::from_str(&town.says("cleo", &["access", "recordings", "-format=json"])?)?;
+    let info = listed["key_info"].as_object().context("no recordings")?;
+    let (name, about) = info.iter().find(|(_, about)| about["grant"] == id).context("no recording of this grant")?;
+    ensure!(
+        about["user"] == "ann" && about["target"] == "pods/exec" && about["name"] == "web",
+        "it is said to be {about}"
+    );
+    let played = town.says("cleo", &["access", "replay", name, "-speed=100"])?;
+    ensure!(played == "from within\n", "played: {played:?}");
+    ensure!(!town.dewdrop("ann", &["access", "replay", name])?.status.success(), "ann reads recordings");
+    Ok(())
 }
 
 /// Each kind of command.

@@ -18,11 +18,17 @@ path "access/requests" { capabilities = ["list"] }
 path "access/requests/*" { capabilities = ["read", "create", "update"] }
 path "access/clusters/+" { capabilities = ["read"] }
 "#;
+/// What those who look after the record may do.
+const AUDITOR: &str = r#"
+path "access/recordings" { capabilities = ["list"] }
+path "access/recordings/+" { capabilities = ["read"] }
+"#;
 /// What the proxy may do with it.
 const PROXY: &str = r#"
 path "access/live" { capabilities = ["read"] }
 path "access/record" { capabilities = ["create", "update"] }
 path "access/clusters/test/certificate" { capabilities = ["create", "update"] }
+path "access/recordings/+" { capabilities = ["create", "update"] }
 "#;
 /// A pod that says something all the time.
 const POD: &str = r#"
@@ -92,12 +98,14 @@ impl<'s> Town<'s> {
         }
         self.root("sys/policies/acl/people", json!({ "policy": POLICY }))?;
         self.root("sys/policies/acl/access-proxy", json!({ "policy": PROXY }))?;
+        self.root("sys/policies/acl/auditor", json!({ "policy": AUDITOR }))?;
         let auth = self.stage.vault.ask("GET", "sys/auth", None)?;
         let accessor = auth["data"]["userpass/"]["accessor"].as_str().context("userpass has no accessor")?.to_owned();
         for (name, groups) in [("ann", &["devs"][..]), ("ben", &["devs", "leads"]), ("cleo", &["leads"])] {
+            let policies = if name == "cleo" { "people,auditor" } else { "people" };
             self.root(
                 &format!("auth/userpass/users/{name}"),
-                json!({ "password": PASSWORD, "token_policies": "people" }),
+                json!({ "password": PASSWORD, "token_policies": policies }),
             )?;
             self.root("identity/entity", json!({ "name": name }))?;
             let entity = self.stage.vault.ask("GET", &format!("identity/entity/name/{name}"), None)?;

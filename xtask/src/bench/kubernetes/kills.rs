@@ -51,7 +51,10 @@ fn kill(stage: &Stage, session: &mut Session, name: &str) -> Result<Duration> {
     let pid = stage.pid_in(name, "app")?.parse().ok().and_then(rustix::process::Pid::from_raw).context("no pid")?;
     // What is looked for must be there first: a name that is wrong would be gone at once.
     session.send(&format!("select count(*) from pg_roles where rolname = '{user}';"))?;
-    session.expect("1")?;
+    session.expect("1").with_context(|| {
+        let users = stage.users().unwrap_or_default().join(", ");
+        format!("pod {name}, which says that it is {user:?}; the database has {users}\n{}", stage.agent_log())
+    })?;
     session.send(&format!(
         "do $$ begin while exists (select from pg_roles where rolname = '{user}') loop perform pg_sleep(0.002); end loop; end $$;\n\
          select 'gone';"

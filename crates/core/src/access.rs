@@ -40,6 +40,15 @@ pub struct ResourceAsk<'a> {
     pub name: &'a str,
 }
 
+/// Without letters and digits that look alike (Crockford's base 32, lower case).
+const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The name of a request or a recording, out of random bytes: ten letters that people can type, 50 bits.
+#[must_use]
+pub fn name_of(random: [u8; 10]) -> String {
+    random.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect()
+}
+
 /// What every client has to read before it can ask for anything: which resources there are. As the cluster role
 /// `system:discovery` has it.
 #[must_use]

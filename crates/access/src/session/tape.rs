@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::fill;
 use dewdrop_core::Clock;
+use dewdrop_core::access::name_of;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -29,7 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(250);
 const BUFFER: usize = 16 << 10;
-const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Whose session it is, and of what.
 #[derive(Debug, Clone, Serialize)]
@@ -198,11 +198,10 @@ async fn send(carrier: &dyn Carrier, id: &str, piece: &Piece, patience: Duration
     timeout(patience, tries).await.map_err(|_| "the server does not take the recording".to_owned())
 }
 
-/// Ten letters that people can type: 50 bits.
 fn new_id() -> Result<String, String> {
     let mut bytes = [0u8; 10];
     fill(&mut bytes).map_err(|_| "no randomness".to_owned())?;
-    Ok(bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect())
+    Ok(name_of(bytes))
 }
 
 #[cfg(test)]

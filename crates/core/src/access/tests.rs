@@ -161,3 +161,8 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_is_ten_letters() {
+    assert_eq!(name_of([0, 9, 10, 17, 18, 31, 32, 255, 254, 20]), "09ahjz0zym");
+}

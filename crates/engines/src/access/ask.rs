@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::fill;
-use dewdrop_core::access::{Rule, Scope, TooWide};
+use dewdrop_core::access::{Rule, Scope, TooWide, name_of};
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::engine::Person;
 use dewdrop_core::route::{NoFields, Routes};
@@ -23,8 +23,6 @@ use super::{Access, view, who};
 const MOST_OPEN: usize = 50;
 const LONGEST_REASON: usize = 2000;
 const LONGEST_TICKET: usize = 200;
-/// Without letters and digits that look alike (Crockford's base 32, lower case).
-const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 #[derive(Deserialize, JsonSchema)]
 struct AskFields {
@@ -290,9 +288,9 @@ async fn extend(access: Arc<Access>, call: Call, fields: MoreFields) -> Result<R
     open(&access, &call, &role, asked).await
 }
 
-/// Ten letters, so that people can type them: 50 bits. A name that is taken is refused by the store.
+/// A name that is taken is refused by the store.
 fn new_id() -> Result<String, Fault> {
     let mut bytes = [0u8; 10];
     fill(&mut bytes).map_err(|_| Fault::internal("no randomness"))?;
-    Ok(bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect())
+    Ok(name_of(bytes))
 }

@@ -41,7 +41,7 @@ pub fn make(cluster: &mut Cluster) -> Result<()> {
     }
     cluster.save()?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot switch routing on")?;
-    ip(&["link", "add", bridge, "type", "bridge"])?;
+    ip(&["link", "add", bridge, "address", &hardware(cluster.instance), "type", "bridge"])?;
     ip(&["link", "set", bridge, "alias", &cluster.state.to_string_lossy()])?;
     ip(&["address", "add", &format!("{}/24", instance::host(cluster.instance)), "dev", bridge])?;
     ip(&["link", "set", bridge, "up"])?;
@@ -51,6 +51,12 @@ pub fn make(cluster: &mut Cluster) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The bridge's hardware address. Without one it takes the least of its ports': a pod that comes or goes would change it, and
+/// whoever knew the former is cut off until its neighbour table notices, about half a minute later.
+fn hardware(instance: u8) -> String {
+    format!("02:de:3d:00:00:{instance:02x}")
 }
 
 /// Another cluster with this bridge would have the same addresses.
@@ -87,6 +93,8 @@ fn join(cluster: &Cluster, node: &Node, netns: &Path) -> Result<()> {
     inside(&["ip", "link", "set", "eth0", "up"])?;
     inside(&["ip", "route", "add", "default", "via", &instance::host(cluster.instance)])?;
     inside(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
+    // Pods' bridge: the CNI plug-in takes what is there.
+    inside(&["ip", "link", "add", bridge, "address", &hardware(cluster.instance), "type", "bridge"])?;
     ip(&["route", "add", &node.pods, "via", &node.address, "dev", bridge])
 }
 

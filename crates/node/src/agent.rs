@@ -110,9 +110,11 @@ impl Agent {
         self.holds.lock().len()
     }
 
-    /// The names of all starts, for the beat.
-    fn starts(&self) -> Vec<StartName> {
-        self.holds.lock().values().flat_map(|hold| hold.names()).collect()
+    /// The names of all starts, for the beat: those that are held, and those that were asked for.
+    fn starts(&self) -> (Vec<StartName>, Vec<StartName>) {
+        let names: Vec<_> = self.holds.lock().values().map(|hold| hold.names()).collect();
+        let (held, asked): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+        (held.into_iter().flatten().collect(), asked.into_iter().flatten().collect())
     }
 
     /// The volumes of one container.

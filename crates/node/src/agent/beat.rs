@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Agent;
-use super::vault::BeatAnswer;
+use super::vault::{BeatAnswer, StartName};
 
 /// Until the server has said how often it wants to hear.
 const FIRST: Duration = Duration::from_secs(10);
@@ -17,14 +17,16 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub async fn run(agent: Arc<Agent>) {
     let mut rest = FIRST;
     loop {
-        match agent.vault.beat(&agent.starts()).await {
+        let (held, asked) = agent.starts();
+        let starts: Vec<StartName> = held.iter().chain(&asked).cloned().collect();
+        match agent.vault.beat(&starts).await {
             Ok(answer) => {
                 agent.meters.beat();
                 rest = match answer.next {
                     0 => FIRST,
                     seconds => Duration::from_secs(seconds),
                 };
-                replace_lost(&agent, &answer);
+                replace_lost(&agent, &lost(&held, answer));
             }
             Err(why) => {
                 tracing::warn!(%why, "the server does not hear the node's beat");
@@ -35,14 +37,44 @@ pub async fn run(agent: Arc<Agent>) {
     }
 }
 
+/// The starts that the server does not know, of those that it has answered for. One that was asked for while the beat was
+/// under way may be made by the time the answer comes.
+fn lost(held: &[StartName], answer: BeatAnswer) -> Vec<StartName> {
+    let is_held = |name: &StartName| held.iter().any(|held| held.start == name.start);
+    answer.unknown.into_iter().filter(is_held).collect()
+}
+
 /// Starts whose token is gone: taken back by an operator, or while the node was thought to be lost.
-fn replace_lost(agent: &Agent, answer: &BeatAnswer) {
-    for name in &answer.unknown {
+fn replace_lost(agent: &Agent, lost: &[StartName]) {
+    for name in lost {
         for hold in agent.of_container(&name.pod_uid, &name.container) {
             if let Some(over) = hold.lost(&name.start) {
-                tracing::info!(container = %name.container, start = %name.start, "the server has ended a start: it gets a new one");
+                tracing::warn!(pod_uid = %name.pod_uid, container = %name.container, start = %name.start,
+                    "the server has ended a start that goes on here: it gets a new credential");
                 agent.ender.end(over.name.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(start: &str) -> StartName {
+        StartName {
+            pod_uid: String::new(),
+            container: String::new(),
+            start: start.into(),
+            role: String::new(),
+            container_id: None,
+        }
+    }
+
+    #[test]
+    fn what_was_only_asked_for_is_not_lost() {
+        let answer = BeatAnswer { unknown: vec![name("held"), name("asked")], ..BeatAnswer::default() };
+        let lost = lost(&[name("held"), name("other")], answer);
+        assert_eq!(lost.iter().map(|name| name.start.as_str()).collect::<Vec<_>>(), ["held"]);
     }
 }

@@ -126,14 +126,14 @@ impl Hold {
         self.state.lock().intent = Some(name);
     }
 
-    /// The starts that the server may have, for the beat.
+    /// The starts that the server may have, for the beat: the one that is held, and the one that was asked for.
     #[must_use]
-    pub fn names(&self) -> Vec<StartName> {
+    pub fn names(&self) -> (Option<StartName>, Option<StartName>) {
         let (held, intent) = {
             let state = self.state.lock();
             (state.start.clone(), state.intent.clone())
         };
-        held.map(|start| self.named(&start.name)).into_iter().chain(intent).collect()
+        (held.map(|start| self.named(&start.name)), intent)
     }
 
     /// How far it is.

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod kills;
+mod publish;
 mod session;
 mod starts;
 

@@ -27,6 +27,7 @@ pub const SHORT: &[Scene] = &[
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("another container mounts the volume", "the refusal is NRI's; without it the admission webhook stands alone"),
     ("wrapper: another container runs that of a volume", "it waits for that same refusal of NRI's"),
+    ("a sidecar and an ephemeral container try to read", "it ends with that same refusal of NRI's"),
     ("the agent is late and the runtime drops it", "nothing can be late without NRI"),
     ("SIGKILL of a container's process", "has one of its own here, with figures"),
     ("the admission policies", "no agent takes part"),
@@ -37,7 +38,8 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 pub fn all() -> Vec<Scene> {
     let is_in = |scene: &&Scene| !LEFT_OUT.iter().any(|(name, _)| *name == scene.0);
     let own = SHORT.iter().filter(|(name, _)| !scenes::ALL.iter().any(|(other, _)| name.ends_with(other)));
-    scenes::ALL.iter().chain(super::env_scenes::ALL).filter(is_in).chain(own).chain(SHORT.first()).copied().collect()
+    let whole = scenes::ALL.iter().chain(super::env_scenes::ALL).chain(super::proof::ALL);
+    whole.filter(is_in).chain(own).chain(SHORT.first()).copied().collect()
 }
 
 /// How soon a user is gone after SIGKILL, and that the next start has another.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
+use dewdrop_core::call::Caller;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::mount::Mount;
 use dewdrop_core::route::{Room, Routes};
@@ -72,7 +73,7 @@ impl Engine for AppRole {
             })
     }
 
-    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
+    async fn renew_login(&self, internal: &Value, _: &Caller) -> Result<TokenParams, Fault> {
         let name = internal.get("role_name").and_then(Value::as_str).unwrap_or_default();
         let role = self.role(name).await?;
         let gone = || Fault::bad_request(format!("role {name:?} does not exist during renewal"));

@@ -2,10 +2,11 @@
 
 use dewdrop_core::fuzzing::Target;
 
+use crate::cert::{Facts, serials};
 use crate::jose::{ALGORITHMS, KeySet, Signed};
 
 /// By the name of its corpus.
-pub const TARGETS: &[Target] = &[("jwt", jwt), ("jwks", jwks)];
+pub const TARGETS: &[Target] = &[("jwt", jwt), ("jwks", jwks), ("certificate", certificate), ("crl", crl)];
 
 /// The only keys there are, whose other halves nobody has.
 const KEYS: &[u8] = include_bytes!("../../../fuzz/corpus/jwks/public");
@@ -21,6 +22,20 @@ fn jwks(bytes: &[u8]) {
     if let Ok(keys) = KeySet::from_jwks(bytes) {
         let _ = keys.is_empty();
     }
+}
+
+fn certificate(bytes: &[u8]) {
+    let Ok(facts) = Facts::read(bytes) else { return };
+    assert_ne!(facts.serial.first(), Some(&0), "a serial number begins with zeros");
+    for (oid, value) in &facts.extensions {
+        assert_eq!(facts.extension(oid), Some(value.as_slice()), "an extension hides another");
+        assert!(facts.extension_text(oid).is_some());
+    }
+}
+
+fn crl(bytes: &[u8]) {
+    let all = serials(bytes).unwrap_or_default();
+    assert!(all.iter().all(|(raw, text)| raw.first() != Some(&0) && !text.is_empty()));
 }
 
 #[cfg(test)]

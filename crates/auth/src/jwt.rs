@@ -14,6 +14,7 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dewdrop_core::call::Caller;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::mount::Mount;
 use dewdrop_core::route::{Room, Routes};
@@ -71,7 +72,7 @@ impl Engine for Jwt {
             .and(roles::routes())
     }
 
-    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
+    async fn renew_login(&self, internal: &Value, _: &Caller) -> Result<TokenParams, Fault> {
         let name = internal.get("role").and_then(Value::as_str).unwrap_or_default();
         let gone = || Fault::bad_request(format!("role {name} does not exist during renewal"));
         Ok(self.role(name).await?.ok_or_else(gone)?.token.params)

@@ -30,6 +30,7 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dewdrop_core::call::Caller;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::mount::Mount;
 use dewdrop_core::route::{Room, Routes};
@@ -74,7 +75,7 @@ impl Engine for Kubernetes {
         .and(agent::routes())
     }
 
-    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
+    async fn renew_login(&self, internal: &Value, _: &Caller) -> Result<TokenParams, Fault> {
         self.renew(internal).await
     }
 

@@ -5,6 +5,7 @@
 //! told by [`login_name`].
 
 pub mod approle;
+pub mod cert;
 mod cidr;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -23,6 +24,7 @@ use dewdrop_core::store::SharedStore;
 use serde_json::{Map, Value};
 
 pub use approle::AppRole;
+pub use cert::Cert;
 pub use jwt::Jwt;
 pub use kubernetes::Kubernetes;
 pub use userpass::Userpass;

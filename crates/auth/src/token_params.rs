@@ -263,6 +263,12 @@ pub fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
+/// Policies as a renewal compares them: neither order nor repetition nor case matters.
+pub fn sorted_policies(policies: &[String]) -> Vec<Value> {
+    let names: std::collections::BTreeSet<String> = policies.iter().map(|name| name.to_lowercase()).collect();
+    names.into_iter().map(Value::from).collect()
+}
+
 fn parse_kind(text: &str) -> Result<Option<TokenKind>, Fault> {
     match text {
         "" | "default" => Ok(None),

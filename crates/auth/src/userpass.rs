@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dewdrop_core::Fault;
+use dewdrop_core::call::Caller;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::route::{Room, Routes};
 use dewdrop_core::token::TokenParams;
 use serde_json::Value;
 
+use crate::token_params::sorted_policies;
 use pool::Pool;
 
 /// The auth method at one mount.
@@ -46,12 +48,12 @@ impl Engine for Userpass {
     }
 
     /// A token ends when the user is gone, or has other policies by now.
-    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
+    async fn renew_login(&self, internal: &Value, _: &Caller) -> Result<TokenParams, Fault> {
         let name = internal.get("username").and_then(Value::as_str).unwrap_or_default();
         let gone = || Fault::bad_request(format!("user {name:?} does not exist any more: log in again"));
         let params = self.user(name).await?.ok_or_else(gone)?.0.token.params;
         let at_login = internal.get("policies").and_then(Value::as_array).cloned().unwrap_or_default();
-        if login::sorted(&params.policies) != at_login {
+        if sorted_policies(&params.policies) != at_login {
             return Err(Fault::bad_request("policies have changed, not renewing"));
         }
         Ok(params)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::call::Caller;
 use crate::fault::Fault;
 use crate::mount::Mount;
 use crate::route::Routes;
@@ -34,9 +35,9 @@ pub trait Engine: Send + Sync + Sized + 'static {
     }
 
     /// Whether a token of a login may still be renewed (the role is still there, the user not locked), with the token
-    /// parameters of now. `internal` is what the login gave.
-    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
-        let _ = internal;
+    /// parameters of now. `internal` is what the login gave; `caller` asks for the renewal, and need not be who logged in.
+    async fn renew_login(&self, internal: &Value, caller: &Caller) -> Result<TokenParams, Fault> {
+        let _ = (internal, caller);
         Err(Fault::bad_request("this auth method does not renew"))
     }
 

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 const SEAL: &str = "seal \"static\" {\n  current_key_id = \"t\"\n  current_key = \"file://SEAL\"\n}\n";
 
+const PEM_HEAD: &str = "-----BEGIN CERTIFICATE-----\n";
+const PEM_TAIL: &str = "\n-----END CERTIFICATE-----\n";
+
 /// A server with one of each engine.
 fn server(listener: &str) -> Kept {
     let server = Kept::with(SEAL, listener);
@@ -24,6 +27,7 @@ fn server(listener: &str) -> Kept {
     make("sys/mounts/access", json!({ "type": "access" }));
     make("sys/auth/userpass", json!({ "type": "userpass" }));
     make("sys/auth/approle", json!({ "type": "approle" }));
+    make("sys/auth/cert", json!({ "type": "cert" }));
     make("sys/auth/jwt", json!({ "type": "jwt" }));
     make("sys/auth/kubernetes", json!({ "type": "kubernetes" }));
     make("auth/jwt/role/app", json!({ "role_type": "jwt", "user_claim": "sub", "bound_audiences": "x" }));
@@ -58,6 +62,9 @@ fn state(server: &Kept) -> Vec<Value> {
         "auth/approle/role?list=true",
         "auth/approle/role/app",
         "auth/approle/role/app/secret-id?list=true",
+        "auth/cert/config",
+        "auth/cert/certs?list=true",
+        "auth/cert/crls?list=true",
         "auth/jwt/config",
         "auth/jwt/role?list=true",
         "auth/jwt/role/app",
@@ -181,6 +188,21 @@ fn fields() {
         ("auth/approle/role/new", json!({ "token_ttl": "2h", "token_max_ttl": "1h" })),
         ("auth/approle/role/new", json!({ "secret_id_bound_cidrs": "not an address" })),
         ("auth/approle/role/app/secret-id", json!({ "metadata": "no JSON" })),
+        ("auth/cert/certs/new", json!({})),
+        ("auth/cert/certs/new", json!({ "certificate": "no PEM" })),
+        ("auth/cert/certs/new", json!({ "certificate": format!("{PEM_HEAD}AAAA{PEM_TAIL}") })),
+        ("auth/cert/certs/new", json!({ "certificate": PEM_HEAD.repeat(1000) })),
+        ("auth/cert/certs/new", json!({ "certificate": many })),
+        ("auth/cert/certs/new", json!({ "certificate": { "a": 1 } })),
+        ("auth/cert/config", json!({ "disable_binding": "perhaps" })),
+        ("auth/cert/config", json!({ "ocsp_cache_size": "x" })),
+        ("auth/cert/crls/new", json!({})),
+        ("auth/cert/crls/new", json!({ "crl": "no PEM" })),
+        ("auth/cert/crls/new", json!({ "crl": format!("{PEM_HEAD}AAAA{PEM_TAIL}") })),
+        ("auth/cert/crls/new", json!({ "crl": "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n" })),
+        ("auth/cert/login", json!({})),
+        ("auth/cert/login", json!({ "name": many })),
+        ("auth/cert/login", json!({ "certificate": format!("{PEM_HEAD}AAAA{PEM_TAIL}") })),
         ("auth/jwt/config", json!({})),
         ("auth/jwt/config", json!({ "jwt_validation_pubkeys": "no PEM" })),
         ("auth/jwt/config", json!({ "jwks_url": { "a": 1 } })),

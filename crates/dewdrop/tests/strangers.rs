@@ -51,6 +51,7 @@ const PUBLIC: &[(&str, &[u16], &str)] = &[
     ("sys/decode-token", &[400, 404, 405], "reads nothing of the server"),
     ("auth/userpass/login/{username}", &[400, 404, 405], "a login makes the token"),
     ("auth/approle/login", &[400, 404, 405], "a login makes the token"),
+    ("auth/cert/login", &[400, 404, 405], "a login makes the token"),
     ("auth/jwt/login", &[400, 404, 405], "a login makes the token"),
     ("auth/jwt/oidc/auth_url", &[400, 404, 405], "a sign-in by browser begins without a token"),
     ("auth/jwt/oidc/callback", &[400, 404, 405], "a login makes the token"),
@@ -73,6 +74,7 @@ fn server() -> Server {
     make("sys/mounts/access", json!({ "type": "access" }));
     make("sys/auth/userpass", json!({ "type": "userpass" }));
     make("sys/auth/approle", json!({ "type": "approle" }));
+    make("sys/auth/cert", json!({ "type": "cert" }));
     make("sys/auth/jwt", json!({ "type": "jwt" }));
     make("sys/auth/oidc", json!({ "type": "oidc" }));
     make("sys/auth/kubernetes", json!({ "type": "kubernetes" }));

@@ -58,6 +58,7 @@ fn operation_of(step: &Step) -> Option<Operation> {
         ("$KV", "{kv}"),
         ("$APPROLE", "{approle}"),
         ("$USERPASS", "{userpass}"),
+        ("$CERT", "{cert}"),
         ("$JWT", "{jwt}"),
         ("$OIDC", "{oidc}"),
         ("$KUBERNETES", "{kubernetes}"),

@@ -183,9 +183,9 @@ async fn a_token_renews_by_the_role_as_it_is_now() {
     let secret_id = secret(&harness, json!({})).await;
     let internal = login(&harness, &secret_id).await.unwrap().internal;
     harness.write("role/app", json!({ "token_ttl": 200 })).await.unwrap();
-    assert_eq!(harness.room.renew_login(&internal).await.unwrap().ttl, Duration::from_secs(200));
+    assert_eq!(harness.room.renew_login(&internal, &Caller::default()).await.unwrap().ttl, Duration::from_secs(200));
     harness.delete("role/app").await.unwrap();
-    let fault = harness.room.renew_login(&internal).await.unwrap_err();
+    let fault = harness.room.renew_login(&internal, &Caller::default()).await.unwrap_err();
     assert_eq!((fault.kind, fault.told.as_ref()), (Kind::BadRequest, "role \"app\" does not exist during renewal"));
 }
 

@@ -87,10 +87,18 @@ async fn a_login_tells_the_server_all_it_needs() {
     assert_eq!(json!(login.metadata), json!({ "role": "ci", "branch": "main", "who": "ada" }));
     assert_eq!(login.group_aliases, ["x", "y"]);
     assert_eq!(login.params.policies, ["p"]);
-    let renewed = rig.harness.room.renew_login(&login.internal).await.unwrap();
+    let renewed = rig.harness.room.renew_login(&login.internal, &Caller::default()).await.unwrap();
     assert_eq!(renewed.policies, ["p"]);
     rig.harness.delete("role/ci").await.unwrap();
-    assert!(rig.harness.room.renew_login(&login.internal).await.unwrap_err().told.contains("during renewal"));
+    assert!(
+        rig.harness
+            .room
+            .renew_login(&login.internal, &Caller::default())
+            .await
+            .unwrap_err()
+            .told
+            .contains("during renewal")
+    );
 }
 
 #[tokio::test]

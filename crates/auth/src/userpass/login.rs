@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dewdrop_core::call::{Call, Login, Outcome, Reply};
 use dewdrop_core::store::{Batch, Revision};
 use dewdrop_core::{Fault, Secret};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Userpass;
 use super::password::{LONGEST, PasswordHash};
@@ -14,6 +14,7 @@ use super::users::{User, key};
 use super::wire::LoginRequest;
 use crate::cidr;
 use crate::names::parse_name;
+use crate::token_params::sorted_policies;
 
 /// The same, and after the same time, for an unknown user and a wrong password.
 fn refused() -> Fault {
@@ -57,16 +58,10 @@ fn answer(name: String, user: User) -> Login {
     Login {
         metadata: BTreeMap::from([("username".into(), name.clone())]),
         display_name: name.clone(),
-        internal: json!({ "username": name, "policies": sorted(&params.policies) }),
+        internal: json!({ "username": name, "policies": sorted_policies(&params.policies) }),
         alias: name,
         params,
         renewable: true,
         ..Login::default()
     }
-}
-
-/// Policies as a renewal compares them: neither order nor repetition nor case matters.
-pub fn sorted(policies: &[String]) -> Vec<Value> {
-    let names: std::collections::BTreeSet<String> = policies.iter().map(|name| name.to_lowercase()).collect();
-    names.into_iter().map(Value::from).collect()
 }

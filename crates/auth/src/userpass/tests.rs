@@ -177,12 +177,12 @@ async fn a_token_renews_while_the_policies_stay() {
     let harness = with_bob(json!({ "policies": "a,b", "token_ttl": 100 })).await;
     let internal = login(&harness, "bob", "pw").await.unwrap().internal;
     harness.write("users/bob", json!({ "policies": "b,a", "token_ttl": 200 })).await.unwrap();
-    assert_eq!(harness.room.renew_login(&internal).await.unwrap().ttl, Duration::from_secs(200));
+    assert_eq!(harness.room.renew_login(&internal, &Caller::default()).await.unwrap().ttl, Duration::from_secs(200));
     harness.write("users/bob", json!({ "policies": "a" })).await.unwrap();
-    let told = harness.room.renew_login(&internal).await.unwrap_err().told;
+    let told = harness.room.renew_login(&internal, &Caller::default()).await.unwrap_err().told;
     assert_eq!(told, "policies have changed, not renewing");
     harness.delete("users/bob").await.unwrap();
-    assert_eq!(harness.room.renew_login(&internal).await.unwrap_err().kind, Kind::BadRequest);
+    assert_eq!(harness.room.renew_login(&internal, &Caller::default()).await.unwrap_err().kind, Kind::BadRequest);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{RouteDoc, Routes};
 use crate::Moment;
-use crate::call::{Call, Outcome, Reply};
+use crate::call::{Call, Caller, Outcome, Reply};
 use crate::engine::{Credential, Engine, Renewal, Renewed};
 use crate::fault::Fault;
 use crate::mount::Mount;
@@ -104,8 +104,8 @@ impl Room {
     ///
     /// # Errors
     /// The engine's.
-    pub async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
-        self.0.renew_login(internal).await
+    pub async fn renew_login(&self, internal: &Value, caller: &Caller) -> Result<TokenParams, Fault> {
+        self.0.renew_login(internal, caller).await
     }
 
     /// See [`Engine::tick`].
@@ -132,7 +132,7 @@ trait Erased: Send + Sync {
     async fn serve(&self, spot: &Spot, call: Call) -> Result<Reply, Fault>;
     async fn revoke(&self, credential: &Credential) -> Result<(), Fault>;
     async fn renew(&self, credential: &Credential, ask: &Renewal) -> Result<Renewed, Fault>;
-    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault>;
+    async fn renew_login(&self, internal: &Value, caller: &Caller) -> Result<TokenParams, Fault>;
     async fn tick(&self, mount: &Arc<Mount>, now: Moment) -> Result<(), Fault>;
     fn forget_caches(&self);
 }
@@ -205,8 +205,8 @@ impl<E: Engine> Erased for Mounted<E> {
         self.engine.renew(credential, ask).await
     }
 
-    async fn renew_login(&self, internal: &Value) -> Result<TokenParams, Fault> {
-        self.engine.renew_login(internal).await
+    async fn renew_login(&self, internal: &Value, caller: &Caller) -> Result<TokenParams, Fault> {
+        self.engine.renew_login(internal, caller).await
     }
 
     async fn tick(&self, mount: &Arc<Mount>, now: Moment) -> Result<(), Fault> {

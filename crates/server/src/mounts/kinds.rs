@@ -25,7 +25,7 @@ pub struct Opened {
 pub fn known_kinds(class: MountClass) -> &'static [&'static str] {
     match class {
         MountClass::Secret => &["access", "database", "kv"],
-        MountClass::Auth => &["approle", "jwt", "kubernetes", "oidc", "userpass"],
+        MountClass::Auth => &["approle", "cert", "jwt", "kubernetes", "oidc", "userpass"],
     }
 }
 
@@ -46,6 +46,7 @@ pub fn open(mount: &Mount, place: Place, vault: Weak<Vault>) -> Result<Opened, F
         (MountClass::Secret, "system") => Room::new(Arc::new(Sys::new(vault, mount.namespace.clone()))),
         (MountClass::Auth, "token") => Room::new(Arc::new(TokenAuth::new(vault, place.store))),
         (MountClass::Auth, "approle") => dewdrop_auth::AppRole::open(place),
+        (MountClass::Auth, "cert") => dewdrop_auth::Cert::open(place),
         (MountClass::Auth, "jwt" | "oidc") => dewdrop_auth::Jwt::open(place),
         (MountClass::Auth, "kubernetes") => dewdrop_auth::Kubernetes::open(place),
         (MountClass::Auth, "userpass") => dewdrop_auth::Userpass::open(place),

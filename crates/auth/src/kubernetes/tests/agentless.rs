@@ -112,7 +112,7 @@ async fn an_agents_list_does_not_end_them() {
 async fn a_renewal_asks_the_role_of_now() {
     let rig = rig().await;
     let login = rig.login("app", &token(&rig, POD, json!([APP]))).await.unwrap();
-    let renew = async || rig.harness.room.renew_login(&login.internal).await;
+    let renew = async || rig.harness.room.renew_login(&login.internal, &Caller::default()).await;
     assert_eq!(renew().await.unwrap().period, Duration::from_secs(60));
     rig.harness.write("role/app", json!({ "bound_container_names": "else" })).await.unwrap();
     silent(&renew().await.unwrap_err());

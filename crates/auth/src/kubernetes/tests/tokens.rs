@@ -165,7 +165,7 @@ async fn the_operator_hears_which_bound_it_was() {
 async fn a_renewal_wants_the_role_and_its_bounds() {
     let rig = Rig::new().await;
     let login = rig.login("plain", &rig.pod_token(POD, "node-1")).await.unwrap();
-    let renew = || rig.harness.room.renew_login(&login.internal);
+    let renew = async || rig.harness.room.renew_login(&login.internal, &Caller::default()).await;
     assert_eq!(renew().await.unwrap().policies, ["p"]);
     rig.harness.write("role/plain", json!({ "bound_service_account_namespaces": "prod" })).await.unwrap();
     assert!(silent(&renew().await.unwrap_err()).contains("bounds"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dewdrop_core::call::{Call, Outcome, Reply};
+use dewdrop_core::call::{Call, Caller, Outcome, Reply};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::route::NoFields;
 use dewdrop_core::token::{AuthView, TokenKind, TokenParams, TokenRecord};
@@ -86,12 +86,12 @@ impl TokenAuth {
         let vault = self.vault()?;
         let found = find(&vault, &call.mount.namespace, &fields.token.0).await?;
         let live = found.ok_or_else(|| Fault::bad_request("token not found"))?;
-        renewed(&vault, &live.record, &fields.token.0, fields.increment.0, call.now).await
+        renewed(&vault, &live.record, &fields.token.0, fields.increment.0, &call).await
     }
 
     pub(super) async fn renew_self(self: Arc<Self>, call: Call, fields: RenewFields) -> Result<Reply, Fault> {
         let record = call.caller.token.clone().ok_or_else(|| Fault::denied("no token"))?;
-        renewed(&*self.vault()?, &record, call.caller.token_text(), fields.increment.0, call.now).await
+        renewed(&*self.vault()?, &record, call.caller.token_text(), fields.increment.0, &call).await
     }
 
     pub(super) async fn renew_accessor(
@@ -102,7 +102,7 @@ impl TokenAuth {
         let accessor = needed(&fields.accessor, "missing accessor")?;
         let vault = self.vault()?;
         let live = find_by_accessor(&vault, &call.mount.namespace, accessor).await?.ok_or_else(invalid_accessor)?;
-        renewed(&vault, &live.record, "", fields.increment.0, call.now).await
+        renewed(&vault, &live.record, "", fields.increment.0, &call).await
     }
 
     pub(super) async fn revoke(self: Arc<Self>, call: Call, fields: TokenFields) -> Result<Reply, Fault> {
@@ -225,15 +225,16 @@ async fn renewed(
     record: &TokenRecord,
     text: &str,
     increment: Duration,
-    now: Moment,
+    call: &Call,
 ) -> Result<Reply, Fault> {
+    let now = call.now;
     if record.kind == TokenKind::Batch {
         return Err(Fault::bad_request("batch tokens cannot be renewed"));
     }
     if !record.renewable {
         return Err(Fault::bad_request("lease is not renewable"));
     }
-    let params = params_now(vault, record).await?;
+    let params = params_now(vault, record, &call.caller).await?;
     let mount = vault.mounts.find(&mount_path(vault, record)).map(|(mounted, _)| mounted.mount);
     let limits = mount.map_or((vault.limits.default_lease_ttl, vault.limits.max_lease_ttl), |m| {
         (m.default_lease_ttl(), m.max_lease_ttl())
@@ -293,12 +294,12 @@ fn next_life(record: &TokenRecord, params: &TokenParams, asked: &LifeAsk, now: M
 }
 
 /// What the auth method says of the token's life now: its role may have changed.
-async fn params_now(vault: &Vault, record: &TokenRecord) -> Result<TokenParams, Fault> {
+async fn params_now(vault: &Vault, record: &TokenRecord, caller: &Caller) -> Result<TokenParams, Fault> {
     if is_login(record) {
         let path = mount_path(vault, record);
         let (mounted, _) =
             vault.mounts.find(&path).ok_or_else(|| Fault::bad_request("the auth method of this token is gone"))?;
-        return mounted.room.renew_login(&record.internal).await;
+        return mounted.room.renew_login(&record.internal, caller).await;
     }
     Ok(TokenParams { period: record.period, explicit_max_ttl: record.explicit_max_ttl, ..TokenParams::default() })
 }

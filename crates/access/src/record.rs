@@ -69,8 +69,11 @@ pub struct End {
     pub code: u16,
     /// Why it was refused; empty: it was not.
     pub refused: String,
-    /// Bytes to the client.
+    /// Bytes to the client; of a stream with its framing.
     pub bytes: u64,
+    /// Bytes of a stream from the client, with its framing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
     /// How long it took, in milliseconds.
     pub millis: u64,
 }
@@ -263,7 +266,7 @@ mod tests {
     fn a_full_batch_is_no_more_than_a_server_takes() {
         let text = || "x".to_owned();
         let what = What { verb: text(), target: text(), namespace: text(), name: text() };
-        let end = End { refused: text(), ..End::default() };
+        let end = End { refused: text(), received: Some(1), ..End::default() };
         let line = Line { command: text(), recording: text(), what, end, ..Line::default() };
         let body = serde_json::json!({ "lines": vec![line; BATCH] }).to_string();
         let strings = body.matches('"').count() / 2;

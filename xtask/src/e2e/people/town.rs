@@ -278,6 +278,28 @@ impl<'s> Town<'s> {
         drop(std::fs::remove_dir_all(self.home(name).join(".cache/dewdrop")));
     }
 
+    /// The lines of the record about a grant, in order.
+    pub fn lines(&self, id: &str) -> Result<Vec<Value>> {
+        let mut files = Vec::new();
+        for file in std::fs::read_dir(self.stage.vault.dir().join("data/audit"))? {
+            files.push(file?.path());
+        }
+        files.sort();
+        let mut found = Vec::new();
+        for file in files {
+            let text = std::fs::read(file).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            for line in text.lines().filter(|line| line.contains(id) && line.contains("\"lines\"")) {
+                let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+                let told = line.pointer("/request/data/lines").and_then(Value::as_array).cloned();
+                if line["type"] == "request" {
+                    found.extend(told.unwrap_or_default().into_iter().filter(|line| line["grant"] == id));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Somebody's certificate, key and authority as files (`cert.pem`, `key.pem`, `ca.pem`); the folder.
     pub fn credential(&self, name: &str) -> Result<PathBuf> {
         let credential = self.says(name, &["kube", "credential", "-cluster", "test"])?;
@@ -305,7 +327,8 @@ impl<'s> Town<'s> {
     }
 }
 
-fn good(what: &str, out: &Output) -> Result<String> {
+/// What a program said, or an error with its words.
+pub fn good(what: &str, out: &Output) -> Result<String> {
     if !out.status.success() {
         bail!("{what}: {}{}", String::from_utf8_lossy(&out.stderr).trim(), String::from_utf8_lossy(&out.stdout).trim());
     }

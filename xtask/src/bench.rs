@@ -4,6 +4,7 @@
 //! and latency, but hardly that. `--leases N` asks another question: what N live leases cost. `--profile ROW` says where
 //! the time of a row goes.
 
+mod access;
 mod database;
 mod fleet;
 mod host;
@@ -36,6 +37,7 @@ cargo xtask bench [options]
                      lookup-self, database); nothing is written
   --profile ROW      where the time of a row goes in Dewdrop, by perf
   --kubernetes       what containers' secrets cost on a real cluster (root; see `cargo xtask cluster`)
+  --access           what the access proxy costs, against the API server itself (root)
   --kills N          containers that are killed one by one (default 50)
   --pods N           pods that are started one by one, with us and without (default 30)
   --crowds N[,N...]  pods that are started at once (default 1,10,50,110)
@@ -46,6 +48,13 @@ cargo xtask bench [options]
 
 /// Leases of the large test.
 const LEASES: u64 = 1_000_000;
+
+/// What is measured on a real cluster.
+#[derive(Debug, Clone, Copy)]
+enum OnCluster {
+    Kubernetes,
+    Access,
+}
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -58,7 +67,7 @@ pub struct Wish {
     leases: Option<u64>,
     dewdrop: Option<PathBuf>,
     keep: bool,
-    kubernetes: bool,
+    on_cluster: Option<OnCluster>,
     /// Simulated nodes; none without `--fleet`.
     pub nodes: u64,
     /// Containers that are killed.
@@ -79,7 +88,7 @@ impl Default for Wish {
             leases: None,
             dewdrop: None,
             keep: false,
-            kubernetes: false,
+            on_cluster: None,
             nodes: 0,
             kills: 50,
             pods: 30,
@@ -106,7 +115,8 @@ impl Wish {
                 "--profile" => wish.profile = Some(value()?.clone()),
                 "--dewdrop" => wish.dewdrop = Some(value()?.into()),
                 "--keep" => wish.keep = true,
-                "--kubernetes" => wish.kubernetes = true,
+                "--kubernetes" => wish.on_cluster = Some(OnCluster::Kubernetes),
+                "--access" => wish.on_cluster = Some(OnCluster::Access),
                 "--fleet" => wish.nodes = value()?.parse().context("--fleet takes a number of nodes")?,
                 "--kills" => wish.kills = value()?.parse().context("--kills takes a number")?,
                 "--pods" => wish.pods = value()?.parse().context("--pods takes a number")?,
@@ -140,7 +150,7 @@ fn numbers(text: &str) -> Result<Vec<usize>> {
 /// Runs the command.
 pub fn run(args: &[String]) -> Result<()> {
     let wish = Wish::parse(args)?;
-    if !wish.kubernetes && wish.nodes == 0 {
+    if wish.on_cluster.is_none() && wish.nodes == 0 {
         tools::bring("wrk", "wrk", "making the load")?;
     }
     let dewdrop = match &wish.dewdrop {
@@ -158,9 +168,12 @@ pub fn run(args: &[String]) -> Result<()> {
         println!("{section}");
         return if wish.keep { Ok(()) } else { report::write("fleet", &section) };
     }
-    if wish.kubernetes {
-        let section = kubernetes::measure(&dewdrop, &wish)?;
-        return if wish.keep { Ok(()) } else { report::write("kubernetes", &section) };
+    if let Some(what) = wish.on_cluster {
+        let (name, section) = match what {
+            OnCluster::Kubernetes => ("kubernetes", kubernetes::measure(&dewdrop, &wish)?),
+            OnCluster::Access => ("access", access::measure(&dewdrop, &wish)?),
+        };
+        return if wish.keep { Ok(()) } else { report::write(name, &section) };
     }
     if let Some(count) = wish.leases {
         let section = leases::measure(count, &dewdrop)?;

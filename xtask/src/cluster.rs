@@ -32,6 +32,7 @@ use anyhow::{Context, Result, bail};
 use crate::say::{self, Stopwatch};
 
 pub use build::ensure as programs;
+pub use certs::folder as pki;
 pub use record::{Cluster, Node};
 pub use up::up;
 

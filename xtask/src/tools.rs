@@ -1,11 +1,12 @@
 //! The programs that the chores need beside Rust and a C compiler. On Debian as root they are installed; elsewhere it is
 //! said what is missing and what would bring it.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::parts::{TempDir, openbao, output_of, postgres, which};
+use crate::parts::{TempDir, openbao, output_of, postgres, repo_root, which};
 use crate::say;
 
 /// Something that must be there, and the Debian package that brings it.
@@ -66,6 +67,31 @@ pub fn bring_library(name: &'static str, package: &'static str, used_for: &'stat
     let known = |tool: &Tool| output_of(Command::new("pkg-config").arg("--exists").arg(tool.name)).is_ok();
     let tool = Tool { name, package, used_for, is_there: known };
     if (tool.is_there)(&tool) { Ok(()) } else { install(&[&tool]) }
+}
+
+/// A program of a Debian package, unpacked beside everything else: what is installed may be another version.
+pub fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
+    let dir = repo_root().join("target/unpacked").join(package);
+    let file = dir.join(program.trim_start_matches('/'));
+    if file.is_file() {
+        return Ok(file);
+    }
+    let fresh = TempDir::new("unpacked")?;
+    let fetch = || {
+        let mut apt = Command::new("apt-get");
+        output_of(apt.args(["download", package]).current_dir(fresh.path()))
+    };
+    say::line(&format!("fetching {package}"));
+    if fetch().is_err() {
+        output_of(Command::new("apt-get").arg("update")).context("apt-get update failed")?;
+        fetch().with_context(|| format!("Debian's package {package} cannot be fetched"))?;
+    }
+    let mut names = std::fs::read_dir(fresh.path())?.filter_map(|entry| Some(entry.ok()?.path()));
+    let archive = names.find(|name| name.extension().is_some_and(|ext| ext == "deb"));
+    let archive = archive.with_context(|| format!("apt-get download brought no {package}"))?;
+    std::fs::create_dir_all(&dir)?;
+    output_of(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&dir))?;
+    if file.is_file() { Ok(file) } else { bail!("the package {package} has no {program}") }
 }
 
 fn install(missing: &[&Tool]) -> Result<()> {

@@ -11,6 +11,7 @@ mod refuse;
 mod review;
 mod run;
 mod session;
+mod stream;
 mod tls;
 mod upstream;
 mod vault;

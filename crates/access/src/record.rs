@@ -13,8 +13,8 @@ use crate::session::tape::Piece;
 
 /// Lines that wait to be sent, at most.
 const QUEUE: usize = 8192;
-/// Lines in one request.
-const BATCH: usize = 200;
+/// Lines in one request: a server refuses bodies with more than 1,000 strings (`max_request_json_strings`), keys included.
+const BATCH: usize = 30;
 /// Lines wait for company this long.
 const GATHER: Duration = Duration::from_millis(100);
 /// The oldest line may wait this long before nothing more is allowed.
@@ -69,8 +69,11 @@ pub struct End {
     pub code: u16,
     /// Why it was refused; empty: it was not.
     pub refused: String,
-    /// Bytes to the client.
+    /// Bytes to the client; of a stream with its framing.
     pub bytes: u64,
+    /// Bytes of a stream from the client, with its framing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
     /// How long it took, in milliseconds.
     pub millis: u64,
 }
@@ -257,6 +260,17 @@ mod tests {
         let told: Vec<_> =
             lines.iter().map(|line| (line.kind, line.end.code, line.end.bytes, line.end.millis)).collect();
         assert_eq!(told, [("request", 200, 7, 30), ("stream", 0, 0, 0), ("end", 0, 0, 1)]);
+    }
+
+    #[test]
+    fn a_full_batch_is_no_more_than_a_server_takes() {
+        let text = || "x".to_owned();
+        let what = What { verb: text(), target: text(), namespace: text(), name: text() };
+        let end = End { refused: text(), received: Some(1), ..End::default() };
+        let line = Line { command: text(), recording: text(), what, end, ..Line::default() };
+        let body = serde_json::json!({ "lines": vec![line; BATCH] }).to_string();
+        let strings = body.matches('"').count() / 2;
+        assert!(strings <= 1000, "{strings} strings");
     }
 
     #[tokio::test]

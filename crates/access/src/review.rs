@@ -1,6 +1,7 @@
-//! Questions of a person about himself: who am I, and may I (`kubectl auth whoami`, `kubectl auth can-i`). The API server
-//! knows of no grants, so a "may I" is asked of the grant first, and of the API server only when the grant says yes.
+//! Questions of a person about himself: who am I, may I, what may I (`kubectl auth whoami`, `kubectl auth can-i`). The API
+//! server knows of no grants, so a "may I" is asked of the grant first, and of the API server only when the grant says yes.
 
+pub mod rules;
 mod wire;
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub enum Question {
     WhoAmI,
     /// Whether he may do something.
     MayI,
+    /// What he may do in a namespace.
+    WhatMayI,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +69,7 @@ pub fn question(info: &Info) -> Option<Question> {
     match (of.group.as_str(), of.resource.as_str()) {
         ("authentication.k8s.io", "selfsubjectreviews") => Some(Question::WhoAmI),
         ("authorization.k8s.io", "selfsubjectaccessreviews") => Some(Question::MayI),
+        ("authorization.k8s.io", "selfsubjectrulesreviews") => Some(Question::WhatMayI),
         _ => None,
     }
 }
@@ -128,7 +132,7 @@ fn read(body: &Bytes) -> Option<Review> {
     Some(Review { spec: Spec { resource_attributes, non_resource_attributes } })
 }
 
-/// The answer of a grant that says no.
+/// An answer of the grant alone.
 #[must_use]
 pub fn response(body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
@@ -207,6 +211,7 @@ mod tests {
         assert_eq!(of(Method::GET, may), None);
         assert_eq!(of(Method::POST, "/apis/authorization.k8s.io/v1/subjectaccessreviews"), None);
         assert_eq!(of(Method::POST, "/apis/authentication.k8s.io/v1/tokenreviews"), None);
-        assert_eq!(of(Method::POST, "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"), None);
+        let what = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+        assert_eq!((of(Method::POST, what), of(Method::GET, what)), (Some(Question::WhatMayI), None));
     }
 }

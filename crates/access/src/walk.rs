@@ -11,8 +11,6 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
 
 use crate::body::{Body, Cut};
 use crate::grants::{Grants, Live, Miss};
@@ -21,14 +19,12 @@ use crate::info::{Info, Resource};
 use crate::record::{Carrier, Line, Record, Ticket, What};
 use crate::refuse::Refusal;
 use crate::review::{self, Question};
-use crate::session::tape::{About, Tape};
+use crate::session::tape::{About, Tape, Wire};
+use crate::stream;
 use crate::upstream::{ApiServer, WayError};
 
 /// Parts of a pod that are entered. Kubernetes before 1.35 lets `get` do it over WebSocket; here it is always a `create`.
 const ENTERED: [&str; 3] = ["exec", "attach", "portforward"];
-/// The protocols of sessions that can be recorded: the first byte of each message names its channel.
-const RECORDED: [&str; 5] =
-    ["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 
 /// What all requests are put to.
 pub struct Desk {
@@ -72,9 +68,9 @@ impl Desk {
             }
             Ok(Served::Switched(mut response, live, client, tape)) => {
                 ticket.line().end.code = response.status().as_u16();
-                ticket.line().recording = tape.as_ref().map_or_else(String::new, |tape| tape.id.clone());
+                ticket.line().recording = tape.as_ref().map_or_else(String::new, |(_, tape)| tape.id.clone());
                 let server = hyper::upgrade::on(&mut response);
-                tokio::spawn(pump(client, server, live, tape, ticket.stream()));
+                tokio::spawn(stream::pump(client, server, live, tape, ticket.stream()));
                 response.map(|_| Either::Left(Full::new(Bytes::new())))
             }
             Err(refusal) => {
@@ -119,13 +115,17 @@ impl Desk {
             self.judge(&live, &info)?;
         }
         let (parts, incoming) = request.into_parts();
-        if question != Some(Question::MayI) {
+        if !matches!(question, Some(Question::MayI | Question::WhatMayI)) {
             let body = Either::Right(Cut::new(incoming, &live.over, None));
             return self.forward(live, &info, Request::from_parts(parts, body)).await;
         }
         let body = review::body(incoming).await?;
-        match review::grants_no(&live.grant, &self.cluster, &body)? {
-            Some(no) => Ok(Served::Known(review::response(no))),
+        let known = match question {
+            Some(Question::WhatMayI) => Some(review::rules::answer(&live.grant, &self.cluster, &body)?),
+            _ => review::grants_no(&live.grant, &self.cluster, &body)?,
+        };
+        match known {
+            Some(answer) => Ok(Served::Known(review::response(answer))),
             None => self.forward(live, &info, Request::from_parts(parts, Either::Left(Full::new(body)))).await,
         }
     }
@@ -171,16 +171,15 @@ impl Desk {
 
 impl Desk {
     /// The recording of a session that begins; `None`: it is not of a kind that is recorded.
-    async fn tape(&self, live: &Live, info: &Info, answer: &HeaderMap) -> Result<Option<Tape>, Refusal> {
+    async fn tape(&self, live: &Live, info: &Info, answer: &HeaderMap) -> Result<Option<(Wire, Tape)>, Refusal> {
         let Some(of) = info.resource.as_ref().filter(|of| is_session(of) && live.grant.record_sessions) else {
             return Ok(None);
         };
-        let protocol = answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-        if !protocol.is_some_and(|name| RECORDED.contains(&name)) {
-            return Err(Refusal::forbidden(
-                "sessions of your grant are recorded, and this client speaks a protocol that is not: use kubectl 1.31 or newer",
-            ));
-        }
+        let wire = stream::wire(answer).ok_or_else(|| {
+            Refusal::forbidden(
+                "sessions of your grant are recorded, and this client speaks a protocol that is not: use kubectl",
+            )
+        })?;
         let about = About {
             grant: live.grant.id.clone(),
             user: live.grant.user.clone(),
@@ -190,7 +189,8 @@ impl Desk {
             target: resource_name(of),
         };
         let tape = Tape::begin(about, self.clock.clone(), self.carrier.clone()).await;
-        tape.map(Some).map_err(|why| Refusal::unavailable(format!("the session cannot be recorded: {why}")))
+        tape.map(|tape| Some((wire, tape)))
+            .map_err(|why| Refusal::unavailable(format!("the session cannot be recorded: {why}")))
     }
 }
 
@@ -201,7 +201,7 @@ enum Served {
     /// The API server's answer goes through.
     Through(Response<Incoming>, Arc<Live>),
     /// The answer begins a stream; the client's side of it.
-    Switched(Response<Incoming>, Arc<Live>, OnUpgrade, Option<Tape>),
+    Switched(Response<Incoming>, Arc<Live>, OnUpgrade, Option<(Wire, Tape)>),
 }
 
 fn read(request: &Request<Incoming>) -> Result<Info, Refusal> {
@@ -264,23 +264,4 @@ fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
 fn gateway(error: &WayError) -> Refusal {
     tracing::warn!(%error, "no answer of the API server");
     Refusal::bad_gateway("the API server of this cluster does not answer")
-}
-
-/// Carries a stream both ways until one side ends, or the grant does.
-async fn pump(client: OnUpgrade, server: OnUpgrade, live: Arc<Live>, tape: Option<Tape>, mut ticket: Ticket) {
-    let streams = async {
-        let (client, server) = tokio::try_join!(client, server).map_err(std::io::Error::other)?;
-        let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-        match &tape {
-            Some(tape) => tape.carry(client, server).await,
-            None => copy_bidirectional(&mut client, &mut server).await.map(|(_, to_client)| to_client),
-        }
-    };
-    tokio::select! {
-        carried = streams => match carried {
-            Ok(to_client) => ticket.count(usize::try_from(to_client).unwrap_or(usize::MAX)),
-            Err(error) => ticket.line().end.refused = error.to_string(),
-        },
-        () = live.over.cancelled() => "the grant has ended".clone_into(&mut ticket.line().end.refused),
-    }
 }

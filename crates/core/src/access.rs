@@ -49,13 +49,15 @@ pub fn name_of(random: [u8; 10]) -> String {
     random.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect()
 }
 
+/// Where it says which resources there are, and below.
+pub const DISCOVERY: [&str; 7] = ["/api", "/apis", "/openapi", "/version", "/livez", "/readyz", "/healthz"];
+
 /// What every client has to read before it can ask for anything: which resources there are. As the cluster role
 /// `system:discovery` has it.
 #[must_use]
 pub fn is_discovery(verb: &str, path: &str) -> bool {
-    let known = ["/api", "/apis", "/openapi", "/version", "/livez", "/readyz", "/healthz"];
     let below = |root: &str| path == root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
-    matches!(verb, "get" | "head") && known.into_iter().any(below) && !path.split('/').any(|part| part == "..")
+    matches!(verb, "get" | "head") && DISCOVERY.into_iter().any(below) && !path.split('/').any(|part| part == "..")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod attacks;
 mod constrained;
 mod life;
+mod old;
 mod town;
 
 use super::scenes::Scene;
@@ -13,6 +14,7 @@ pub const ALL: &[Scene] = &[
     ("people: from no access to a grant and to its end", life::whole),
     ("people: what runs is cut when the grant ends", life::cut),
     ("people: the server or the proxy is away", life::away),
+    ("people: an old kubectl, over SPDY", old::speaks_spdy),
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
     ("people: what the proxy's own token is good for", constrained::own_identity),
 ];

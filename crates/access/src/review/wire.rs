@@ -65,15 +65,49 @@ pub struct Path {
     pub verb: String,
 }
 
+/// `SelfSubjectRulesReview`
+#[derive(Clone, PartialEq, Message)]
+pub struct RulesReview {
+    /// What is asked.
+    #[prost(message, optional, tag = "2")]
+    pub spec: Option<RulesSpec>,
+}
+
+/// `SelfSubjectRulesReviewSpec`
+#[derive(Clone, PartialEq, Message)]
+pub struct RulesSpec {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+}
+
+#[cfg(test)]
+impl RulesReview {
+    /// About a namespace.
+    pub fn of(namespace: &str) -> Self {
+        Self { spec: Some(RulesSpec { namespace: namespace.into() }) }
+    }
+}
+
 /// A review in protobuf; `None`: it is none.
 #[must_use]
 pub fn read(body: &[u8]) -> Option<Review> {
+    object(body)
+}
+
+/// The same about rules.
+#[must_use]
+pub fn rules(body: &[u8]) -> Option<RulesReview> {
+    object(body)
+}
+
+fn object<T: Message + Default>(body: &[u8]) -> Option<T> {
     let envelope = Unknown::decode(body.strip_prefix(MAGIC)?).ok()?;
-    Review::decode(envelope.raw.as_slice()).ok()
+    T::decode(envelope.raw.as_slice()).ok()
 }
 
 /// As a client writes it.
 #[cfg(test)]
-pub fn written(review: &Review) -> Vec<u8> {
+pub fn written(review: &impl Message) -> Vec<u8> {
     [MAGIC, &Unknown { raw: review.encode_to_vec() }.encode_to_vec()].concat()
 }

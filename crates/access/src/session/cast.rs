@@ -14,6 +14,8 @@ const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const RESIZE: u8 = 4;
+/// `v5.channel.k8s.io`: says that another channel is closed.
+const CLOSE: u8 = 255;
 
 /// Writes a session down.
 #[derive(Debug, Default)]
@@ -33,6 +35,12 @@ struct Size {
 #[must_use]
 pub fn header(seconds: u64, title: &str) -> String {
     format!("{}\n", json!({ "version": 2, "width": 80, "height": 24, "timestamp": seconds, "title": title }))
+}
+
+/// Whether a person may say something on a channel.
+#[must_use]
+pub fn is_typed(channel: u8) -> bool {
+    matches!(channel, STDIN | RESIZE | CLOSE)
 }
 
 // === impl Cast ===

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::cast::{self, Cast};
-use super::frames::Frames;
+use super::frames::{Frames, Unreadable};
+use super::spdy::Spdy;
 use crate::record::Carrier;
 
 /// Batches of lines that wait to be sent, at most.
@@ -46,6 +47,21 @@ pub struct About {
     pub name: String,
     /// `pods/exec` or `pods/attach`.
     pub target: String,
+}
+
+/// How the session's bytes are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// WebSocket: the first byte of each message names its channel.
+    Channels,
+    /// SPDY/3.1: each channel is a stream.
+    Spdy,
+}
+
+/// One direction of a session.
+enum Reader {
+    Channels(Frames),
+    Spdy(Box<Spdy>),
 }
 
 /// A piece of a recording, as the server takes it.
@@ -94,20 +110,21 @@ impl Tape {
         Ok(Self { id, lines, cast: Mutex::default(), clock, began, broken })
     }
 
-    /// Carries a stream both ways until one side is done. Bytes to the client.
+    /// Carries a stream both ways until one side is done.
     ///
     /// # Errors
     /// A side broke, the stream is not what it should be, or it cannot be recorded any more.
-    pub async fn carry<C, S>(&self, client: C, server: S) -> io::Result<u64>
+    pub async fn carry<C, S>(&self, wire: Wire, client: C, server: S) -> io::Result<()>
     where
         C: AsyncRead + AsyncWrite + Unpin,
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let ((from_client, to_client), (from_server, to_server)) = (tokio::io::split(client), tokio::io::split(server));
+        let [typed, shown] = wire.readers();
         let both = async {
-            let (_, seen) =
-                tokio::try_join!(self.one_way(from_client, to_server), self.one_way(from_server, to_client))?;
-            Ok(seen)
+            let typed = self.one_way(typed, from_client, to_server, cast::is_typed);
+            let shown = self.one_way(shown, from_server, to_client, |_| true);
+            tokio::try_join!(typed, shown).map(|_| ())
         };
         let carried = tokio::select! {
             carried = both => carried,
@@ -120,27 +137,39 @@ impl Tape {
         carried
     }
 
-    async fn one_way(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<u64> {
-        let (mut frames, mut buffer, mut total) = (Frames::default(), vec![0; BUFFER], 0);
+    /// `may_say` tells on which channels this side may say something: else a person could write what looks as if it was shown.
+    async fn one_way(
+        &self,
+        mut reader: Reader,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        may_say: fn(u8) -> bool,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; BUFFER];
         loop {
             let read = from.read(&mut buffer).await?;
             let bytes = buffer.get(..read).unwrap_or_default();
             if bytes.is_empty() {
                 to.shutdown().await?;
-                return Ok(total);
+                return Ok(());
             }
-            let mut lines = String::new();
+            let (mut lines, mut is_forged) = (String::new(), false);
             {
                 let (at, mut cast) = (self.at(), self.cast.lock());
-                let piece = |channel: u8, bytes: &[u8]| lines.push_str(&cast.piece(at, channel, bytes));
-                frames.read(bytes, piece).map_err(io::Error::other)?;
+                let piece = |channel: u8, bytes: &[u8]| {
+                    is_forged |= !may_say(channel);
+                    lines.push_str(&cast.piece(at, channel, bytes));
+                };
+                reader.read(bytes, piece).map_err(io::Error::other)?;
+            }
+            if is_forged {
+                return Err(io::Error::other("the client wrote to a channel that is only read"));
             }
             if !lines.is_empty() {
                 self.write(lines).await?;
             }
             to.write_all(bytes).await?;
             to.flush().await?;
-            total += read as u64;
         }
     }
 
@@ -151,6 +180,25 @@ impl Tape {
 
     fn at(&self) -> Duration {
         self.clock.steady().saturating_sub(self.began)
+    }
+}
+
+impl Wire {
+    /// What the person sends, and what comes back.
+    fn readers(self) -> [Reader; 2] {
+        match self {
+            Self::Channels => [Frames::default(), Frames::default()].map(Reader::Channels),
+            Self::Spdy => Spdy::pair().map(|side| Reader::Spdy(Box::new(side))),
+        }
+    }
+}
+
+impl Reader {
+    fn read(&mut self, bytes: &[u8], piece: impl FnMut(u8, &[u8])) -> Result<(), Unreadable> {
+        match self {
+            Self::Channels(frames) => frames.read(bytes, piece),
+            Self::Spdy(spdy) => spdy.read(bytes, piece),
+        }
     }
 }
 
@@ -266,7 +314,7 @@ mod tests {
         pod.write_all(&seen).await.unwrap();
         person.shutdown().await.unwrap();
         pod.shutdown().await.unwrap();
-        assert_eq!(tape.carry(client, server).await.unwrap(), seen.len() as u64);
+        tape.carry(Wire::Channels, client, server).await.unwrap();
         drop(tape);
         let (mut got, mut told) = (Vec::new(), Vec::new());
         pod.read_to_end(&mut got).await.unwrap();
@@ -292,16 +340,35 @@ mod tests {
         let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
         person.write_all(&frame(0, b"x")).await.unwrap();
         pod.write_all(&frame(1, b"y")).await.unwrap();
-        let cut = timeout(Duration::from_secs(20), tape.carry(client, server)).await.unwrap();
+        let cut = timeout(Duration::from_secs(20), tape.carry(Wire::Channels, client, server)).await.unwrap();
         assert!(cut.unwrap_err().to_string().contains("cannot be recorded"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_read_is_cut() {
         let held = Arc::new(Held::default());
-        let tape = begin(&held).await.unwrap();
-        let ((mut person, client), (_pod, server)) = (duplex(1 << 16), duplex(1 << 16));
-        person.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-        assert!(tape.carry(client, server).await.is_err());
+        for wire in [Wire::Channels, Wire::Spdy] {
+            let tape = begin(&held).await.unwrap();
+            let ((mut person, client), (_pod, server)) = (duplex(1 << 16), duplex(1 << 16));
+            person.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            assert!(tape.carry(wire, client, server).await.is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_person_writes_nothing_that_looks_as_if_it_was_shown() {
+        let held = Arc::new(Held::default());
+        for channel in [1, 2, 3] {
+            let tape = begin(&held).await.unwrap();
+            let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
+            person.write_all(&frame(channel, b"all is well\n")).await.unwrap();
+            let cut = tape.carry(Wire::Channels, client, server).await;
+            assert!(cut.unwrap_err().to_string().contains("only read"), "{channel}");
+            let mut got = Vec::new();
+            pod.read_to_end(&mut got).await.unwrap();
+            assert!(got.is_empty());
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!held.pieces.lock().iter().any(|piece| piece.cast.contains("all is well")));
     }
 }

@@ -57,6 +57,13 @@ impl Scope {
         }
     }
 
+    /// The rules that hold in a namespace; `""`: in all of them, and for what belongs to none.
+    #[must_use]
+    pub fn rules_in(&self, cluster: &str, namespace: &str) -> &[Rule] {
+        let place = ResourceAsk { verb: "", group: "", resource: "", subresource: "", namespace, name: "" };
+        if any(&self.clusters, cluster) && self.has_namespace(&place) { &self.rules } else { &[] }
+    }
+
     /// Whether it lies wholly within a wider one.
     ///
     /// # Errors

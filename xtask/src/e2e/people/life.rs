@@ -14,7 +14,7 @@ use crate::say::{self, Stopwatch};
 const SOON: Duration = Duration::from_secs(3);
 
 /// Everything that may be done in `shop`.
-fn wide() -> serde_json::Value {
+pub fn wide() -> serde_json::Value {
     json!([{ "api_groups": ["*"], "resources": ["*"], "verbs": ["*"] }])
 }
 

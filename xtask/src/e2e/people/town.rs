@@ -52,18 +52,29 @@ pub struct Town<'s> {
     proxy: Option<Process>,
     port: u16,
     proxy_token: String,
+    log_level: &'static str,
     dir: TempDir,
 }
 
 impl<'s> Town<'s> {
     /// Everybody moves in.
     pub fn open(stage: &'s Stage) -> Result<Self> {
+        Self::open_with(stage, "debug")
+    }
+
+    /// The same with a proxy that says little, as in real life.
+    pub fn quiet(stage: &'s Stage) -> Result<Self> {
+        Self::open_with(stage, "info")
+    }
+
+    fn open_with(stage: &'s Stage, log_level: &'static str) -> Result<Self> {
         stage.cluster()?.apply(MANIFEST)?;
         let mut town = Self {
             stage,
             proxy: None,
             port: free_port()?,
             proxy_token: String::new(),
+            log_level,
             dir: TempDir::new("dewdrop-people")?,
         };
         town.engine()?;
@@ -158,7 +169,7 @@ impl<'s> Town<'s> {
         let cluster = self.stage.cluster()?;
         std::fs::copy(&cluster.ca, account.join("ca.crt"))?;
         let mut command = Command::new(self.stage.program());
-        command.args(["kube", "proxy", "-cluster", "test", "-token-file", "", "-log-level", "debug"]);
+        command.args(["kube", "proxy", "-cluster", "test", "-token-file", "", "-log-level", self.log_level]);
         command.arg("-listen").arg(format!("127.0.0.1:{}", self.port)).arg("-api-server").arg(&cluster.server);
         command.arg("-api-account").arg(&account).env("DEWDROP_ADDR", &self.stage.vault.address);
         command.env("DEWDROP_TOKEN", &self.proxy_token).env("HOME", self.dir.path());
@@ -167,6 +178,16 @@ impl<'s> Town<'s> {
         process.wait_until(PATIENCE, || crate::parts::listens(port))?;
         self.proxy = Some(process);
         Ok(())
+    }
+
+    /// The proxy's process.
+    pub fn proxy_pid(&self) -> Option<u32> {
+        self.proxy.as_ref().map(Process::pid)
+    }
+
+    /// Where the proxy is.
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL to the proxy.
@@ -246,13 +267,41 @@ impl<'s> Town<'s> {
         Ok(id)
     }
 
+    /// The same, and no other grant runs any more.
+    pub fn only(&self, role: &str, more: &[&str]) -> Result<String> {
+        self.revoke_all()?;
+        self.granted(role, more)
+    }
+
     /// What kubectl's plug-in kept of a former grant.
     pub fn forget(&self, name: &str) {
         drop(std::fs::remove_dir_all(self.home(name).join(".cache/dewdrop")));
     }
 
-    /// A raw request with somebody's certificate; status and body.
-    pub fn curl(&self, name: &str, args: &[&str], path: &str) -> Result<(u16, String)> {
+    /// The lines of the record about a grant, in order.
+    pub fn lines(&self, id: &str) -> Result<Vec<Value>> {
+        let mut files = Vec::new();
+        for file in std::fs::read_dir(self.stage.vault.dir().join("data/audit"))? {
+            files.push(file?.path());
+        }
+        files.sort();
+        let mut found = Vec::new();
+        for file in files {
+            let text = std::fs::read(file).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            for line in text.lines().filter(|line| line.contains(id) && line.contains("\"lines\"")) {
+                let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+                let told = line.pointer("/request/data/lines").and_then(Value::as_array).cloned();
+                if line["type"] == "request" {
+                    found.extend(told.unwrap_or_default().into_iter().filter(|line| line["grant"] == id));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Somebody's certificate, key and authority as files (`cert.pem`, `key.pem`, `ca.pem`); the folder.
+    pub fn credential(&self, name: &str) -> Result<PathBuf> {
         let credential = self.says(name, &["kube", "credential", "-cluster", "test"])?;
         let credential: Value = serde_json::from_str(&credential)?;
         let files = [("clientCertificateData", "cert.pem"), ("clientKeyData", "key.pem")];
@@ -262,17 +311,24 @@ impl<'s> Town<'s> {
         let cluster = self.stage.vault.ask("GET", "access/clusters/test", None)?;
         let ca = cluster["data"]["certificate_authority"].as_str().context("no authority")?;
         std::fs::write(self.home(name).join("ca.pem"), ca)?;
+        Ok(self.home(name))
+    }
+
+    /// A raw request with somebody's certificate; status and body.
+    pub fn curl(&self, name: &str, args: &[&str], path: &str) -> Result<(u16, String)> {
+        let home = self.credential(name)?;
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--path-as-is", "--max-time", "20", "--write-out", "\n%{http_code}"]);
         curl.args(["--cert", "cert.pem", "--key", "key.pem", "--cacert", "ca.pem"]).args(args);
-        curl.arg(format!("https://127.0.0.1:{}{path}", self.port)).current_dir(self.home(name)).stdin(Stdio::null());
+        curl.arg(format!("https://127.0.0.1:{}{path}", self.port)).current_dir(home).stdin(Stdio::null());
         let told = good("curl", &curl.output().context("cannot start curl")?)?;
         let (body, code) = told.rsplit_once('\n').context("curl says no status")?;
         Ok((code.parse()?, body.to_owned()))
     }
 }
 
-fn good(what: &str, out: &Output) -> Result<String> {
+/// What a program said, or an error with its words.
+pub fn good(what: &str, out: &Output) -> Result<String> {
     if !out.status.success() {
         bail!("{what}: {}{}", String::from_utf8_lossy(&out.stderr).trim(), String::from_utf8_lossy(&out.stdout).trim());
     }

@@ -1,0 +1,96 @@
+//! `cargo xtask bench --access`: what the access proxy costs, against the API server itself in the same run.
+
+mod exec;
+mod line;
+mod list;
+mod single;
+mod streams;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::{Wish, host};
+use crate::cluster;
+use crate::e2e::{Stage, Town};
+use crate::say;
+use line::Way;
+
+/// Both ways to the pods of the namespace `shop`.
+struct Sides<'t, 's> {
+    town: &'t Town<'s>,
+    /// To the API server itself, as its administrator.
+    direct: Way,
+    /// Through the proxy, by a grant.
+    proxy: Way,
+    /// The proxy's process.
+    pid: u32,
+    /// For each measured row, about.
+    time: Duration,
+}
+
+/// Answers the section of `docs/performance.md`.
+pub fn measure(dewdrop: &Path, wish: &Wish) -> Result<String> {
+    say::heading("A real cluster, a server, and the access proxy");
+    let load = host::load()?;
+    let stage = Stage::open(dewdrop.to_path_buf(), 1)?;
+    let town = Town::quiet(&stage)?;
+    town.start_pod()?;
+    let anything = json!([{ "api_groups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
+    for (name, is_recorded) in [("plain", false), ("recorded", true)] {
+        town.role(name, json!({ "rules": anything, "record_sessions": is_recorded }))?;
+    }
+    town.granted("plain", &["-ttl=30m"])?;
+    let sides = Sides::open(&town, wish)?;
+    let mut text = format!(
+        "{}, {}; load of the machine before: {load}.\n{}; API server, etcd, server, proxy and the measuring program share the \
+         machine. HTTP/1.1 over TLS 1.3 with a client's certificate, both ways.\n\n",
+        host::today()?,
+        host::machine()?,
+        super::version(dewdrop)?
+    );
+    for (name, part) in PARTS.iter().filter(|(name, _)| wish.wants(name)) {
+        say::heading(name);
+        match part(&sides) {
+            Ok(section) => {
+                println!("{section}");
+                writeln!(text, "{section}")?;
+            }
+            Err(error) => {
+                say::failed(&format!("{error:#}"));
+                writeln!(text, "**No figure** for this part of the run: {name}.\n")?;
+            }
+        }
+    }
+    Ok(text)
+}
+
+type Part = (&'static str, fn(&Sides<'_, '_>) -> Result<String>);
+
+const PARTS: &[Part] = &[
+    ("one request", single::measure),
+    ("streams that wait", streams::measure),
+    ("a long list", list::measure),
+    ("sessions", exec::measure),
+];
+
+impl<'t, 's> Sides<'t, 's> {
+    fn open(town: &'t Town<'s>, wish: &Wish) -> Result<Self> {
+        let at = town.stage.cluster()?;
+        let pki = cluster::pki(at);
+        let direct = Way::new(&at.server, &at.ca, &pki.join("admin.pem"), &pki.join("admin-key.pem"))?;
+        let home = town.credential("ann")?;
+        let file = |name: &str| home.join(name);
+        let proxy = Way::new(&town.address(), &file("ca.pem"), &file("cert.pem"), &file("key.pem"))?;
+        let pid = town.proxy_pid().context("the proxy does not run")?;
+        Ok(Self { town, direct, proxy, pid, time: Duration::from_secs(wish.seconds) })
+    }
+}
+
+fn verdict(figure: f64, budget: f64, unit: &str) -> String {
+    let word = if figure <= budget { "met" } else { "**missed**" };
+    format!("{budget} {unit}: {word}")
+}

@@ -5,6 +5,7 @@ mod body;
 mod door;
 mod grants;
 mod headers;
+mod health;
 mod info;
 mod record;
 mod refuse;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::door::{self, Tls};
 use crate::grants::Grants;
+use crate::health::Health;
 use crate::record::Record;
 use crate::tls;
 use crate::upstream::{ApiServer, Place, WayError};
@@ -31,6 +32,8 @@ const RENEW: Duration = Duration::from_secs(8 * 3600);
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where questions of its health are answered; `None`: nowhere.
+    pub health: Option<SocketAddr>,
     /// The cluster's name at the server.
     pub cluster: String,
     /// Where the access engine is mounted.
@@ -66,6 +69,11 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
     let grants = Arc::new(Grants::new(clock.clone()));
     let (record, carrying) = Record::new(clock.clone(), vault.clone());
     let tls = Tls::default();
+    let health = Health { tls: tls.clone(), grants: grants.clone(), record: record.clone() };
+    let health = match settings.health {
+        Some(at) => Some(health.serve(TcpListener::bind(at).await.map_err(|e| RunError::Listen(at, e))?)),
+        None => None,
+    };
     let desk = Desk {
         cluster: settings.cluster.clone(),
         grants: grants.clone(),
@@ -83,6 +91,11 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
             loop {
                 tokio::time::sleep(LOOK).await;
                 grants.look();
+            }
+        }),
+        tokio::spawn(async move {
+            if let Some(health) = health {
+                health.await;
             }
         }),
     ];

@@ -18,6 +18,9 @@ pub struct Proxy {
     /// Where to listen
     #[arg(long, env = "DEWDROP_PROXY_LISTEN", default_value = "0.0.0.0:6443")]
     listen: SocketAddr,
+    /// Where /healthz and /readyz are answered, over plain HTTP; without it, nowhere
+    #[arg(long, env = "DEWDROP_PROXY_HEALTH")]
+    health: Option<SocketAddr>,
     /// Name of the cluster at the server
     #[arg(long, env = "DEWDROP_CLUSTER")]
     cluster: String,
@@ -64,7 +67,14 @@ impl Proxy {
             role: self.role,
             token_file: PathBuf::from(self.token_file),
         });
-        let settings = Settings { listen: self.listen, cluster: self.cluster, mount: self.mount, api: place, sign_in };
+        let settings = Settings {
+            listen: self.listen,
+            health: self.health,
+            cluster: self.cluster,
+            mount: self.mount,
+            api: place,
+            sign_in,
+        };
         let client = ctx.client().await?.clone();
         dewdrop_access::run(settings, client, SystemClock::shared())
             .await

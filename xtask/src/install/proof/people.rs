@@ -3,11 +3,12 @@
 use anyhow::{Result, ensure};
 
 use super::{NAMESPACE, Site, release};
+use crate::parts::free_port;
 
 /// The engine, the proxy's way in, and two people.
 const SET_UP: &str = r#"
 dewdrop secrets enable access
-dewdrop write access/clusters/prod address=https://127.0.0.1:18443
+dewdrop write access/clusters/prod address=https://127.0.0.1:PORT
 dewdrop policy write dewdrop-proxy - <<POLICY
 path "access/live"         { capabilities = ["read"] }
 path "access/record"       { capabilities = ["create", "update"] }
@@ -45,7 +46,7 @@ const AS: &str = r#"as() { local name=$1; shift; env -u DEWDROP_TOKEN HOME=$PWD/
 /// The way to the proxy that people have here.
 const FORWARD: &str = r#"
 rm -f proxy.log
-kubectl -n dewdrop-system port-forward service/dewdrop-proxy 18443:443 > proxy.log &
+kubectl -n dewdrop-system port-forward service/dewdrop-proxy PORT:443 > proxy.log &
 until grep -qs Forwarding proxy.log; do sleep 0.1; done
 "#;
 
@@ -63,7 +64,10 @@ dewdrop write access/requests/$id/revoke reason=enough > /dev/null
 
 /// Not ready before the server knows it; then two of them, and kubectl works by a grant and not without.
 pub fn proxy(site: &Site) -> Result<()> {
-    site.dewdrop(&format!("{AS}{SET_UP}"))?;
+    // The machine may have others who listen.
+    let port = free_port()?.to_string();
+    let run = |script: &str| site.dewdrop(&format!("{AS}{}", script.replace("PORT", &port)));
+    run(SET_UP)?;
     release(site, &["--set", "proxy.enabled=true", "--set", "proxy.cluster=prod"])?;
     let ready = ["-n", NAMESPACE, "get", "deployment", "dewdrop-proxy", "-o", "jsonpath={.status.readyReplicas}"];
     ensure!(site.kubectl(&ready)? == "2", "not both are ready");
@@ -71,7 +75,7 @@ pub fn proxy(site: &Site) -> Result<()> {
         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n\
         subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: \"dewdrop:people\"}]\n";
     site.cluster()?.apply(binding)?;
-    let told = site.dewdrop(&format!("{AS}{FORWARD}{LIFE}"))?;
+    let told = run(&format!("{FORWARD}{LIFE}"))?;
     for words in ["you have no access to prod now", "pods: pod/", "does not allow to list secrets"] {
         ensure!(told.contains(words), "{words:?} is not in:\n{told}");
     }

@@ -73,6 +73,10 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
         }
     }
     to.insert(header::AUTHORIZATION, token.clone());
+    // Those are Kubernetes' own, and ours.
+    if ["system:", "dewdrop:"].iter().any(|start| grant.user.starts_with(start)) {
+        return Err(Refusal::forbidden("nobody acts as a user whose name begins with system: or dewdrop:"));
+    }
     let value = |text: &str| {
         HeaderValue::from_str(text).map_err(|_| Refusal::forbidden("the name of a grant cannot stand in a header"))
     };
@@ -169,5 +173,13 @@ mod tests {
     fn a_name_with_a_line_break_goes_nowhere() {
         let grant = Grant { user: "ann\r\nImpersonate-Group: system:masters".into(), ..grant() };
         assert!(onward(&HeaderMap::new(), &grant, &HeaderValue::from_static("x")).is_err());
+    }
+
+    #[test]
+    fn nobody_is_called_like_a_part_of_the_cluster() {
+        for user in ["system:kube-controller-manager", "dewdrop:sweep"] {
+            let grant = Grant { user: user.into(), ..grant() };
+            assert!(onward(&HeaderMap::new(), &grant, &HeaderValue::from_static("x")).is_err(), "{user}");
+        }
     }
 }

@@ -9,12 +9,13 @@ use dewdrop_core::Clock;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::door::{self, Tls};
 use crate::grants::Grants;
 use crate::health::Health;
 use crate::record::Record;
+use crate::sweep::{Sweep, Sweeper};
 use crate::tls;
 use crate::upstream::{ApiServer, Place, WayError};
 use crate::vault::{SignIn, Vault};
@@ -82,11 +83,19 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
         carrier: Arc::new(vault.clone()),
         clock,
     };
+    let (sweeps, asked) = mpsc::channel(1);
+    let sweeper = Sweeper {
+        cluster: desk.cluster.clone(),
+        api: api.clone(),
+        record: desk.record.clone(),
+        clock: desk.clock.clone(),
+    };
     let (trusted, news) = watch::channel(String::new());
     let work = [
-        tokio::spawn(listen_to(vault.clone(), grants.clone(), trusted)),
+        tokio::spawn(listen_to(vault.clone(), grants.clone(), trusted, sweeps)),
         tokio::spawn(keep_certificate(vault, tls.clone(), news)),
         tokio::spawn(api.keep_token()),
+        tokio::spawn(sweeper.work(asked)),
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(LOOK).await;
@@ -122,7 +131,12 @@ fn stop() -> Result<impl Future<Output = ()>, RunError> {
 }
 
 /// Hears which grants run, for ever.
-async fn listen_to(vault: Vault, grants: Arc<Grants>, trusted: watch::Sender<String>) {
+async fn listen_to(
+    vault: Vault,
+    grants: Arc<Grants>,
+    trusted: watch::Sender<String>,
+    sweeps: mpsc::Sender<Vec<Sweep>>,
+) {
     let mut version = String::new();
     let mut silent = false;
     loop {
@@ -141,6 +155,10 @@ async fn listen_to(vault: Vault, grants: Arc<Grants>, trusted: watch::Sender<Str
                 version = told.version;
                 // Also when nothing changed: after a silence, what was cut may begin anew.
                 grants.take(told.grants);
+                // One that is busy is told again.
+                if !told.sweeps.is_empty() {
+                    let _ = sweeps.try_send(told.sweeps);
+                }
             }
             Err(error) => {
                 if !silent {

@@ -18,6 +18,8 @@ use crate::body::{Body, Cut};
 use crate::grants::{Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
+use crate::lasting::Maker;
+use crate::left;
 use crate::record::{Carrier, Line, Record, Ticket, What};
 use crate::refuse::Refusal;
 use crate::review::{self, Question};
@@ -117,6 +119,11 @@ impl Desk {
         let question = review::question(&info);
         if question.is_none() {
             self.judge(&live, &info)?;
+        }
+        if left::is_watched(&info) {
+            let (api, record, clock) = (self.api.clone(), self.record.clone(), self.clock.clone());
+            let maker = Maker { api, record, clock, live, line: ticket.line().clone() };
+            return maker.make(&info, request).await.map(Served::Known);
         }
         let (parts, incoming) = request.into_parts();
         if question != Some(Question::MayI) {

@@ -9,6 +9,7 @@ mod clusters;
 mod decide;
 mod hours;
 mod keys;
+mod left;
 mod live;
 mod recordings;
 mod role;
@@ -175,7 +176,8 @@ impl Access {
             ];
             let last = last.into_iter().flatten().max().unwrap_or(now);
             if case.state(now).is_over() && !case.needs_review() && now.since(last) >= KEEP {
-                self.store.commit(Batch::new().delete(keys::case(&case.id))).await?;
+                let (left, sweep) = (keys::left(&case.id), keys::sweep(&case.id));
+                self.store.commit(Batch::new().delete(keys::case(&case.id)).delete(left).delete(sweep)).await?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod life;
+mod sweep;
 mod town;
 
 use super::scenes::Scene;
@@ -13,4 +14,6 @@ pub const ALL: &[Scene] = &[
     ("people: what runs is cut when the grant ends", life::cut),
     ("people: the server or the proxy is away", life::away),
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
+    ("people: what was made to keep access is refused, shown, and swept at the end", sweep::swept),
+    ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),
 ];

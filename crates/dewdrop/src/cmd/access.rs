@@ -1,6 +1,7 @@
 //! access request, list, show, approve, deny, withdraw, revoke, extend, review, recordings, replay: people and clusters, just in time.
 
 mod ask;
+mod left;
 mod replay;
 mod told;
 

@@ -1,5 +1,6 @@
 mod authority;
 mod extending;
+mod left;
 mod life;
 mod recordings;
 mod refusals;

@@ -190,6 +190,13 @@ impl<'s> Town<'s> {
         Ok(())
     }
 
+    /// A file of somebody's; its path.
+    pub fn file(&self, name: &str, file: &str, text: &str) -> Result<String> {
+        let path = self.home(name).join(file);
+        std::fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
     /// Runs `dewdrop` as somebody.
     pub fn dewdrop(&self, name: &str, args: &[&str]) -> Result<Output> {
         let mut command = Command::new(self.stage.program());

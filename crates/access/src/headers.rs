@@ -34,6 +34,8 @@ const NOT_ON: &[&str] = &[
     "x-original-url",
     "x-rewrite-url",
 ];
+/// How a request is named in the API server's audit.
+const AUDIT: &str = "audit-id";
 /// Starts of headers by which front proxies of an API server are believed.
 const TRUSTED_STARTS: &[&str] = &["impersonate", "x-remote-"];
 
@@ -86,6 +88,21 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
     }
     to.insert(HeaderName::from_static("impersonate-extra-dewdrop.dev%2fgrant"), value(&grant.id)?);
     Ok(to)
+}
+
+/// The API server calls the request by this name in its own audit; what the client called it does not count.
+pub fn name_request(headers: &mut HeaderMap) -> String {
+    let mut bytes = [0u8; 16];
+    let name =
+        aws_lc_rs::rand::fill(&mut bytes).ok().map(|()| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+    headers.remove(AUDIT);
+    let name: String = name.unwrap_or_default();
+    if let Ok(value) = HeaderValue::from_str(&name)
+        && !name.is_empty()
+    {
+        headers.insert(AUDIT, value);
+    }
+    name
 }
 
 /// The same headers without those of the connection, for an answer on its way back.

@@ -6,6 +6,7 @@ mod door;
 mod grants;
 mod headers;
 mod health;
+mod heard;
 mod info;
 mod lasting;
 mod left;
@@ -20,6 +21,7 @@ mod upstream;
 mod vault;
 mod walk;
 
+pub use heard::Hearing;
 pub use run::{RunError, Settings, run};
 pub use upstream::Place;
 pub use vault::SignIn;

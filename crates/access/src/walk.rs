@@ -103,7 +103,12 @@ impl Desk {
         }
     }
 
-    async fn serve(&self, guest: &Guest, request: Request<Incoming>, ticket: &mut Ticket) -> Result<Served, Refusal> {
+    async fn serve(
+        &self,
+        guest: &Guest,
+        mut request: Request<Incoming>,
+        ticket: &mut Ticket,
+    ) -> Result<Served, Refusal> {
         if !self.record.is_open() {
             return Err(Refusal::unavailable("the record cannot be written now, and nothing is allowed without it"));
         }
@@ -116,6 +121,7 @@ impl Desk {
         let info = read(&request)?;
         describe(&mut ticket.line().what, &info);
         headers::check(request.headers())?;
+        ticket.line().audit_id = headers::name_request(request.headers_mut());
         let question = review::question(&info);
         if question.is_none() {
             self.judge(&live, &info)?;

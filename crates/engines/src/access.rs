@@ -2,6 +2,7 @@
 //! approved becomes a grant of minutes; its owner gets client certificates for it, and the access proxies are told which
 //! grants live.
 
+mod around;
 mod ask;
 mod authority;
 mod case;
@@ -64,6 +65,7 @@ impl Engine for Access {
         .and(clusters::routes())
         .and(live::routes())
         .and(recordings::routes())
+        .and(around::routes())
     }
 
     async fn tick(&self, _: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
@@ -79,7 +81,8 @@ impl Engine for Access {
             return Ok(());
         }
         self.tidy(now).await?;
-        self.tidy_recordings(now).await
+        self.tidy_recordings(now).await?;
+        self.tidy_around(now).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! People: kubectl by grants of minutes, through the access proxy.
 
 mod attacks;
+mod heard;
 mod life;
 mod sweep;
 mod town;
@@ -16,4 +17,5 @@ pub const ALL: &[Scene] = &[
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
     ("people: what was made to keep access is refused, shown, and swept at the end", sweep::swept),
     ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),
+    ("people: the API server tells what came by a grant and what went around", heard::heard),
 ];

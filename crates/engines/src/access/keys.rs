@@ -32,6 +32,9 @@ pub fn left(id: &str) -> String {
     format!("left/{id}")
 }
 
+/// What went round the access proxies.
+pub const AROUND: &str = "around/";
+
 /// The names of cases that left something which can be deleted.
 pub const SWEEPS: &str = "sweeps/";
 

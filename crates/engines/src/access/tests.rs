@@ -1,3 +1,4 @@
+mod around;
 mod authority;
 mod extending;
 mod left;

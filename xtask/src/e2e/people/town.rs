@@ -10,7 +10,7 @@ use crate::e2e::stage::{PATIENCE, Stage};
 use crate::parts::{Process, TempDir, free_port};
 
 /// What Kubernetes has to know of the proxy and of people.
-const MANIFEST: &str = include_str!("../people.yaml");
+pub const MANIFEST: &str = include_str!("../people.yaml");
 /// What everybody may do with the engine.
 const POLICY: &str = r#"
 path "access/request" { capabilities = ["create", "update"] }
@@ -20,6 +20,7 @@ path "access/clusters/+" { capabilities = ["read"] }
 "#;
 /// What those who look after the record may do.
 const AUDITOR: &str = r#"
+path "access/around" { capabilities = ["list"] }
 path "access/recordings" { capabilities = ["list"] }
 path "access/recordings/+" { capabilities = ["read"] }
 "#;

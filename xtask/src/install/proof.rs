@@ -83,7 +83,12 @@ fn dry_run(site: &Site) -> Result<()> {
         ["--set=webhook.enabled=true", "--set=webhook.execImage=dewdrop-exec:1", "--set=webhook.execImageVolume=true"];
     let brought = ["--set=webhook.enabled=true", "--set=webhook.certificates=secret", "--set=webhook.secretName=own"];
     let operator = ["--set=operator.enabled=true", "--set=operator.replicas=2"];
-    let proxy = ["--set=proxy.enabled=true", "--set=proxy.cluster=prod", "--set=proxy.sweep=true"];
+    let proxy = [
+        "--set=proxy.enabled=true",
+        "--set=proxy.cluster=prod",
+        "--set=proxy.sweep=true",
+        "--set=proxy.auditSecret=heard",
+    ];
     let elsewhere = ["--set=server.enabled=false", "--set=external.address=https://dewdrop.example:8200"];
     // The test's pod wants its ServiceAccount to be there already.
     let base = ["template", "dewdrop", &chart, "--namespace", "dry", "--values", &values, "--skip-tests"];

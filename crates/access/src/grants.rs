@@ -120,7 +120,9 @@ impl Grants {
         }
     }
 
-    fn is_stale(&self) -> bool {
+    /// Whether the server was not heard for too long.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
         let heard = self.heard.load(Ordering::Relaxed);
         let now = u64::try_from(self.clock.steady().as_millis()).unwrap_or(u64::MAX);
         heard == 0 || Duration::from_millis(now.saturating_sub(heard)) >= STALE

@@ -34,6 +34,8 @@ const NOT_ON: &[&str] = &[
     "x-original-url",
     "x-rewrite-url",
 ];
+/// How a request is named in the API server's audit.
+const AUDIT: &str = "audit-id";
 /// Starts of headers by which front proxies of an API server are believed.
 const TRUSTED_STARTS: &[&str] = &["impersonate", "x-remote-"];
 
@@ -73,6 +75,10 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
         }
     }
     to.insert(header::AUTHORIZATION, token.clone());
+    // Those are Kubernetes' own, and ours.
+    if ["system:", "dewdrop:"].iter().any(|start| grant.user.starts_with(start)) {
+        return Err(Refusal::forbidden("nobody acts as a user whose name begins with system: or dewdrop:"));
+    }
     let value = |text: &str| {
         HeaderValue::from_str(text).map_err(|_| Refusal::forbidden("the name of a grant cannot stand in a header"))
     };
@@ -82,6 +88,21 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
     }
     to.insert(HeaderName::from_static("impersonate-extra-dewdrop.dev%2fgrant"), value(&grant.id)?);
     Ok(to)
+}
+
+/// The API server calls the request by this name in its own audit; what the client called it does not count.
+pub fn name_request(headers: &mut HeaderMap) -> String {
+    let mut bytes = [0u8; 16];
+    let name =
+        aws_lc_rs::rand::fill(&mut bytes).ok().map(|()| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+    headers.remove(AUDIT);
+    let name: String = name.unwrap_or_default();
+    if let Ok(value) = HeaderValue::from_str(&name)
+        && !name.is_empty()
+    {
+        headers.insert(AUDIT, value);
+    }
+    name
 }
 
 /// The same headers without those of the connection, for an answer on its way back.
@@ -169,5 +190,13 @@ mod tests {
     fn a_name_with_a_line_break_goes_nowhere() {
         let grant = Grant { user: "ann\r\nImpersonate-Group: system:masters".into(), ..grant() };
         assert!(onward(&HeaderMap::new(), &grant, &HeaderValue::from_static("x")).is_err());
+    }
+
+    #[test]
+    fn nobody_is_called_like_a_part_of_the_cluster() {
+        for user in ["system:kube-controller-manager", "dewdrop:sweep"] {
+            let grant = Grant { user: user.into(), ..grant() };
+            assert!(onward(&HeaderMap::new(), &grant, &HeaderValue::from_static("x")).is_err(), "{user}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use dewdrop_core::{Clock, Moment};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::left::Trace;
 use crate::session::tape::Piece;
 
 /// Lines that wait to be sent, at most.
@@ -25,7 +26,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// A line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// `request`, `stream` (one that has begun), or `end` (of such a stream).
+    /// `request`, `stream` (one that has begun), `end` (of such a stream), `left` (what may outlive the grant was made),
+    /// `sweep`, or `api` (as the API server itself tells it).
     pub kind: &'static str,
     /// When, RFC 3339.
     pub time: String,
@@ -44,6 +46,18 @@ pub struct Line {
     pub command: String,
     /// The session's recording; empty: there is none.
     pub recording: String,
+    /// The request's name in the API server's own audit; empty: it never came there.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub audit_id: String,
+    /// Of an `api`: as whom somebody acted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub acting_as: String,
+    /// It did not come through an access proxy.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub around: bool,
+    /// What may outlive the grant, or what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<Trace>,
     /// How it ended.
     #[serde(flatten)]
     pub end: End,

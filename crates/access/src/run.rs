@@ -1,6 +1,7 @@
 //! One proxy from its start to its end.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,14 @@ use dewdrop_core::Clock;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::door::{self, Tls};
 use crate::grants::Grants;
+use crate::health::Health;
+use crate::heard::{self, Ear, Hearing, Reader};
 use crate::record::Record;
+use crate::sweep::{Sweep, Sweeper};
 use crate::tls;
 use crate::upstream::{ApiServer, Place, WayError};
 use crate::vault::{SignIn, Vault};
@@ -31,6 +35,10 @@ const RENEW: Duration = Duration::from_secs(8 * 3600);
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where questions of its health are answered; `None`: nowhere.
+    pub health: Option<SocketAddr>,
+    /// Where the API server sends its audit events; `None`: it does not.
+    pub hearing: Option<Hearing>,
     /// The cluster's name at the server.
     pub cluster: String,
     /// Where the access engine is mounted.
@@ -50,6 +58,9 @@ pub enum RunError {
     /// The socket.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// Who the proxy is to the API server.
+    #[error("events of the API server cannot be told apart: the proxy's own token names nobody ({0})")]
+    Nobody(PathBuf),
     /// Signals.
     #[error("signals cannot be heard: {0}")]
     Signals(std::io::Error),
@@ -61,11 +72,16 @@ pub enum RunError {
 /// It cannot begin.
 pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> Result<(), RunError> {
     let listener = TcpListener::bind(settings.listen).await.map_err(|e| RunError::Listen(settings.listen, e))?;
-    let api = ApiServer::open(settings.api)?;
-    let vault = Vault::new(client, &settings.mount, &settings.cluster, settings.sign_in);
+    let api = ApiServer::open(settings.api.clone())?;
+    let vault = Vault::new(client, &settings.mount, &settings.cluster, settings.sign_in.clone());
     let grants = Arc::new(Grants::new(clock.clone()));
     let (record, carrying) = Record::new(clock.clone(), vault.clone());
     let tls = Tls::default();
+    let health = Health { tls: tls.clone(), grants: grants.clone(), record: record.clone() };
+    let health = match settings.health {
+        Some(at) => Some(health.serve(TcpListener::bind(at).await.map_err(|e| RunError::Listen(at, e))?)),
+        None => None,
+    };
     let desk = Desk {
         cluster: settings.cluster.clone(),
         grants: grants.clone(),
@@ -74,15 +90,34 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
         carrier: Arc::new(vault.clone()),
         clock,
     };
+    let (sweeps, asked) = mpsc::channel(1);
+    let sweeper = Sweeper {
+        cluster: desk.cluster.clone(),
+        api: api.clone(),
+        record: desk.record.clone(),
+        clock: desk.clock.clone(),
+    };
+    let (open_tls, ear) = (Tls::default(), ear(&settings, &vault).await?);
     let (trusted, news) = watch::channel(String::new());
     let work = [
-        tokio::spawn(listen_to(vault.clone(), grants.clone(), trusted)),
-        tokio::spawn(keep_certificate(vault, tls.clone(), news)),
+        tokio::spawn(listen_to(vault.clone(), grants.clone(), trusted, sweeps)),
+        tokio::spawn(keep_certificate(vault, [tls.clone(), open_tls.clone()], news)),
         tokio::spawn(api.keep_token()),
+        tokio::spawn(sweeper.work(asked)),
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(LOOK).await;
                 grants.look();
+            }
+        }),
+        tokio::spawn(async move {
+            if let Some(health) = health {
+                health.await;
+            }
+        }),
+        tokio::spawn(async move {
+            if let Some((ear, listener)) = ear {
+                ear.serve(listener, open_tls).await;
             }
         }),
     ];
@@ -97,6 +132,17 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
     Ok(())
 }
 
+/// What hears the API server's events, and where.
+async fn ear(settings: &Settings, vault: &Vault) -> Result<Option<(Ear, TcpListener)>, RunError> {
+    let Some(hearing) = &settings.hearing else { return Ok(None) };
+    let nobody = || RunError::Nobody(settings.api.token.clone());
+    let token = std::fs::read_to_string(&settings.api.token).map(zeroize::Zeroizing::new).map_err(|_| nobody())?;
+    let proxy = heard::name_of(&token).ok_or_else(nobody)?;
+    let reader = Reader { cluster: settings.cluster.clone(), proxy, skip: hearing.skip.clone() };
+    let listener = TcpListener::bind(hearing.listen).await.map_err(|e| RunError::Listen(hearing.listen, e))?;
+    Ok(Some((Ear::new(reader, hearing.token.clone(), Arc::new(vault.clone())), listener)))
+}
+
 fn stop() -> Result<impl Future<Output = ()>, RunError> {
     let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
@@ -109,7 +155,12 @@ fn stop() -> Result<impl Future<Output = ()>, RunError> {
 }
 
 /// Hears which grants run, for ever.
-async fn listen_to(vault: Vault, grants: Arc<Grants>, trusted: watch::Sender<String>) {
+async fn listen_to(
+    vault: Vault,
+    grants: Arc<Grants>,
+    trusted: watch::Sender<String>,
+    sweeps: mpsc::Sender<Vec<Sweep>>,
+) {
     let mut version = String::new();
     let mut silent = false;
     loop {
@@ -128,6 +179,10 @@ async fn listen_to(vault: Vault, grants: Arc<Grants>, trusted: watch::Sender<Str
                 version = told.version;
                 // Also when nothing changed: after a silence, what was cut may begin anew.
                 grants.take(told.grants);
+                // One that is busy is told again.
+                if !told.sweeps.is_empty() {
+                    let _ = sweeps.try_send(told.sweeps);
+                }
             }
             Err(error) => {
                 if !silent {
@@ -141,11 +196,11 @@ async fn listen_to(vault: Vault, grants: Arc<Grants>, trusted: watch::Sender<Str
 }
 
 /// Gets the proxy's certificate and renews it in time, and when the authorities changed.
-async fn keep_certificate(vault: Vault, tls: Tls, mut news: watch::Receiver<String>) {
+async fn keep_certificate(vault: Vault, tls: [Tls; 2], mut news: watch::Receiver<String>) {
     loop {
         match certificate(&vault).await {
-            Ok(config) => {
-                tls.store(Some(Arc::new(config)));
+            Ok(configs) => {
+                tls.iter().zip(configs).for_each(|(tls, config)| tls.store(Some(Arc::new(config))));
                 tracing::info!("the proxy has a new certificate");
                 let _ = tokio::time::timeout(RENEW, news.changed()).await;
             }
@@ -157,11 +212,12 @@ async fn keep_certificate(vault: Vault, tls: Tls, mut news: watch::Receiver<Stri
     }
 }
 
-async fn certificate(vault: &Vault) -> Result<rustls::ServerConfig, String> {
+/// For people, who show a certificate, and for the API server, which shows a token.
+async fn certificate(vault: &Vault) -> Result<[rustls::ServerConfig; 2], String> {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|e| e.to_string())?;
     let params = rcgen::CertificateParams::default();
     let csr = params.serialize_request(&key).and_then(|csr| csr.pem()).map_err(|e| e.to_string())?;
     let (certificate, authorities) = vault.certificate(&csr).await.map_err(|e| e.to_string())?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    tls::server(&certificate, key, &authorities)
+    Ok([tls::server(&certificate, key.clone_key(), &authorities)?, tls::open(&certificate, key)?])
 }

@@ -44,6 +44,19 @@ pub fn server(certificate: &str, key: PrivateKeyDer<'static>, authorities: &str)
     Ok(config)
 }
 
+/// The same for callers without a certificate: what tells us of events shows a token.
+///
+/// # Errors
+/// Certificate or key are of no use.
+pub fn open(certificate: &str, key: PrivateKeyDer<'static>) -> Result<ServerConfig, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+    let chain = chain.map_err(|e| format!("the proxy's certificate: {e}"))?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    let mut config = config.map_err(|e| format!("the proxy's certificate: {e}"))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 /// The name of the grant in a client's certificate.
 #[must_use]
 pub fn grant_of(certificate: &CertificateDer<'_>) -> Option<String> {

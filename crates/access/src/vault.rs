@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::grants::Grant;
 use crate::record::{Carrier, Line};
 use crate::session::tape::Piece;
+use crate::sweep::Sweep;
 
 /// An answer about the grants is held back this long at most; it is the server's sign of life as well.
 const WAIT: &str = "3s";
@@ -35,6 +36,9 @@ pub struct Told {
     pub version: String,
     /// The grants that run.
     pub grants: Vec<Grant>,
+    /// What grants that are over left behind, and shall go.
+    #[serde(default)]
+    pub sweeps: Vec<Sweep>,
     /// Authorities of people's certificates, in PEM.
     pub certificate_authority: String,
 }

@@ -16,6 +16,8 @@ use crate::body::{Body, Cut};
 use crate::grants::{Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
+use crate::lasting::Maker;
+use crate::left;
 use crate::record::{Carrier, Line, Record, Ticket, What};
 use crate::refuse::Refusal;
 use crate::review::{self, Question};
@@ -97,7 +99,12 @@ impl Desk {
         }
     }
 
-    async fn serve(&self, guest: &Guest, request: Request<Incoming>, ticket: &mut Ticket) -> Result<Served, Refusal> {
+    async fn serve(
+        &self,
+        guest: &Guest,
+        mut request: Request<Incoming>,
+        ticket: &mut Ticket,
+    ) -> Result<Served, Refusal> {
         if !self.record.is_open() {
             return Err(Refusal::unavailable("the record cannot be written now, and nothing is allowed without it"));
         }
@@ -110,9 +117,15 @@ impl Desk {
         let info = read(&request)?;
         describe(&mut ticket.line().what, &info);
         headers::check(request.headers())?;
+        ticket.line().audit_id = headers::name_request(request.headers_mut());
         let question = review::question(&info);
         if question.is_none() {
             self.judge(&live, &info)?;
+        }
+        if left::is_watched(&info) {
+            let (api, record, clock) = (self.api.clone(), self.record.clone(), self.clock.clone());
+            let maker = Maker { api, record, clock, live, line: ticket.line().clone() };
+            return maker.make(&info, request).await.map(Served::Known);
         }
         let (parts, incoming) = request.into_parts();
         if !matches!(question, Some(Question::MayI | Question::WhatMayI)) {

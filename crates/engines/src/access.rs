@@ -2,6 +2,7 @@
 //! approved becomes a grant of minutes; its owner gets client certificates for it, and the access proxies are told which
 //! grants live.
 
+mod around;
 mod ask;
 mod authority;
 mod case;
@@ -9,6 +10,7 @@ mod clusters;
 mod decide;
 mod hours;
 mod keys;
+mod left;
 mod live;
 mod recordings;
 mod role;
@@ -63,6 +65,7 @@ impl Engine for Access {
         .and(clusters::routes())
         .and(live::routes())
         .and(recordings::routes())
+        .and(around::routes())
     }
 
     async fn tick(&self, _: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
@@ -78,7 +81,8 @@ impl Engine for Access {
             return Ok(());
         }
         self.tidy(now).await?;
-        self.tidy_recordings(now).await
+        self.tidy_recordings(now).await?;
+        self.tidy_around(now).await
     }
 }
 
@@ -175,7 +179,8 @@ impl Access {
             ];
             let last = last.into_iter().flatten().max().unwrap_or(now);
             if case.state(now).is_over() && !case.needs_review() && now.since(last) >= KEEP {
-                self.store.commit(Batch::new().delete(keys::case(&case.id))).await?;
+                let (left, sweep) = (keys::left(&case.id), keys::sweep(&case.id));
+                self.store.commit(Batch::new().delete(keys::case(&case.id)).delete(left).delete(sweep)).await?;
             }
         }
         Ok(())

@@ -2,8 +2,10 @@
 
 mod attacks;
 mod constrained;
+mod heard;
 mod life;
 mod old;
+mod sweep;
 mod town;
 
 use super::scenes::Scene;
@@ -17,4 +19,7 @@ pub const ALL: &[Scene] = &[
     ("people: an old kubectl, over SPDY", old::speaks_spdy),
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
     ("people: what the proxy's own token is good for", constrained::own_identity),
+    ("people: what was made to keep access is refused, shown, and swept at the end", sweep::swept),
+    ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),
+    ("people: the API server tells what came by a grant and what went around", heard::heard),
 ];

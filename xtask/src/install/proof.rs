@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod people;
 
 use std::io::Write;
 use std::process::Stdio;
@@ -35,6 +36,7 @@ pub const STEPS: &[(&str, Step)] = &[
     ),
     ("a finalizer that is taken out by hand keeps no role", access::swept),
     ("a declaration that is deleted takes its role and policy with it", access::deleted),
+    ("the access proxy: a person asks, another approves, and kubectl works through two of them", people::proxy),
     ("with the webhook a pod in environment mode has its variable, and its neighbour has not", admission::environment),
     ("a pod that mounts another's volume is refused, and so is exec", admission::guards),
     ("the webhook's pods are made anew, and trusted as before", admission::restarted),
@@ -56,6 +58,8 @@ fn lint(site: &Site) -> Result<()> {
         "agent.nri.socketDir=/var/lib",
         "agent.cri.socketDir=/var",
         "webhook.certificates=secret",
+        "proxy.enabled=true",
+        "proxy.groups={system:masters}",
     ] {
         let rendered = site.helm(&["template", "dewdrop", &chart, "--set", wrong]);
         ensure!(rendered.is_err(), "--set {wrong} is taken");
@@ -75,12 +79,20 @@ fn dry_run(site: &Site) -> Result<()> {
         "--set=server.storage.etcd.address=https://etcd:2379",
     ];
     let admission = ["--set=webhook.enabled=true", "--set=policies.enabled=true", "--set=auth.audience=vault"];
+    let agentless =
+        ["--set=webhook.enabled=true", "--set=webhook.execImage=dewdrop-exec:1", "--set=webhook.execImageVolume=true"];
     let brought = ["--set=webhook.enabled=true", "--set=webhook.certificates=secret", "--set=webhook.secretName=own"];
     let operator = ["--set=operator.enabled=true", "--set=operator.replicas=2"];
+    let proxy = [
+        "--set=proxy.enabled=true",
+        "--set=proxy.cluster=prod",
+        "--set=proxy.sweep=true",
+        "--set=proxy.auditSecret=heard",
+    ];
     let elsewhere = ["--set=server.enabled=false", "--set=external.address=https://dewdrop.example:8200"];
     // The test's pod wants its ServiceAccount to be there already.
     let base = ["template", "dewdrop", &chart, "--namespace", "dry", "--values", &values, "--skip-tests"];
-    for sets in [&[][..], &many, &admission, &brought, &operator, &elsewhere] {
+    for sets in [&[][..], &many, &admission, &agentless, &brought, &operator, &proxy, &elsewhere] {
         let made = site.helm(&[&base[..], sets].concat())?;
         let mut kubectl = site.cluster()?.kubectl_command();
         kubectl

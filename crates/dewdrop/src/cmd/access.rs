@@ -1,6 +1,8 @@
-//! access request, list, show, approve, deny, withdraw, revoke, extend, review, recordings, replay: people and clusters, just in time.
+//! access request, list, show, approve, deny, withdraw, revoke, extend, review, recordings, around, replay: people and clusters, just in time.
 
+mod around;
 mod ask;
+mod left;
 mod replay;
 mod told;
 
@@ -43,6 +45,8 @@ pub enum Access {
     Review(Word),
     /// List the sessions that were recorded
     Recordings(replay::Recordings),
+    /// What was done at API servers without an access proxy
+    Around(around::Around),
     /// Play a recorded session
     Replay(replay::Replay),
 }
@@ -106,6 +110,7 @@ impl Access {
             Self::Revoke(why) => why.say(ctx, "revoke").await,
             Self::Extend(cmd) => cmd.run(ctx).await,
             Self::Recordings(cmd) => cmd.run(ctx).await,
+            Self::Around(cmd) => cmd.run(ctx).await,
             Self::Replay(cmd) => cmd.run(ctx).await,
         }
     }

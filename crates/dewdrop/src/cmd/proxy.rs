@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use dewdrop_access::{Place, Settings, SignIn};
+use dewdrop_access::{Hearing, Place, Settings, SignIn};
 use dewdrop_core::SystemClock;
 use dewdrop_server::config::{LogFormat, LogLevel, Logging};
 use dewdrop_server::telemetry::{init_logs, install_panic_hook};
@@ -18,6 +18,18 @@ pub struct Proxy {
     /// Where to listen
     #[arg(long, env = "DEWDROP_PROXY_LISTEN", default_value = "0.0.0.0:6443")]
     listen: SocketAddr,
+    /// Where /healthz and /readyz are answered, over plain HTTP; without it, nowhere
+    #[arg(long, env = "DEWDROP_PROXY_HEALTH")]
+    health: Option<SocketAddr>,
+    /// Where the API server sends its audit events (docs/guides/api-server-audit.md); without it, nowhere
+    #[arg(long, env = "DEWDROP_PROXY_AUDIT_LISTEN", requires = "audit_token_file")]
+    audit_listen: Option<SocketAddr>,
+    /// A file with the bearer token that the API server shows there, of 16 letters at least
+    #[arg(long, env = "DEWDROP_PROXY_AUDIT_TOKEN_FILE")]
+    audit_token_file: Option<PathBuf>,
+    /// Starts of the names of users whose events are left out, with commas
+    #[arg(long, env = "DEWDROP_PROXY_AUDIT_SKIP", value_delimiter = ',', default_value = SKIP)]
+    audit_skip: Vec<String>,
     /// Name of the cluster at the server
     #[arg(long, env = "DEWDROP_CLUSTER")]
     cluster: String,
@@ -47,6 +59,9 @@ pub struct Proxy {
     log_format: LogFormat,
 }
 
+/// The cluster's own parts, and ServiceAccounts: of those there are thousands of requests, and none by people.
+const SKIP: &str = "system:node:,system:kube-,system:apiserver,system:serviceaccount:";
+
 impl Proxy {
     /// Runs until SIGTERM or SIGINT.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
@@ -64,7 +79,18 @@ impl Proxy {
             role: self.role,
             token_file: PathBuf::from(self.token_file),
         });
-        let settings = Settings { listen: self.listen, cluster: self.cluster, mount: self.mount, api: place, sign_in };
+        let skip: Vec<String> = self.audit_skip.into_iter().filter(|start| !start.is_empty()).collect();
+        let hearing = self.audit_listen.zip(self.audit_token_file);
+        let hearing = hearing.map(|(listen, token)| Hearing { listen, token, skip });
+        let settings = Settings {
+            listen: self.listen,
+            health: self.health,
+            hearing,
+            cluster: self.cluster,
+            mount: self.mount,
+            api: place,
+            sign_in,
+        };
         let client = ctx.client().await?.clone();
         dewdrop_access::run(settings, client, SystemClock::shared())
             .await

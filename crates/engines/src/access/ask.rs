@@ -242,7 +242,11 @@ async fn read_any(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply,
 
 async fn show(access: &Access, case: &Case, now: Moment) -> Result<Reply, Fault> {
     let role = access.role(&case.asked.role).await?;
-    Ok(Reply::data(view::case(case, role.as_ref(), now)))
+    let mut shown = view::case(case, role.as_ref(), now);
+    if let Some((left, _)) = access.left(&case.id).await? {
+        shown.insert("left_behind".to_owned(), left.shown());
+    }
+    Ok(Reply::data(shown))
 }
 
 async fn may_approve(access: &Access, case: &Case, person: &Person) -> Result<bool, Fault> {

@@ -27,6 +27,22 @@ pub fn cluster(name: &str) -> String {
     format!("{CLUSTERS}{name}")
 }
 
+/// What a case left behind.
+pub fn left(id: &str) -> String {
+    format!("left/{id}")
+}
+
+/// What went round the access proxies.
+pub const AROUND: &str = "around/";
+
+/// The names of cases that left something which can be deleted.
+pub const SWEEPS: &str = "sweeps/";
+
+/// A case that left something which can be deleted.
+pub fn sweep(id: &str) -> String {
+    format!("{SWEEPS}{id}")
+}
+
 /// A case that is not over.
 pub fn open(id: &str) -> String {
     format!("{OPEN}{id}")

@@ -50,10 +50,14 @@ pub(super) fn routes() -> Routes<Access> {
 }
 
 /// The lines are on the audit log before this is called, or it is not called: see the walk of a request.
-async fn record(_: Arc<Access>, _: Call, fields: RecordFields) -> Result<Reply, Fault> {
+async fn record(access: Arc<Access>, call: Call, fields: RecordFields) -> Result<Reply, Fault> {
     if fields.lines.is_empty() || fields.lines.len() > MOST_LINES {
         return Err(Fault::bad_request(format!("lines: from 1 to {MOST_LINES} objects")));
     }
+    for line in fields.lines.iter().filter(|line| line.contains_key("left")) {
+        access.note(line, call.now).await?;
+    }
+    access.keep_around(&fields.lines).await?;
     Ok(Reply::nothing())
 }
 
@@ -67,13 +71,15 @@ async fn live(access: Arc<Access>, call: Call, fields: LiveFields) -> Result<Rep
         let news = access.news.notified();
         let now = call.now.plus(access.clock.steady().saturating_sub(start));
         let grants = access.grants(&call, &cluster, now).await?;
-        let version = version(&grants)?;
+        let sweeps = access.sweeps(&cluster, now).await?;
+        let version = version(&[&grants[..], &sweeps].concat())?;
         let waited = access.clock.steady().saturating_sub(start);
         if version != known || waited >= wait {
             let authority = access.authorities(now).await?.bundle();
             let data = [
                 ("version".to_owned(), version.into()),
                 ("grants".to_owned(), Value::Array(grants)),
+                ("sweeps".to_owned(), Value::Array(sweeps)),
                 ("certificate_authority".to_owned(), authority.into()),
             ];
             return Ok(Reply::data(Map::from_iter(data)));

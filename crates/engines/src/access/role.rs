@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::hours::Hours;
+use super::left::Sweep;
 use super::who::{self, People, Requirement};
 use super::{Access, keys};
 
@@ -39,6 +40,9 @@ pub struct Role {
     /// Whether sessions go on without being recorded. Said outright: the usual is that nothing passes unrecorded.
     #[serde(default)]
     pub unrecorded: bool,
+    /// What happens at the end of a grant to what was made by it and could keep access.
+    #[serde(default)]
+    pub sweep: Sweep,
 }
 
 /// How long things last.
@@ -107,6 +111,9 @@ pub(super) struct RoleFields {
     hours: Option<Text>,
     /// Exec and attach are recorded, and cut when that is not possible; true when unset.
     record_sessions: Option<Flag>,
+    /// What happens at the end of a grant to bindings, ServiceAccounts and other ways to keep access that were made by it: `none`,
+    /// `report` (shown with the grant; when unset) or `delete`.
+    sweep: Option<Text>,
     /// Whoever starts a grant must have shown a second factor within this time; 0: none is needed.
     mfa_max_age: Option<Ttl>,
 }
@@ -208,6 +215,7 @@ fn merged(mut role: Role, fields: RoleFields) -> Result<Role, String> {
             *own = given.0;
         }
     }
+    role.sweep = fields.sweep.map_or(Ok(role.sweep), |text| Sweep::parse(&text.0))?;
     role.unrecorded = fields.record_sessions.map_or(role.unrecorded, |flag| !flag.0);
     check(&role)?;
     Ok(role)
@@ -293,6 +301,7 @@ fn shown(role: &Role) -> Map<String, Value> {
         "ticket_pattern": role.demands.ticket,
         "hours": role.demands.hours,
         "record_sessions": !role.unrecorded,
+        "sweep": role.sweep,
         "mfa_max_age": role.demands.mfa_max_age.as_secs(),
     });
     match data {

@@ -1,5 +1,7 @@
+mod around;
 mod authority;
 mod extending;
+mod left;
 mod life;
 mod recordings;
 mod refusals;

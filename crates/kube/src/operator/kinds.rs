@@ -76,6 +76,9 @@ pub struct GrantSpec {
     pub namespaces: Vec<String>,
     /// What they may ask for; `{namespace}` in a path is the asking one.
     pub paths: Vec<Path>,
+    /// The longest `ttl` of a declaration that leans on it; `None`: any.
+    #[serde(rename = "maxTTL")]
+    pub max_ttl: Option<String>,
 }
 
 /// What we say of a declaration.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dewdrop_core::wire::parse_ttl;
 use serde_json::{Value, json};
 
 use super::kinds::{Grant, Path, SecretAccess};
@@ -44,6 +45,16 @@ pub enum Refusal {
         /// To do what.
         capability: String,
     },
+    /// A grant reaches there, but not for so long.
+    #[error("{path}: ttl {ttl} is longer than maxTTL of the SecretAccessGrant that lets namespace {namespace} there")]
+    TooLong {
+        /// What was asked for.
+        path: String,
+        /// By whom.
+        namespace: String,
+        /// For how long.
+        ttl: String,
+    },
     /// It could mean more than it says.
     #[error("{path}: {why}")]
     Path {
@@ -62,6 +73,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotGranted { .. } => "PathNotGranted",
+            Self::TooLong { .. } => "TooLong",
             Self::Path { .. } | Self::Name(_) => "Invalid",
         }
     }
@@ -97,6 +109,7 @@ impl House {
     /// Something is asked for that is not granted, or that could mean more than it says.
     pub fn plan(&self, access: &SecretAccess, grants: &[Grant]) -> Result<Plan, Refusal> {
         let (spec, namespace) = (&access.spec, &access.metadata.namespace);
+        let ttl = ttl(access);
         for name in spec.service_account_names.iter().chain(&spec.containers) {
             if !is_name(name) {
                 return Err(Refusal::Name(name.clone()));
@@ -106,9 +119,14 @@ impl House {
         for wanted in &spec.paths {
             check(wanted)?;
             for capability in &wanted.capabilities {
-                if !grants.iter().any(|grant| reaches(grant, namespace, &wanted.path, capability)) {
-                    let (path, namespace) = (wanted.path.clone(), namespace.clone());
+                let reaching = grants.iter().filter(|grant| reaches(grant, namespace, &wanted.path, capability));
+                let mut long_enough = reaching.map(|grant| lets(grant, ttl)).peekable();
+                let (path, namespace) = (wanted.path.clone(), namespace.clone());
+                if long_enough.peek().is_none() {
                     return Err(Refusal::NotGranted { path, namespace, capability: capability.clone() });
+                }
+                if !long_enough.any(|is_so| is_so) {
+                    return Err(Refusal::TooLong { path, namespace, ttl: ttl.to_owned() });
                 }
             }
             let capabilities: BTreeSet<_> = wanted.capabilities.iter().collect();
@@ -127,7 +145,7 @@ impl House {
             "bound_service_account_namespaces": [access.metadata.namespace],
             "bound_container_names": access.spec.containers,
             "token_policies": [self.name(access)],
-            "token_ttl": access.spec.ttl.as_deref().unwrap_or("1h"),
+            "token_ttl": ttl(access),
         })
     }
 }
@@ -138,6 +156,16 @@ fn reaches(grant: &Grant, namespace: &str, path: &str, capability: &str) -> bool
             granted.capabilities.iter().any(|one| one == capability)
                 && covers(&granted.path.replace("{namespace}", namespace), path)
         })
+}
+
+fn ttl(access: &SecretAccess) -> &str {
+    access.spec.ttl.as_deref().unwrap_or("1h")
+}
+
+/// Whether a grant lets tokens live so long. What cannot be read lets nothing.
+fn lets(grant: &Grant, ttl: &str) -> bool {
+    let Some(most) = &grant.spec.max_ttl else { return true };
+    matches!((parse_ttl(ttl), parse_ttl(most)), (Ok(ttl), Ok(most)) if ttl <= most)
 }
 
 /// `a/b/*` covers what is below `a/b`; anything else covers itself.

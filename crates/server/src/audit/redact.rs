@@ -120,6 +120,12 @@ impl Shown {
                 "name",
                 "source",
                 "recording",
+                "act",
+                "path",
+                "uid",
+                "until",
+                "audit_id",
+                "acting_as",
             ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],
@@ -127,7 +133,7 @@ impl Shown {
             _ => &[],
         };
         let words: &'static [&'static str] = match kind {
-            "access" => &["reason", "comment", "command", "refused"],
+            "access" => &["reason", "comment", "command", "refused", "why"],
             _ => &[],
         };
         Self { fixed, words, tuned: tuned.to_vec() }

@@ -20,6 +20,7 @@ path "access/clusters/+" { capabilities = ["read"] }
 "#;
 /// What those who look after the record may do.
 const AUDITOR: &str = r#"
+path "access/around" { capabilities = ["list"] }
 path "access/recordings" { capabilities = ["list"] }
 path "access/recordings/+" { capabilities = ["read"] }
 "#;
@@ -209,6 +210,13 @@ impl<'s> Town<'s> {
         let config = self.says(name, &["kube", "config", "-cluster", "test", "-default-namespace", "shop"])?;
         std::fs::write(self.home(name).join("kubeconfig"), config)?;
         Ok(())
+    }
+
+    /// A file of somebody's; its path.
+    pub fn file(&self, name: &str, file: &str, text: &str) -> Result<String> {
+        let path = self.home(name).join(file);
+        std::fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
     }
 
     /// Runs `dewdrop` as somebody.

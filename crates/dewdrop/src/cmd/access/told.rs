@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::left;
 use crate::ctx::Ctx;
 use crate::failure::Result;
 use crate::output::{say, table};
@@ -85,6 +86,7 @@ pub fn words(case: &Map<String, Value>) -> String {
             text(end, "reason")
         );
     }
+    said.push_str(&left::words(case));
     if case.get("needs_review") == Some(&Value::Bool(true)) {
         said.push_str("It was taken by break-glass and waits for a review.\n");
     }

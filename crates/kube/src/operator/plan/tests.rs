@@ -60,6 +60,24 @@ fn what_is_not_granted_is_refused_with_who_where_and_what() {
 }
 
 #[test]
+fn no_token_lives_longer_than_its_grant_says() {
+    let limited = |most: &str| {
+        let mut grant = grant("shop", "secret/data/shop/*", &["read"]);
+        grant.spec.max_ttl = Some(most.to_owned());
+        grant
+    };
+    let asked = |ttl: &str, grants: &[Grant]| {
+        let mut access = access(json!([{ "path": "secret/data/shop/key" }]));
+        access.spec.ttl = Some(ttl.to_owned());
+        house().plan(&access, grants).map(|plan| plan.role["token_ttl"].clone())
+    };
+    assert_eq!(asked("30m", &[limited("30m")]).unwrap(), "30m");
+    assert_eq!(asked("31m", &[limited("30m")]).unwrap_err().reason(), "TooLong");
+    assert_eq!(asked("31m", &[limited("30m"), limited("1h")]).unwrap(), "31m", "one that reaches is enough");
+    assert_eq!(asked("1m", &[limited("soon")]).unwrap_err().reason(), "TooLong");
+}
+
+#[test]
 fn a_grant_of_a_text_that_only_begins_so_covers_nothing() {
     let grants = [grant("shop", "secret/data/sh*", &["read"])];
     let wanted = json!([{ "path": "secret/data/shop/a" }]);

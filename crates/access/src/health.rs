@@ -1,0 +1,96 @@
+//! Whether the proxy lives and may be asked, over plain HTTP on a port of its own: whoever asks shows no certificate.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::door::Tls;
+use crate::grants::Grants;
+use crate::record::Record;
+
+/// Questions at once; the next ones wait in the kernel.
+const AT_ONCE: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is looked at.
+pub struct Health {
+    /// The certificate.
+    pub tls: Tls,
+    /// The grants.
+    pub grants: Arc<Grants>,
+    /// The record.
+    pub record: Record,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Answers `/healthz` and `/readyz` for ever.
+    pub async fn serve(self, listener: TcpListener) {
+        let (health, places) = (Arc::new(self), Arc::new(Semaphore::new(AT_ONCE)));
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await;
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let health = Arc::clone(&health);
+            tokio::spawn(async move {
+                let service = service_fn(|request: Request<Incoming>| {
+                    let answer = answer(request.uri().path(), health.missing());
+                    async move { Ok::<_, Infallible>(answer) }
+                });
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+                let served = builder.serve_connection(TokioIo::new(stream), service);
+                let _ = tokio::time::timeout(PATIENCE * 2, served).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// Why nobody should be sent here now.
+    fn missing(&self) -> Option<&'static str> {
+        if self.tls.load().is_none() {
+            return Some("there is no certificate yet");
+        }
+        if self.grants.is_stale() {
+            return Some("the server was not heard for too long");
+        }
+        (!self.record.is_open()).then_some("the record cannot be written")
+    }
+}
+
+fn answer(path: &str, missing: Option<&'static str>) -> Response<Full<Bytes>> {
+    let (code, text) = match (path, missing) {
+        ("/healthz", _) | ("/readyz", None) => (StatusCode::OK, "ok"),
+        ("/readyz", Some(why)) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        _ => (StatusCode::NOT_FOUND, "there are /healthz and /readyz"),
+    };
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = code;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_asked_is_told() {
+        assert_eq!(answer("/healthz", Some("x")).status(), 200);
+        assert_eq!(answer("/readyz", None).status(), 200);
+        assert_eq!(answer("/readyz", Some("x")).status(), 503);
+        assert_eq!(answer("/api", None).status(), 404);
+    }
+}

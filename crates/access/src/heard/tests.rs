@@ -1,0 +1,128 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::session::tape::Piece;
+
+const PROXY: &str = "system:serviceaccount:dewdrop-system:dewdrop-proxy";
+
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<(Vec<Line>, bool)>>);
+
+#[async_trait::async_trait]
+impl Carrier for Held {
+    async fn carry(&self, lines: &[Line]) -> Result<(), String> {
+        let mut held = self.0.lock();
+        if held.1 {
+            return Err("away".into());
+        }
+        held.0.extend_from_slice(lines);
+        Ok(())
+    }
+
+    async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn ear(held: &Held, token: &std::path::Path) -> Ear {
+    let reader = Reader { cluster: "prod".into(), proxy: PROXY.into(), skip: vec!["system:".into()] };
+    Ear::new(reader, token.into(), Arc::new(held.clone()))
+}
+
+fn event(id: &str, user: &str, change: Value) -> Value {
+    let mut event = json!({
+        "auditID": id, "stage": "ResponseComplete", "verb": "create", "user": { "username": user },
+        "requestURI": "/api/v1/namespaces/shop/pods/web/exec?command=mysql&command=-pS3cret", "sourceIPs": ["1.1.1.1", "10.0.0.9"],
+        "objectRef": { "resource": "pods", "namespace": "shop", "name": "web", "apiVersion": "v1", "subresource": "exec" },
+        "responseStatus": { "code": 101 }, "requestReceivedTimestamp": "2026-01-01T00:00:00.000001Z",
+        "requestObject": { "data": { "password": "S3cret" } },
+    });
+    for (name, value) in change.as_object().unwrap() {
+        event[name] = value.clone();
+    }
+    event
+}
+
+fn list(events: &[Value]) -> Vec<u8> {
+    json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": events }).to_string().into_bytes()
+}
+
+fn ann(grant: &Value) -> Value {
+    json!({ "impersonatedUser": { "username": "ann", "extra": { "dewdrop.dev/grant": grant } } })
+}
+
+#[tokio::test]
+async fn what_came_by_a_grant_is_joined_and_everything_else_went_around() {
+    let held = Held::default();
+    let ear = ear(&held, std::path::Path::new("/nowhere"));
+    let events = [
+        event("a-1", PROXY, ann(&json!(["g1"]))),
+        event("a-2", "kubernetes-admin", json!({})),
+        event("a-3", "kubernetes-admin", ann(&json!(["g1"]))),
+        event("a-4", "system:node:n1", json!({})),
+        event("a-5", PROXY, ann(&json!(["g1", "g2"]))),
+        event("a-6", "kubernetes-admin", json!({ "stage": "RequestReceived" })),
+        event("a 7", "kubernetes-admin", json!({})),
+        event("a-8", "kubernetes-admin", json!({ "objectRef": null, "requestURI": "/logs?x=S3cret" })),
+    ];
+    ear.take(&list(&events)).await.unwrap();
+    let lines = held.0.lock().0.clone();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (line.audit_id.as_str(), line.grant.as_str(), line.user.as_str(), line.acting_as.as_str(), line.around)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("a-1", "g1", "ann", "", false),
+            ("a-2", "", "kubernetes-admin", "", true),
+            ("a-3", "", "kubernetes-admin", "ann", true),
+            ("a-8", "", "kubernetes-admin", "", true),
+        ]
+    );
+    assert_eq!((lines[0].what.target.as_str(), lines[0].source.as_str()), ("pods/exec", "10.0.0.9"));
+    assert_eq!((lines[0].end.code, lines[3].what.target.as_str()), (101, "/logs"));
+    assert!(!serde_json::to_string(&lines).unwrap().contains("S3cret"), "neither bodies nor queries");
+}
+
+#[tokio::test]
+async fn what_comes_twice_is_written_once_and_what_could_not_be_written_comes_again() {
+    let held = Held::default();
+    let ear = ear(&held, std::path::Path::new("/nowhere"));
+    let body = list(&[event("a-1", "admin", json!({})), event("a-1", "admin", json!({}))]);
+    held.0.lock().1 = true;
+    assert_eq!(ear.take(&body).await.unwrap_err().0, StatusCode::SERVICE_UNAVAILABLE);
+    held.0.lock().1 = false;
+    ear.take(&list(&[event("a-1", "admin", json!({}))])).await.unwrap();
+    ear.take(&body).await.unwrap();
+    assert_eq!(held.0.lock().0.len(), 1);
+    for wrong in [&b"{}"[..], b"", br#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1beta1","items":[]}"#] {
+        assert_eq!(ear.take(wrong).await.unwrap_err().0, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[test]
+fn only_the_token_of_the_file_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let ear = ear(&Held::default(), &file);
+    let shows = |text: &'static str| {
+        ear.knows(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(text))]))
+    };
+    assert!(!shows("Bearer "), "there is no file");
+    std::fs::write(&file, "0123456789abcdef\n").unwrap();
+    assert!(shows("Bearer 0123456789abcdef"));
+    assert!(!shows("Bearer 0123456789abcdee") && !shows("0123456789abcdef") && !ear.knows(&HeaderMap::new()));
+    std::fs::write(&file, "").unwrap();
+    assert!(!shows("Bearer "), "an empty file lets nobody in");
+}
+
+#[test]
+fn the_proxy_knows_its_own_name() {
+    use base64::Engine as _;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!({ "sub": PROXY }).to_string());
+    assert_eq!(name_of(&format!("x.{claims}.y\n")).as_deref(), Some(PROXY));
+    assert_eq!(name_of("opaque"), None);
+}

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::case::{Case, Decision, State, Who};
+use super::notices::Event;
 use super::role::Role;
 use super::{Access, ask, keys, view, who};
 
@@ -52,7 +53,7 @@ async fn approve(access: Arc<Access>, call: Call, fields: WordFields) -> Result<
         Fault::bad_request(format!("the role was changed since; {}: ask anew", ask::too_wide(&wide)))
     })?;
     case.approve(word)?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[]).await?;
     drop(turn);
     settle(&access, &call, &id).await?;
     let (case, _) = access.case(&id).await?;
@@ -76,7 +77,8 @@ pub(super) async fn settle(access: &Access, call: &Call, id: &str) -> Result<(),
         let key = keys::case(&longer.id);
         also = also.put_json(key.as_str(), &longer)?.expect(key, revision);
     }
-    access.keep(&case, revision, also).await
+    let event = if case.asked.extends.is_empty() { Event::Approved } else { Event::Extended };
+    access.keep(&call.mount, &case, revision, also, &[event]).await
 }
 
 /// Whether those who approved, as they are now, are enough for the role as it is now.
@@ -96,7 +98,7 @@ async fn deny(access: Arc<Access>, call: Call, fields: WordFields) -> Result<Rep
     let (mut case, revision) = access.case(call.capture("id")).await?;
     let (role, word) = said(&access, &call, &case, fields, false).await?;
     case.deny(word)?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Denied]).await?;
     Ok(Reply::data(view::case(&case, Some(&role), call.now)))
 }
 
@@ -104,7 +106,7 @@ async fn review(access: Arc<Access>, call: Call, fields: WordFields) -> Result<R
     let (mut case, revision) = access.case(call.capture("id")).await?;
     let (role, word) = said(&access, &call, &case, fields, true).await?;
     case.review(word)?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Reviewed]).await?;
     Ok(Reply::data(view::case(&case, Some(&role), call.now)))
 }
 
@@ -138,7 +140,7 @@ async fn revoke(access: Arc<Access>, call: Call, fields: RevokeFields) -> Result
         Err(_) => Who { entity: String::new(), name: call.caller.display_name().to_owned() },
     };
     case.revoke(by, call.now, fields.reason.map_or_else(String::new, |text| text.0))?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Revoked]).await?;
     let role = access.role(&case.asked.role).await?;
     Ok(Reply::data(view::case(&case, role.as_ref(), call.now)))
 }

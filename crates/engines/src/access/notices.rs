@@ -153,7 +153,7 @@ impl Access {
             let Some((notice, _)) = self.notice(&name).await? else { continue };
             for event in events.iter().filter(|event| notice.wants(**event, &case.asked.role)) {
                 let letter = Letter::about(new_id()?, *event, now, mount, case, role.as_ref());
-                batch = batch.put_json(letter.key(&name), &letter)?;
+                batch = batch.put_json(letter.key(&name, self.desk.number()), &letter)?;
                 told.push(name.clone());
             }
         }
@@ -161,5 +161,31 @@ impl Access {
     }
 }
 
+/// Letters without the changes that they would tell of.
 #[cfg(test)]
-mod tests;
+pub mod for_tests {
+    use dewdrop_core::Moment;
+    use dewdrop_core::store::{Batch, Store};
+
+    use super::letter::Letter;
+    use super::{Event, new_id};
+    use serde_json::{Map, json};
+
+    /// Writes so many.
+    pub async fn write_letters(store: &dyn Store, notice: &str, request: &str, at: Moment, count: u64) {
+        for number in 0..count {
+            let request = Map::from_iter([("id".to_owned(), json!(request))]);
+            let letter = Letter {
+                id: new_id().unwrap(),
+                event: Event::Requested,
+                at: Moment(at.0 + number),
+                by: String::new(),
+                comment: String::new(),
+                mount: "test/".into(),
+                commands: Vec::new(),
+                request,
+            };
+            store.commit(Batch::new().put_json(letter.key(notice, number), &letter).unwrap()).await.unwrap();
+        }
+    }
+}

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::desk::Outcome;
-use super::mail::{Mail, Protection};
+use super::letter::Letter;
+use super::mail::{Mail, Protection, Transport};
 use super::web::Web;
 use super::{Event, MOST};
 use crate::access::{Access, keys};
@@ -38,6 +39,14 @@ pub enum Target {
     Slack(Web),
     /// E-mail.
     Email(Mail),
+}
+
+/// What letters are sent with.
+pub enum Way {
+    /// Webhooks and Slack.
+    Web(reqwest::Client),
+    /// E-mail.
+    Mail(Transport),
 }
 
 /// Fields of a notice.
@@ -287,6 +296,30 @@ impl Target {
             "slack" => Ok(Self::Slack(Web::default())),
             "email" => Ok(Self::Email(Mail::default())),
             _ => Err("type: webhook, slack or email".into()),
+        }
+    }
+
+    /// What letters are sent with, for as many as go in a row.
+    ///
+    /// # Errors
+    /// The certificates that were given are of no use.
+    pub fn way(&self) -> Result<Way, String> {
+        match self {
+            Self::Webhook(web) | Self::Slack(web) => web.client().map(Way::Web),
+            Self::Email(mail) => mail.transport().map(Way::Mail),
+        }
+    }
+
+    /// Sends a letter.
+    ///
+    /// # Errors
+    /// Why it was not delivered.
+    pub async fn send(&self, way: &Way, letter: &Letter, now: Moment) -> Result<(), String> {
+        match (self, way) {
+            (Self::Webhook(web), Way::Web(client)) => web.send_signed(client, letter, now).await,
+            (Self::Slack(web), Way::Web(client)) => web.send_slack(client, letter).await,
+            (Self::Email(mail), Way::Mail(transport)) => mail.send(transport, letter).await,
+            _ => Err("the notice is of another type now".into()),
         }
     }
 

@@ -4,6 +4,7 @@
 //! A letter is removed after it was taken, so it may arrive twice; its id is the same then.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::config::{Notice, Target};
+use super::config::{Notice, Way};
 use super::letter::Letter;
 use crate::access::keys;
 use crate::shared::cas::commits;
@@ -34,6 +35,8 @@ pub struct Desk {
     clock: Arc<dyn Clock>,
     lines: Mutex<Lines>,
     tests: Semaphore,
+    /// Letters of one moment lie in the order in which they were written.
+    written: AtomicU64,
 }
 
 #[derive(Default)]
@@ -87,7 +90,18 @@ enum Round {
 impl Desk {
     /// A desk over a mount's store.
     pub fn new(store: SharedStore, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { store, clock, lines: Mutex::default(), tests: Semaphore::new(TESTS) })
+        Arc::new(Self {
+            store,
+            clock,
+            lines: Mutex::default(),
+            tests: Semaphore::new(TESTS),
+            written: AtomicU64::new(0),
+        })
+    }
+
+    /// The number of a new letter.
+    pub fn number(&self) -> u64 {
+        self.written.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Something new waits for a notice: it is tried now, whatever failed before.
@@ -125,7 +139,10 @@ impl Desk {
     pub async fn try_now(&self, notice: &Notice, letter: &Letter) -> Result<Result<(), String>, Fault> {
         let busy = |_| Fault::unavailable("other notices are being tried; try again in a moment");
         let _place = self.tests.try_acquire().map_err(busy)?;
-        Ok(self.send(notice, letter).await)
+        Ok(match notice.to.way() {
+            Ok(way) => notice.to.send(&way, letter, self.clock.now()).await,
+            Err(why) => Err(why),
+        })
     }
 
     fn run(self: &Arc<Self>, name: &str, line: &mut Line) {
@@ -134,17 +151,10 @@ impl Desk {
         }
     }
 
-    async fn send(&self, notice: &Notice, letter: &Letter) -> Result<(), String> {
-        match &notice.to {
-            Target::Webhook(web) => web.send_signed(letter, self.clock.now()).await,
-            Target::Slack(web) => web.send_slack(letter).await,
-            Target::Email(mail) => mail.send(letter).await,
-        }
-    }
-
     /// Sends what waits, until one is not taken.
     async fn round(&self, name: &str) -> Result<Round, Fault> {
         let letters = self.letters(name).await?;
+        let mut way: Option<(u64, Way)> = None;
         for (key, letter) in letters {
             let found = get_json::<Notice>(&*self.store, keys::notice(name).as_bytes()).await?;
             let Some((notice, revision)) = found else {
@@ -152,8 +162,8 @@ impl Desk {
                 self.store.commit(Batch::new().delete_prefix(keys::outbox(name))).await?;
                 return Ok(Round::Empty);
             };
-            let sent = self.send(&notice, &letter).await;
             let now = self.clock.now();
+            let sent = send(&mut way, &notice, revision, &letter, now).await;
             if let Err(why) = sent {
                 let (event, request) = (letter.event.name(), letter.of_request("id"));
                 tracing::warn!(notice = name, event, request, why, "a notice was not delivered and is tried again");
@@ -279,6 +289,22 @@ impl Desk {
         }
         goes_on
     }
+}
+
+/// Sends a letter, in the same way as the one before as long as the notice is the same.
+async fn send(
+    way: &mut Option<(u64, Way)>,
+    notice: &Notice,
+    revision: u64,
+    letter: &Letter,
+    now: Moment,
+) -> Result<(), String> {
+    let fits = way.take().filter(|(made, _)| *made == revision);
+    let (_, way) = way.insert(match fits {
+        Some(way) => way,
+        None => (revision, notice.to.way()?),
+    });
+    notice.to.send(way, letter, now).await
 }
 
 /// Works on the queue of one notice until nothing is to be done at once.

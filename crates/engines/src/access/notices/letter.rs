@@ -79,9 +79,9 @@ impl Letter {
     }
 
     /// Where it waits: alarms before all others, then in the order of time.
-    pub fn key(&self, notice: &str) -> String {
+    pub fn key(&self, notice: &str, number: u64) -> String {
         let class = u8::from(!self.event.is_alarm());
-        format!("{}{class}-{:013}-{}", keys::outbox(notice), self.at.0, self.id)
+        format!("{}{class}-{:013}-{number:012}-{}", keys::outbox(notice), self.at.0, self.id)
     }
 
     /// A text of the request, in one line.

@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MOST_RECEIVERS: usize = 20;
 const LONGEST_SUBJECT: usize = 150;
 
+/// The way to a mail server.
+pub type Transport = AsyncSmtpTransport<Tokio1Executor>;
+
 /// A mail server, a sender and receivers. It holds a password, so it has no `Debug`.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Mail {
@@ -111,9 +114,8 @@ impl Mail {
     ///
     /// # Errors
     /// Why it was not delivered; nothing of the password.
-    pub async fn send(&self, letter: &Letter) -> Result<(), String> {
+    pub async fn send(&self, transport: &Transport, letter: &Letter) -> Result<(), String> {
         let message = self.message(letter)?;
-        let transport = self.transport()?;
         match tokio::time::timeout(PATIENCE, transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.without_password(&words::chain(&error))),
@@ -155,14 +157,18 @@ impl Mail {
         builder.body(format!("{}\n", words::whole(letter))).map_err(|error| words::chain(&error))
     }
 
-    fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    /// What it is sent with.
+    ///
+    /// # Errors
+    /// `ca_pem` is of no use.
+    pub fn transport(&self) -> Result<Transport, String> {
         let tls = match self.tls {
             Protection::Starttls => Tls::Required(self.tls_parameters()?),
             Protection::Tls => Tls::Wrapper(self.tls_parameters()?),
             Protection::None => Tls::None,
         };
         let own = mailbox(&self.from).map_or_else(|| "localhost".to_owned(), |from| from.email.domain().to_owned());
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
+        let mut builder = Transport::builder_dangerous(&self.host)
             .port(self.port())
             .tls(tls)
             .hello_name(ClientId::Domain(own))
@@ -204,4 +210,81 @@ fn subject(letter: &Letter) -> String {
     let mut subject: String = format!("[dewdrop] {}", words::headline(letter)).chars().take(LONGEST_SUBJECT).collect();
     subject.retain(|c| !c.is_control());
     subject
+}
+
+#[cfg(test)]
+mod tests {
+    use dewdrop_core::Moment;
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::access::notices::Event;
+
+    fn mail() -> Mail {
+        let to = vec!["leads@example.com".to_owned(), "Ben Böhm <ben@example.com>".to_owned()];
+        Mail { host: "mail.example".into(), from: "Dewdrop <dewdrop@example.com>".into(), to, ..Mail::default() }
+    }
+
+    fn letter(text: &str) -> Letter {
+        let names = ["requester", "role", "cluster", "reason", "ticket", "id", "extends"];
+        let request: Map<_, _> = names.iter().map(|name| ((*name).to_owned(), json!(text))).collect();
+        Letter {
+            id: "0a".into(),
+            event: Event::Denied,
+            at: Moment(1_767_225_600_000),
+            by: words::line(text),
+            comment: words::text(text),
+            mount: "access/".into(),
+            commands: Vec::new(),
+            request,
+        }
+    }
+
+    #[test]
+    fn no_text_begins_a_header_or_ends_the_message() {
+        for evil in [
+            "x\r\nBcc: eve@example.com\r\n\r\nnew body",
+            "x\nBcc: eve@example.com",
+            "x\rBcc: eve@example.com",
+            "x\u{2028}Bcc: eve@example.com\u{85}Bcc: eve@example.com",
+            "x\r\n.\r\nMAIL FROM:<eve@example.com>",
+            "\0\u{1b}[2J",
+        ] {
+            let message = String::from_utf8(mail().message(&letter(evil)).unwrap().formatted()).unwrap();
+            let (head, body) = message.split_once("\r\n\r\n").unwrap();
+            let names: Vec<&str> = head
+                .split("\r\n")
+                .filter(|line| !line.starts_with(' '))
+                .filter_map(|line| line.split(':').next())
+                .collect();
+            let mut sorted = names.clone();
+            sorted.sort_unstable();
+            let expected = [
+                "Auto-Submitted",
+                "Content-Transfer-Encoding",
+                "Content-Type",
+                "Date",
+                "Dewdrop-Event",
+                "Dewdrop-Notice",
+                "From",
+                "MIME-Version",
+                "Message-ID",
+                "Subject",
+                "To",
+            ];
+            assert_eq!(sorted.iter().filter(|name| **name != "MIME-Version").count(), expected.len() - 1, "{head}");
+            assert!(names.iter().all(|name| expected.contains(name)), "{head}");
+            assert!(!head.replace("\r\n", "").contains(['\r', '\n', '\0', '\u{1b}']), "{head}");
+            assert!(body.contains("Comment"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_repeats_the_password_is_not_quoted() {
+        let mail = Mail { username: "dewdrop".into(), password: "s3cret-word".into(), ..mail() };
+        for told in ["535 bad s3cret-word", "535 AGRld2Ryb3AAczNjcmV0LXdvcmQ=", "535 czNjcmV0LXdvcmQ"] {
+            assert!(mail.without_password(told).contains("hold the password"), "{told}");
+        }
+        assert_eq!(mail.without_password("permanent error (550): no such user"), "permanent error (550): no such user");
+    }
 }

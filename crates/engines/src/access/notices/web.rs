@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use dewdrop_core::Moment;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Certificate, Url};
+use reqwest::{Certificate, Client, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ impl Web {
     ///
     /// # Errors
     /// Why it was not delivered.
-    pub async fn send_signed(&self, letter: &Letter, now: Moment) -> Result<(), String> {
+    pub async fn send_signed(&self, client: &Client, letter: &Letter, now: Moment) -> Result<(), String> {
         let body = letter.json().to_string();
         let time = now.seconds().to_string();
         let headers = [
@@ -72,20 +72,20 @@ impl Web {
             ("dewdrop-signature", signature(&self.secret, &time, &body)),
             ("dewdrop-timestamp", time),
         ];
-        self.post(body, &headers).await
+        self.post(client, body, &headers).await
     }
 
     /// Sends it as Slack takes it.
     ///
     /// # Errors
     /// Why it was not delivered.
-    pub async fn send_slack(&self, letter: &Letter) -> Result<(), String> {
+    pub async fn send_slack(&self, client: &Client, letter: &Letter) -> Result<(), String> {
         let body: Value = words::slack(letter);
-        self.post(body.to_string(), &[]).await
+        self.post(client, body.to_string(), &[]).await
     }
 
-    async fn post(&self, body: String, headers: &[(&str, String)]) -> Result<(), String> {
-        let mut request = self.client()?.post(&self.url).header("content-type", "application/json").body(body);
+    async fn post(&self, client: &Client, body: String, headers: &[(&str, String)]) -> Result<(), String> {
+        let mut request = client.post(&self.url).header("content-type", "application/json").body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
@@ -98,8 +98,12 @@ impl Web {
         }
     }
 
-    fn client(&self) -> Result<reqwest::Client, String> {
-        let mut builder = reqwest::Client::builder()
+    /// What it is sent with.
+    ///
+    /// # Errors
+    /// `ca_pem` is of no use.
+    pub fn client(&self) -> Result<Client, String> {
+        let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(PATIENCE / 2)
             .timeout(PATIENCE)
@@ -157,6 +161,7 @@ mod tests {
 
     #[test]
     fn addresses() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let check = |url: &str, insecure_http| Web { url: url.into(), insecure_http, ..Web::default() }.check();
         for (url, insecure) in [
             ("http://a.example/x", false),

@@ -1,10 +1,9 @@
-mod receiver;
 mod trouble;
 
 use std::future::Future;
 
 use dewdrop_core::Clock;
-use receiver::{Receiver, Told};
+use dewdrop_testkit::receiver::{Receiver, Told};
 
 use super::*;
 

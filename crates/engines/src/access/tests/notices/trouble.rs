@@ -1,6 +1,7 @@
 //! Receivers that are down, slow, or picky; servers that start again.
 
-use super::receiver::dead_port;
+use dewdrop_testkit::receiver::dead_port;
+
 use super::*;
 use crate::access::notices::for_tests::write_letters;
 

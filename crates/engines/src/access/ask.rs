@@ -127,7 +127,7 @@ async fn open(access: &Access, call: &Call, role: &Role, asked: Asked) -> Result
     access.keep(&call.mount, &case, 0, Batch::new(), events).await?;
     drop(turn);
     if at_once && !case.asked.extends.is_empty() {
-        super::decide::settle(access, call, &case.id).await?;
+        super::decide::settle(access, call, &case.id, role).await?;
         case = access.case(&case.id).await?.0;
     }
     Ok(Reply::data(view::case(&case, Some(role), call.now)))

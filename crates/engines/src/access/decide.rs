@@ -11,7 +11,7 @@ use dewdrop_core::wire::Text;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::case::{Case, Decision, State, Who};
+use super::case::{Case, Decision, Who};
 use super::notices::Event;
 use super::role::Role;
 use super::{Access, ask, keys, view, who};
@@ -53,32 +53,41 @@ async fn approve(access: Arc<Access>, call: Call, fields: WordFields) -> Result<
         Fault::bad_request(format!("the role was changed since; {}: ask anew", ask::too_wide(&wide)))
     })?;
     case.approve(word)?;
-    access.keep(&call.mount, &case, revision, Batch::new(), &[]).await?;
+    let (also, events) = settled(&access, &call, &mut case, &role).await?;
+    access.keep(&call.mount, &case, revision, also, events).await?;
     drop(turn);
-    settle(&access, &call, &id).await?;
-    let (case, _) = access.case(&id).await?;
     Ok(Reply::data(view::case(&case, Some(&role), call.now)))
 }
 
-/// Grants a case when enough have approved who still may: one who left the group meanwhile does not count. An extension
-/// makes its grant longer in the same commit.
-pub(super) async fn settle(access: &Access, call: &Call, id: &str) -> Result<(), Fault> {
+/// Grants more time for which nobody needs to approve.
+pub(super) async fn settle(access: &Access, call: &Call, id: &str, role: &Role) -> Result<(), Fault> {
     let _turn = access.queues.turn(&keys::case(id)).await;
     let (mut case, revision) = access.case(id).await?;
-    let Some(role) = access.role(&case.asked.role).await? else { return Ok(()) };
-    if case.state(call.now) != State::Pending || !has_enough(access, call, &case, &role).await? {
-        return Ok(());
+    let (also, events) = settled(access, call, &mut case, role).await?;
+    access.keep(&call.mount, &case, revision, also, events).await
+}
+
+/// Grants a case when enough have approved who still may: one who left the group meanwhile does not count. An extension
+/// makes its grant longer in the same commit, as an approval grants in its own: no crash comes between.
+async fn settled(
+    access: &Access,
+    call: &Call,
+    case: &mut Case,
+    role: &Role,
+) -> Result<(Batch, &'static [Event]), Fault> {
+    let mut also = Batch::new();
+    if !has_enough(access, call, case, role).await? {
+        return Ok((also, &[]));
     }
     case.grant(call.now, role.times.start_within)?;
-    let mut also = Batch::new();
-    if !case.asked.extends.is_empty() {
-        let (mut longer, revision) = access.case(&case.asked.extends).await?;
-        longer.lengthen(call.now, case.asked.ttl)?;
-        let key = keys::case(&longer.id);
-        also = also.put_json(key.as_str(), &longer)?.expect(key, revision);
+    if case.asked.extends.is_empty() {
+        return Ok((also, &[Event::Approved]));
     }
-    let event = if case.asked.extends.is_empty() { Event::Approved } else { Event::Extended };
-    access.keep(&call.mount, &case, revision, also, &[event]).await
+    let (mut longer, revision) = access.case(&case.asked.extends).await?;
+    longer.lengthen(call.now, case.asked.ttl)?;
+    let key = keys::case(&longer.id);
+    also = also.put_json(key.as_str(), &longer)?.expect(key, revision);
+    Ok((also, &[Event::Extended]))
 }
 
 /// Whether those who approved, as they are now, are enough for the role as it is now.

@@ -12,9 +12,11 @@ mod hours;
 mod keys;
 mod left;
 mod live;
+mod notices;
 mod recordings;
 mod role;
 mod view;
+mod watch;
 mod who;
 
 use std::sync::Arc;
@@ -32,12 +34,15 @@ use tokio::sync::Notify;
 
 use crate::shared::cas::{Queues, commits, gave_up};
 use case::{Case, Refusal, Who};
+use notices::{Desk, Event};
 use role::Role;
 
 const PAGE: usize = 256;
 /// Cases that are over are kept this long; the audit log keeps them for ever.
 const KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
+/// What ended by time is told after this long at most.
+const SWEEP_EVERY: Duration = Duration::from_secs(3);
 
 /// The engine.
 pub struct Access {
@@ -49,6 +54,8 @@ pub struct Access {
     /// Rung when a case or a role changed.
     news: Notify,
     tidied: Mutex<Moment>,
+    swept: Mutex<Moment>,
+    desk: Arc<Desk>,
 }
 
 #[async_trait]
@@ -66,18 +73,16 @@ impl Engine for Access {
         .and(live::routes())
         .and(recordings::routes())
         .and(around::routes())
+        .and(notices::routes())
+        .and(watch::routes())
     }
 
-    async fn tick(&self, _: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
-        let is_due = {
-            let mut tidied = self.tidied.lock();
-            let is_due = now.since(*tidied) >= TIDY_EVERY;
-            if is_due {
-                *tidied = now;
-            }
-            is_due
-        };
-        if !is_due {
+    async fn tick(&self, mount: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
+        self.desk.tick().await?;
+        if is_due(&self.swept, SWEEP_EVERY, now) {
+            self.sweep(mount, now).await?;
+        }
+        if !is_due(&self.tidied, TIDY_EVERY, now) {
             return Ok(());
         }
         self.tidy(now).await?;
@@ -86,10 +91,21 @@ impl Engine for Access {
     }
 }
 
+/// Whether something is due that is done every so often; it counts as done then.
+fn is_due(last: &Mutex<Moment>, every: Duration, now: Moment) -> bool {
+    let mut last = last.lock();
+    let is_due = now.since(*last) >= every;
+    if is_due {
+        *last = now;
+    }
+    is_due
+}
+
 impl Access {
     /// Opens the engine of a mount.
     #[must_use]
     pub fn open(place: Place) -> Arc<Self> {
+        let desk = Desk::new(place.store.clone(), place.clock.clone());
         Arc::new(Self {
             store: place.store,
             house: place.house,
@@ -97,6 +113,8 @@ impl Access {
             queues: Queues::default(),
             news: Notify::new(),
             tidied: Mutex::default(),
+            swept: Mutex::default(),
+            desk,
         })
     }
 
@@ -114,21 +132,21 @@ impl Access {
         rows.iter().map(|row| Ok(decode(&row.key, &row.entry)?)).collect()
     }
 
-    /// The cases that are not over. The names of those that are by now are forgotten on the way.
+    /// The cases that are not over.
     async fn open_cases(&self, now: Moment) -> Result<Vec<Case>, Fault> {
-        let mut open = Vec::new();
-        let mut over = Batch::new();
-        for id in self.names(keys::OPEN).await? {
-            match get_json::<Case>(&*self.store, keys::case(&id).as_bytes()).await? {
-                Some((case, _)) if !case.state(now).is_over() => open.push(case),
-                // What is over stays over, so nobody can have opened it meanwhile.
-                _ => over = over.delete(keys::open(&id)),
-            }
-        }
-        if !over.changes.is_empty() {
-            self.store.commit(over).await?;
-        }
+        let mut open = self.listed_cases(keys::OPEN).await?;
+        open.retain(|case| !case.state(now).is_over());
         Ok(open)
+    }
+
+    /// The cases of a list: those that are open or ended a moment ago, or those that wait for a review.
+    async fn listed_cases(&self, list: &str) -> Result<Vec<Case>, Fault> {
+        let mut listed = Vec::new();
+        for id in self.names(list).await? {
+            let found = get_json::<Case>(&*self.store, keys::case(&id).as_bytes()).await?;
+            listed.extend(found.map(|(case, _)| case));
+        }
+        Ok(listed)
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<String>, Fault> {
@@ -137,15 +155,30 @@ impl Access {
         Ok(rows.iter().map(|row| name(&row.key)).collect())
     }
 
-    /// Changes a case, if nobody else did meanwhile, and tells whoever waits for that.
-    async fn keep(&self, case: &Case, revision: Revision, also: Batch) -> Result<(), Fault> {
+    /// Changes a case, if nobody else did meanwhile, and tells whoever waits for that. What notices tell of it is on disk
+    /// with the change.
+    async fn keep(
+        &self,
+        mount: &Mount,
+        case: &Case,
+        revision: Revision,
+        also: Batch,
+        events: &[Event],
+    ) -> Result<(), Fault> {
+        let (also, told) = self.enclose(also, mount, case, events).await?;
         let key = keys::case(&case.id);
         let batch = also.put_json(key.as_str(), case)?.expect(key, revision);
         let batch = if revision == 0 { batch.put(keys::open(&case.id), Vec::new()) } else { batch };
+        let batch = match case.asked.break_glass {
+            true if revision == 0 => batch.put(keys::unreviewed(&case.id), Vec::new()),
+            true if !case.needs_review() => batch.delete(keys::unreviewed(&case.id)),
+            _ => batch,
+        };
         if !commits(&*self.store, batch).await? {
             return Err(gave_up());
         }
         self.news.notify_waiters();
+        told.iter().for_each(|name| self.desk.ring(name));
         Ok(())
     }
 

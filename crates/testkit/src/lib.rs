@@ -13,5 +13,6 @@ pub mod harness;
 pub mod jwt;
 pub mod map_store;
 pub mod postgres;
+pub mod receiver;
 pub mod store_contract;
 pub mod totp;

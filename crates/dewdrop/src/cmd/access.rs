@@ -1,10 +1,11 @@
-//! access request, list, show, approve, deny, withdraw, revoke, extend, review, recordings, around, replay: people and clusters, just in time.
+//! access request, list, watch, show, approve, deny, withdraw, revoke, extend, review, recordings, around, replay: people and clusters, just in time.
 
 mod around;
 mod ask;
 mod left;
 mod replay;
 mod told;
+mod watch;
 
 use clap::{Args, Subcommand};
 use dewdrop_api::Call;
@@ -29,6 +30,8 @@ pub enum Access {
     Request(ask::Request),
     /// Requests of yours, and those that you may approve
     List(List),
+    /// Watch requests as they come
+    Watch(watch::Watch),
     /// Show a request: what it allows, who decided
     Show(One),
     /// Approve a request, after showing it
@@ -99,6 +102,7 @@ impl Access {
         match self {
             Self::Request(cmd) => cmd.run(ctx).await,
             Self::List(cmd) => cmd.run(ctx).await,
+            Self::Watch(cmd) => cmd.run(ctx).await,
             Self::Show(one) => {
                 let case = read(ctx, &one.mount, &one.id).await?;
                 told::case(ctx, &case)

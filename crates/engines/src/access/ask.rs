@@ -1,5 +1,6 @@
 //! `request`, `requests`: to ask, to look, to take back, to ask for more time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::fill;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 use super::case::{Asked, Case, State};
 use super::hours::Hours;
+use super::notices::Event;
 use super::role::{self, Role};
 use super::{Access, view, who};
 
@@ -115,10 +117,17 @@ async fn open(access: &Access, call: &Call, role: &Role, asked: Asked) -> Result
     if at_once && case.asked.extends.is_empty() {
         case.grant(call.now, role.times.start_within)?;
     }
-    access.keep(&case, 0, Batch::new()).await?;
+    let events: &[Event] = match (case.asked.break_glass, at_once) {
+        (true, _) => &[Event::BreakGlass],
+        // More time is told of when it is given.
+        (false, true) if !case.asked.extends.is_empty() => &[],
+        (false, true) => &[Event::Approved],
+        (false, false) => &[Event::Requested],
+    };
+    access.keep(&call.mount, &case, 0, Batch::new(), events).await?;
     drop(turn);
     if at_once && !case.asked.extends.is_empty() {
-        super::decide::settle(access, call, &case.id).await?;
+        super::decide::settle(access, call, &case.id, role).await?;
         case = access.case(&case.id).await?.0;
     }
     Ok(Reply::data(view::case(&case, Some(role), call.now)))
@@ -198,19 +207,44 @@ pub(super) fn too_wide(wide: &TooWide) -> String {
 
 async fn list(access: Arc<Access>, call: Call, fields: ListFields) -> Result<Reply, Fault> {
     let person = access.caller(&call).await?;
-    let mine = fields.mine.is_some_and(|flag| flag.0);
-    let mut seen = Vec::new();
-    for case in access.cases().await? {
-        let is_his = case.asked.by.entity == person.id;
-        if is_his || (!mine && may_approve(&access, &case, &person).await?) {
-            seen.push(case);
-        }
+    let mut cases = found(&access, &fields, call.now).await?;
+    if fields.mine.is_some_and(|flag| flag.0) {
+        cases.retain(|case| case.asked.by.entity == person.id);
+    } else {
+        cases = seen(&access, cases, &person).await?;
     }
-    lines(seen, &fields, call.now)
+    lines(cases, &fields, call.now)
 }
 
 async fn list_all(access: Arc<Access>, call: Call, fields: ListFields) -> Result<Reply, Fault> {
-    lines(access.cases().await?, &fields, call.now)
+    lines(found(&access, &fields, call.now).await?, &fields, call.now)
+}
+
+/// The cases among which those are that a list asks for: whoever wants open ones is not made to wait for all of 90 days.
+async fn found(access: &Access, fields: &ListFields, now: Moment) -> Result<Vec<Case>, Fault> {
+    let open = [State::Pending, State::Granted, State::Active].map(State::name);
+    match &fields.state {
+        Some(state) if open.contains(&state.0.as_str()) => access.open_cases(now).await,
+        _ => access.cases().await,
+    }
+}
+
+/// Those of the cases that somebody may see: his own, and those that he may approve.
+pub(super) async fn seen(access: &Access, cases: Vec<Case>, person: &Person) -> Result<Vec<Case>, Fault> {
+    let mut approves: HashMap<String, bool> = HashMap::new();
+    let mut seen = Vec::new();
+    for case in cases {
+        let known = approves.get(&case.asked.role).copied();
+        let may = match known {
+            Some(may) => may,
+            None => may_approve(access, &case, person).await?,
+        };
+        approves.insert(case.asked.role.clone(), may);
+        if may || case.asked.by.entity == person.id {
+            seen.push(case);
+        }
+    }
+    Ok(seen)
 }
 
 fn lines(mut cases: Vec<Case>, fields: &ListFields, now: Moment) -> Result<Reply, Fault> {
@@ -258,7 +292,7 @@ async fn withdraw(access: Arc<Access>, call: Call, fields: WhyFields) -> Result<
     let person = access.caller(&call).await?;
     let (mut case, revision) = access.case(call.capture("id")).await?;
     case.withdraw(who(&person), call.now, fields.reason.map_or_else(String::new, |text| text.0))?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Withdrawn]).await?;
     show(&access, &case, call.now).await
 }
 

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroize;
 
 use super::case::Case;
+use super::notices::Event;
 use super::role::Role;
 use super::{Access, decide, keys};
 
@@ -107,7 +108,7 @@ async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields)
     let authorities = access.authorities(call.now).await?;
     let signed = authorities.sign(&case, &person.name, &key, call.now, end)?;
     if !was_running {
-        access.keep(&case, revision, Batch::new()).await?;
+        access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Started]).await?;
     }
     let data = json!({
         "certificate": signed, "issuing_ca": authorities.bundle(), "expires_at": end.rfc3339(),

@@ -11,7 +11,8 @@ use dewdrop_core::wire::Text;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::case::{Case, Decision, State, Who};
+use super::case::{Case, Decision, Who};
+use super::notices::Event;
 use super::role::Role;
 use super::{Access, ask, keys, view, who};
 
@@ -52,31 +53,41 @@ async fn approve(access: Arc<Access>, call: Call, fields: WordFields) -> Result<
         Fault::bad_request(format!("the role was changed since; {}: ask anew", ask::too_wide(&wide)))
     })?;
     case.approve(word)?;
-    access.keep(&case, revision, Batch::new()).await?;
+    let (also, events) = settled(&access, &call, &mut case, &role).await?;
+    access.keep(&call.mount, &case, revision, also, events).await?;
     drop(turn);
-    settle(&access, &call, &id).await?;
-    let (case, _) = access.case(&id).await?;
     Ok(Reply::data(view::case(&case, Some(&role), call.now)))
 }
 
-/// Grants a case when enough have approved who still may: one who left the group meanwhile does not count. An extension
-/// makes its grant longer in the same commit.
-pub(super) async fn settle(access: &Access, call: &Call, id: &str) -> Result<(), Fault> {
+/// Grants more time for which nobody needs to approve.
+pub(super) async fn settle(access: &Access, call: &Call, id: &str, role: &Role) -> Result<(), Fault> {
     let _turn = access.queues.turn(&keys::case(id)).await;
     let (mut case, revision) = access.case(id).await?;
-    let Some(role) = access.role(&case.asked.role).await? else { return Ok(()) };
-    if case.state(call.now) != State::Pending || !has_enough(access, call, &case, &role).await? {
-        return Ok(());
+    let (also, events) = settled(access, call, &mut case, role).await?;
+    access.keep(&call.mount, &case, revision, also, events).await
+}
+
+/// Grants a case when enough have approved who still may: one who left the group meanwhile does not count. An extension
+/// makes its grant longer in the same commit, as an approval grants in its own: no crash comes between.
+async fn settled(
+    access: &Access,
+    call: &Call,
+    case: &mut Case,
+    role: &Role,
+) -> Result<(Batch, &'static [Event]), Fault> {
+    let mut also = Batch::new();
+    if !has_enough(access, call, case, role).await? {
+        return Ok((also, &[]));
     }
     case.grant(call.now, role.times.start_within)?;
-    let mut also = Batch::new();
-    if !case.asked.extends.is_empty() {
-        let (mut longer, revision) = access.case(&case.asked.extends).await?;
-        longer.lengthen(call.now, case.asked.ttl)?;
-        let key = keys::case(&longer.id);
-        also = also.put_json(key.as_str(), &longer)?.expect(key, revision);
+    if case.asked.extends.is_empty() {
+        return Ok((also, &[Event::Approved]));
     }
-    access.keep(&case, revision, also).await
+    let (mut longer, revision) = access.case(&case.asked.extends).await?;
+    longer.lengthen(call.now, case.asked.ttl)?;
+    let key = keys::case(&longer.id);
+    also = also.put_json(key.as_str(), &longer)?.expect(key, revision);
+    Ok((also, &[Event::Extended]))
 }
 
 /// Whether those who approved, as they are now, are enough for the role as it is now.
@@ -96,7 +107,7 @@ async fn deny(access: Arc<Access>, call: Call, fields: WordFields) -> Result<Rep
     let (mut case, revision) = access.case(call.capture("id")).await?;
     let (role, word) = said(&access, &call, &case, fields, false).await?;
     case.deny(word)?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Denied]).await?;
     Ok(Reply::data(view::case(&case, Some(&role), call.now)))
 }
 
@@ -104,7 +115,7 @@ async fn review(access: Arc<Access>, call: Call, fields: WordFields) -> Result<R
     let (mut case, revision) = access.case(call.capture("id")).await?;
     let (role, word) = said(&access, &call, &case, fields, true).await?;
     case.review(word)?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Reviewed]).await?;
     Ok(Reply::data(view::case(&case, Some(&role), call.now)))
 }
 
@@ -138,7 +149,7 @@ async fn revoke(access: Arc<Access>, call: Call, fields: RevokeFields) -> Result
         Err(_) => Who { entity: String::new(), name: call.caller.display_name().to_owned() },
     };
     case.revoke(by, call.now, fields.reason.map_or_else(String::new, |text| text.0))?;
-    access.keep(&case, revision, Batch::new()).await?;
+    access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Revoked]).await?;
     let role = access.role(&case.asked.role).await?;
     Ok(Reply::data(view::case(&case, role.as_ref(), call.now)))
 }

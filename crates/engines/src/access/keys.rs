@@ -48,6 +48,14 @@ pub fn open(id: &str) -> String {
     format!("{OPEN}{id}")
 }
 
+/// The names of break-glasses that nobody has looked at.
+pub const UNREVIEWED: &str = "unreviewed/";
+
+/// A break-glass that nobody has looked at.
+pub fn unreviewed(id: &str) -> String {
+    format!("{UNREVIEWED}{id}")
+}
+
 /// What there is to say of each recording.
 pub const RECORDINGS: &str = "recordings/";
 
@@ -59,4 +67,22 @@ pub fn recording(id: &str) -> String {
 /// A piece of a recording; no number: all of them.
 pub fn piece(id: &str, number: Option<u32>) -> String {
     number.map_or_else(|| format!("recorded/{id}/"), |number| format!("recorded/{id}/{number:08}"))
+}
+
+/// All notices.
+pub const NOTICES: &str = "notices/";
+
+/// Who is told.
+pub fn notice(name: &str) -> String {
+    format!("{NOTICES}{name}")
+}
+
+/// How it went with a notice.
+pub fn outcome(name: &str) -> String {
+    format!("told/{name}")
+}
+
+/// What waits for a notice.
+pub fn outbox(name: &str) -> String {
+    format!("outbox/{name}/")
 }

@@ -16,7 +16,7 @@ use super::Access;
 use super::case::{Case, State};
 
 /// The longest that an answer is held back.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Groups, roles of other servers and the time change without ringing here.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -88,7 +88,7 @@ async fn live(access: Arc<Access>, call: Call, fields: LiveFields) -> Result<Rep
     }
 }
 
-fn version(grants: &[Value]) -> Result<String, Fault> {
+pub(super) fn version(grants: &[Value]) -> Result<String, Fault> {
     let text = serde_json::to_vec(grants).map_err(|e| Fault::internal(format!("encode grants: {e}")))?;
     Ok(hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text)))
 }

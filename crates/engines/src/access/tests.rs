@@ -3,6 +3,7 @@ mod authority;
 mod extending;
 mod left;
 mod life;
+mod notices;
 mod recordings;
 mod refusals;
 mod second_factor;
@@ -28,6 +29,8 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        // As the program does at its start; notices need it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let stage = Self { harness: Harness::new(MountClass::Secret, &[], |place| Room::new(Access::open(place))) };
         for (name, groups) in [
             ("ann", &["devs"][..]),

@@ -10,6 +10,7 @@ mod decide;
 mod hours;
 mod keys;
 mod live;
+mod offers;
 mod recordings;
 mod role;
 mod view;
@@ -62,6 +63,7 @@ impl Engine for Access {
         .and(authority::routes())
         .and(clusters::routes())
         .and(live::routes())
+        .and(offers::routes())
         .and(recordings::routes())
     }
 

@@ -1,8 +1,9 @@
 //! access request, list, show, approve, deny, withdraw, revoke, extend, review, recordings, replay: people and clusters, just in time.
 
-mod ask;
+pub mod ask;
 mod replay;
-mod told;
+pub mod told;
+mod wait;
 
 use clap::{Args, Subcommand};
 use dewdrop_api::Call;
@@ -122,7 +123,7 @@ impl List {
         }
         let envelope = ctx.call(call).await.map_err(|e| e.doing("Error listing requests"))?;
         let Some(data) = envelope.and_then(|envelope| envelope.data) else {
-            return ctx.out.done("There are no requests.");
+            return told::nothing(ctx, "There are no requests.");
         };
         told::list(ctx, data.expose())
     }

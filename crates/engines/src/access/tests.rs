@@ -1,6 +1,7 @@
 mod authority;
 mod extending;
 mod life;
+mod offers;
 mod recordings;
 mod refusals;
 mod second_factor;

@@ -120,6 +120,14 @@ impl Shown {
                 "name",
                 "source",
                 "recording",
+                "state",
+                "requester",
+                "by",
+                "how",
+                "extends",
+                "at",
+                "granted_at",
+                "ends_at",
             ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],
@@ -127,7 +135,7 @@ impl Shown {
             _ => &[],
         };
         let words: &'static [&'static str] = match kind {
-            "access" => &["reason", "comment", "command", "refused"],
+            "access" => &["reason", "comment", "command", "refused", "summary"],
             _ => &[],
         };
         Self { fixed, words, tuned: tuned.to_vec() }

@@ -1,6 +1,7 @@
 //! access request, list, show, approve, deny, withdraw, revoke, extend, review, recordings, replay: people and clusters, just in time.
 
 pub mod ask;
+mod recordings;
 mod replay;
 pub mod told;
 mod wait;
@@ -42,8 +43,8 @@ pub enum Access {
     Extend(ask::Extend),
     /// Say that a break-glass was looked at
     Review(Word),
-    /// List the sessions that were recorded
-    Recordings(replay::Recordings),
+    /// List the sessions that were recorded, or search in them
+    Recordings(recordings::Recordings),
     /// Play a recorded session
     Replay(replay::Replay),
 }

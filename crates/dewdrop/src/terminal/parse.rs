@@ -160,13 +160,21 @@ impl Parser {
                 each(Token::Other);
                 self.begin(State::Ground);
             }
+            // The end of a string as a control of 8 bits.
+            (0x9c, false) if self.held.last() == Some(&0xc2) => {
+                each(Token::Other);
+                self.begin(State::Ground);
+            }
             (ESC, false) => self.state = State::Text(true),
             (_, true) => {
                 each(Token::Other);
                 self.begin(State::Escape);
                 self.byte(byte, each);
             }
-            _ => {}
+            _ => {
+                self.held.clear();
+                self.held.push(byte);
+            }
         }
     }
 }
@@ -195,6 +203,7 @@ mod tests {
         assert_eq!(read(&[b"\xff\xc3x"]), ["Other", "Other", "Print('x')"]);
         assert_eq!(read(&["\u{9b}2Jx".as_bytes()]), ["Other", "Other", "Print('x')"]);
         assert_eq!(read(&["\u{9d}52;c;x\x07y".as_bytes()]), ["Other", "Other", "Print('y')"]);
+        assert_eq!(read(&["\x1b]0;x\u{9c}y".as_bytes()]), ["Other", "Print('y')"]);
         let long = [&b"\x1b["[..], &[b'1'; 100], b"mx"].concat();
         assert_eq!(read(&[&long]), ["Other", "Print('x')"]);
     }

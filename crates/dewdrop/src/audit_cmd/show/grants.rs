@@ -29,7 +29,19 @@ fn show_grant(out: &mut String, grant: &Grant) {
         }
     }
     grant.summary.iter().for_each(|sentence| out.push_str(&format!("  allows to {}\n", clean(sentence))));
-    grant.events.iter().for_each(|event| show_event(out, event));
+    // A long recording is read in parts, which is said once.
+    for alike in grant.events.chunk_by(is_watched_again) {
+        let Some(first) = alike.first() else { continue };
+        show_event(out, first);
+        if let [_, .., last] = alike {
+            out.push_str(&format!("      {} parts, until {}\n", alike.len(), clean(&last.time)));
+        }
+    }
+}
+
+fn is_watched_again(one: &Event, next: &Event) -> bool {
+    let same = |of: fn(&Event) -> &str| of(one) == of(next);
+    one.what == "watched" && same(|e| &e.what) && same(|e| &e.by) && same(|e| &e.comment) && same(|e| &e.error)
 }
 
 fn show_event(out: &mut String, event: &Event) {

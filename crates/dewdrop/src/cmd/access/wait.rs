@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dewdrop_core::{Moment, SystemClock};
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Mount, read, told};
 use crate::cmd::kube::in_words;
@@ -23,12 +24,15 @@ const INTERRUPTED: u8 = 130;
 /// Waits until the request is not pending any more, and answers it as it is then.
 pub async fn decision(ctx: &Ctx, mount: &Mount, mut case: Map<String, Value>) -> Result<Map<String, Value>> {
     let id = told::text(&case, "id");
+    // Before anything is said of Ctrl-C, so that it does what is said.
+    let mut interrupted = signal(SignalKind::interrupt())
+        .map_err(|e| Failure::usage(format!("wait for Ctrl-C: {e}")).hint("use -no-wait"))?;
     let mut shown = Shown::begin(&case);
     let mut failed = 0;
     while told::text(&case, "state") == "pending" {
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupted.recv() => {
                 shown.end();
                 return Err(stands(&id));
             }

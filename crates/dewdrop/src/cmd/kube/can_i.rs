@@ -73,7 +73,9 @@ impl CanI {
         let on_it = |grant: &&Grant| grant.cluster() == cluster && grant.allows(&ask);
         let by = grants.iter().filter(|grant| grant.is_usable()).filter(on_it).max_by_key(|grant| grant.left());
         let waits = grants.iter().filter(|grant| !grant.is_usable()).find(on_it);
-        let could = offers.iter().filter(|offer| offer.allows(&cluster, &ask));
+        let waiting = waits.map(|grant| text(&grant.case, "role"));
+        let is_new = |offer: &&Offer| by.is_none() && waiting.as_ref() != Some(&offer.role);
+        let could = offers.iter().filter(|offer| offer.allows(&cluster, &ask)).filter(is_new);
         let roles = could.map(|offer| (offer.role.clone(), offer.command(&cluster, ask.namespace), offer.terms()));
         let asked = dewdrop_core::access::Attributes::Resource(ask).to_string();
         let answer = Answer { asked, by, waits, roles: roles.collect(), roles_are_known };
@@ -163,7 +165,7 @@ impl Answer<'_> {
         for (_, command, terms) in &self.roles {
             said.push_str(&format!("Ask for it: {command}\n  ({terms})\n"));
         }
-        if self.roles.is_empty() {
+        if self.roles.is_empty() && self.waits.is_none() {
             said.push_str(match self.roles_are_known {
                 true => "No role that you may ask for has it.\n",
                 false => "Which roles you may ask for is not shown to you (a policy for `list` on access/offers is missing).\n",

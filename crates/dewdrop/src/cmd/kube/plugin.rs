@@ -15,7 +15,7 @@ const PLUGIN: &str = "kubectl-dewdrop";
 /// The name under which kubectl asks what could come next.
 const COMPLETE: &str = "kubectl_complete-dewdrop";
 /// Commands of `dewdrop kube` that are a person's.
-const OF_KUBE: [&str; 6] = ["login", "whoami", "can-i", "config", "credential", "doctor"];
+const OF_KUBE: [&str; 5] = ["login", "whoami", "can-i", "config", "credential"];
 /// For kubectl's shells: offer no files.
 const NO_FILES: &str = ":4";
 

@@ -97,7 +97,7 @@ fn works(town: &Town, id: &str) -> Result<()> {
 
 /// From the words on a screen to the recording, to the command, to the approval.
 fn found(town: &Town, id: &str) -> Result<()> {
-    let search = || {
+    let search = || -> Result<Option<String>> {
         let out = town
             .dewdrop("cleo", &["access", "recordings", "-search", "needle in a", "-person", "ann", "-format=json"])?;
         let told: Value = serde_json::from_slice(&out.stdout)?;

@@ -57,7 +57,9 @@ fn run_verify(asked: &Asked) -> Result<u8> {
 
 fn run_trace(asked: &Asked) -> Result<u8> {
     let Some((needle, files)) = asked.words.split_first() else {
-        bail!("say what to trace: a lease id, a user at a database, or an accessor\n\n{TRACE_HELP}");
+        bail!(
+            "say what to trace: a lease, a user, an accessor, a grant, a recording, a person or a command\n\n{TRACE_HELP}"
+        );
     };
     let paths = paths(files)?;
     let ask = Ask { key: asked.public_key.as_deref().map(key).transpose()?, expect: None };
@@ -68,8 +70,7 @@ fn run_trace(asked: &Asked) -> Result<u8> {
     } else {
         say(&show::trace(&found, &report));
     }
-    let nothing = found.credentials.is_empty() && found.tokens.is_empty();
-    Ok(if nothing || !report.ok { BAD } else { GOOD })
+    Ok(if found.is_empty() || !report.ok { BAD } else { GOOD })
 }
 
 fn paths(words: &[String]) -> Result<Vec<PathBuf>> {
@@ -137,9 +138,12 @@ Proves that no line of an audit log was changed, dropped or moved, and names the
 Exit code: 0 the log holds, 2 it does not, 1 it could not be read.
 ";
 
-const TRACE_HELP: &str = "Usage: dewdrop audit trace [options] LEASE|USER|ACCESSOR FOLDER | FILE...
+const TRACE_HELP: &str = "Usage: dewdrop audit trace [options] WHAT FOLDER | FILE...
 
 Walks from a lease, a user at a database or a token's accessor to the request that made it, to who asked, and to its end.
+
+Walks from a request for access, a grant, a recording, a person or a kubectl command (a part of it, with a blank in it) to who
+asked and why, who approved, each command by this grant, how it ended, and who watched its recordings.
 
   -public-key FILE    The server's audit-signing.pub: the log is verified as well
   -format json        For programs

@@ -14,12 +14,14 @@ mod progress;
 mod prompt;
 mod server_cmd;
 mod settings;
+mod terminal;
 mod token_file;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use cmd::kube::plugin::Called;
 use failure::{Failure, Result};
 
 /// Less CPU per request than the allocator of glibc.
@@ -27,11 +29,22 @@ use failure::{Failure, Result};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = match std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect() {
+    let given: std::result::Result<Vec<String>, _> = std::env::args_os().map(std::ffi::OsString::into_string).collect();
+    let mut arguments = match given {
         Ok(arguments) => arguments,
         Err(_) => return ExitCode::from(Failure::usage("the arguments are not UTF-8 text").report()),
     };
     install_crypto();
+    let called = cmd::kube::plugin::called(arguments.first().map_or("", String::as_str));
+    arguments.drain(..1.min(arguments.len()));
+    match called {
+        Called::Dewdrop => {}
+        Called::Plugin => return ExitCode::from(plugin(arguments).unwrap_or_else(|failure| failure.report())),
+        Called::Complete => {
+            output::say(&cmd::kube::plugin::completions(&arguments));
+            return ExitCode::SUCCESS;
+        }
+    }
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] | ["-h" | "-help" | "--help" | "help"] => first_page(),
         ["-v" | "-version" | "--version", ..] => version(),
@@ -56,6 +69,20 @@ fn first_page() -> Result<u8> {
 
 fn version() -> Result<u8> {
     output::say(&format!("{}\n", cmd::misc::version()));
+    Ok(0)
+}
+
+/// `kubectl dewdrop ...`
+fn plugin(arguments: Vec<String>) -> Result<u8> {
+    match arguments.first().map(String::as_str) {
+        None | Some("-h" | "-help" | "--help" | "help") => output::say(&cmd::kube::plugin::page()),
+        Some("-v" | "-version" | "--version" | "version") => return version(),
+        Some(first) if cmd::kube::plugin::knows(first) => return user_command(cmd::kube::plugin::arguments(arguments)),
+        Some(first) => {
+            return Err(Failure::usage(format!("kubectl dewdrop has no command {first:?}"))
+                .hint("`kubectl dewdrop -help` shows those there are; `dewdrop` has more"));
+        }
+    }
     Ok(0)
 }
 

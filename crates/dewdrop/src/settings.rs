@@ -70,7 +70,7 @@ pub struct GlobalArgs {
 }
 
 /// The settings, resolved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How to reach the server.
     pub config: Config,

@@ -13,6 +13,7 @@ mod keys;
 mod left;
 mod live;
 mod notices;
+mod offers;
 mod recordings;
 mod role;
 mod view;
@@ -71,6 +72,7 @@ impl Engine for Access {
         .and(authority::routes())
         .and(clusters::routes())
         .and(live::routes())
+        .and(offers::routes())
         .and(recordings::routes())
         .and(around::routes())
         .and(notices::routes())

@@ -6,6 +6,7 @@
 mod devices;
 mod entry;
 mod folder;
+pub mod grants;
 mod json;
 mod keeper;
 mod keys;

@@ -1,6 +1,7 @@
 //! People: kubectl by grants of minutes, through the access proxy.
 
 mod attacks;
+mod cli;
 mod constrained;
 mod heard;
 mod life;
@@ -22,4 +23,5 @@ pub const ALL: &[Scene] = &[
     ("people: what was made to keep access is refused, shown, and swept at the end", sweep::swept),
     ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),
     ("people: the API server tells what came by a grant and what went around", heard::heard),
+    ("people: kubectl dewdrop, and from a command back to its approval", cli::plugin),
 ];

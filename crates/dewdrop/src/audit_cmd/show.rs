@@ -1,8 +1,12 @@
 //! The offline tools' findings for people.
 
+mod grants;
+
 use dewdrop_server::audit::trace::{Act, Credential, Token, Trace};
 use dewdrop_server::audit::verify::Report;
 use serde_json::Value;
+
+use crate::cmd::access::told::clean;
 
 /// What `verify` found.
 pub fn report(report: &Report) -> String {
@@ -44,11 +48,12 @@ pub fn report(report: &Report) -> String {
 /// What `trace` found.
 pub fn trace(found: &Trace, log: &Report) -> String {
     let mut out = String::new();
-    if found.credentials.is_empty() && found.tokens.is_empty() {
-        out.push_str(&format!("{} is not in this log\n", found.needle));
+    if found.is_empty() {
+        out.push_str(&format!("{} is not in this log\n", clean(&found.needle)));
     }
     found.credentials.iter().for_each(|credential| show_credential(&mut out, credential));
     found.tokens.iter().for_each(|token| show_token(&mut out, token));
+    grants::show(&mut out, &found.access);
     match &log.problem {
         None => {
             out.push_str(&format!("\nThe log holds: {} lines, signed through {}.\n", log.lines, log.signed_through))

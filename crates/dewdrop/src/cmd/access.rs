@@ -1,10 +1,12 @@
 //! access request, list, watch, show, approve, deny, withdraw, revoke, extend, review, recordings, around, replay: people and clusters, just in time.
 
 mod around;
-mod ask;
+pub mod ask;
 mod left;
+mod recordings;
 mod replay;
-mod told;
+pub mod told;
+mod wait;
 mod watch;
 
 use clap::{Args, Subcommand};
@@ -46,8 +48,8 @@ pub enum Access {
     Extend(ask::Extend),
     /// Say that a break-glass was looked at
     Review(Word),
-    /// List the sessions that were recorded
-    Recordings(replay::Recordings),
+    /// List the sessions that were recorded, or search in them
+    Recordings(recordings::Recordings),
     /// What was done at API servers without an access proxy
     Around(around::Around),
     /// Play a recorded session
@@ -131,7 +133,7 @@ impl List {
         }
         let envelope = ctx.call(call).await.map_err(|e| e.doing("Error listing requests"))?;
         let Some(data) = envelope.and_then(|envelope| envelope.data) else {
-            return ctx.out.done("There are no requests.");
+            return told::nothing(ctx, "There are no requests.");
         };
         told::list(ctx, data.expose())
     }

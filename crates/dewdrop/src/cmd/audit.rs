@@ -21,7 +21,7 @@ pub enum Audit {
     /// Prove offline that no line of an audit log was changed, dropped or moved
     #[command(disable_help_flag = true)]
     Verify(Offline),
-    /// Walk offline from a lease or a user back to the request that made it
+    /// Walk offline from a lease, a grant, a recording, a person or a kubectl command to all that belongs to it
     #[command(disable_help_flag = true)]
     Trace(Offline),
 }

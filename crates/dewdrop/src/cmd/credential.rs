@@ -153,31 +153,54 @@ fn save(file: &std::path::Path, kept: &Kept) -> Result<()> {
 impl KubeConfig {
     /// Prints a kubeconfig that asks `dewdrop kube credential`.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
-        let path = self.mount.path(&format!("clusters/{}", self.cluster))?;
-        let envelope = ctx.ask(Call::read(&path)?).await;
-        let cluster = data_of(envelope.map_err(|e| e.doing(&format!("Error reading the cluster {}", self.cluster)))?)?;
-        let text = |name: &str| cluster.get(name).and_then(Value::as_str).unwrap_or_default();
-        let program = std::env::current_exe().map_or_else(|_| "dewdrop".into(), |path| path.display().to_string());
-        let name = format!("dewdrop-{}", self.cluster);
-        let mut context = json!({ "cluster": name, "user": name });
-        if let Some(namespace) = &self.default_namespace {
-            context["namespace"] = json!(namespace);
-        }
-        // JSON is YAML.
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": name,
-            "clusters": [{ "name": name, "cluster": {
-                "server": text("address"), "certificate-authority-data": STANDARD.encode(text("certificate_authority")),
-            } }],
-            "contexts": [{ "name": name, "context": context }],
-            "users": [{ "name": name, "user": { "exec": {
-                "apiVersion": "client.authentication.k8s.io/v1", "command": program, "interactiveMode": "IfAvailable",
-                "args": ["kube", "credential", "-cluster", self.cluster, "-mount", self.mount.path("")?.trim_matches('/')],
-                "installHint": "install dewdrop, and sign in with `dewdrop login`",
-            } } }],
-        });
+        let config = kubeconfig(ctx, &self.mount, &self.cluster, self.default_namespace.as_deref()).await?;
         say(&serde_json::to_string_pretty(&config).map_err(|e| Failure::usage(e.to_string()))?);
         say("\n");
         Ok(0)
     }
+}
+
+/// A kubeconfig of one cluster, user and context, all called `dewdrop-CLUSTER`. JSON is YAML.
+pub async fn kubeconfig(ctx: &Ctx, mount: &Mount, of: &str, namespace: Option<&str>) -> Result<Value> {
+    let path = mount.path(&format!("clusters/{of}"))?;
+    let envelope = ctx.ask(Call::read(&path)?).await;
+    let cluster = data_of(envelope.map_err(|e| e.doing(&format!("Error reading the cluster {of}")))?)?;
+    let text = |name: &str| cluster.get(name).and_then(Value::as_str).unwrap_or_default();
+    let program = std::env::current_exe().map_or_else(|_| "dewdrop".into(), |path| path.display().to_string());
+    let name = format!("dewdrop-{of}");
+    let mut context = json!({ "cluster": name, "user": name });
+    if let Some(namespace) = namespace {
+        context["namespace"] = json!(namespace);
+    }
+    Ok(json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": name,
+        "clusters": [{ "name": name, "cluster": {
+            "server": text("address"), "certificate-authority-data": STANDARD.encode(text("certificate_authority")),
+        } }],
+        "contexts": [{ "name": name, "context": context }],
+        "users": [{ "name": name, "user": { "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": program, "interactiveMode": "IfAvailable",
+            "args": ["kube", "credential", "-cluster", of, "-mount", mount.path("")?.trim_matches('/')],
+            "env": surroundings(ctx),
+            "installHint": "install dewdrop, and sign in with `dewdrop kube login`",
+        } } }],
+    }))
+}
+
+/// How the server is reached, for the plug-in: it runs wherever kubectl does. There is no token among it.
+fn surroundings(ctx: &Ctx) -> Vec<Value> {
+    let config = &ctx.settings.config;
+    let file = |path: &Option<PathBuf>| {
+        let path = path.as_ref()?;
+        Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string())
+    };
+    let all = [
+        ("DEWDROP_ADDR", Some(config.address.clone())),
+        ("DEWDROP_NAMESPACE", Some(config.namespace.clone())),
+        ("DEWDROP_CACERT", file(&config.tls.ca_cert)),
+        ("DEWDROP_CAPATH", file(&config.tls.ca_path)),
+        ("DEWDROP_TLS_SERVER_NAME", config.tls.server_name.clone()),
+    ];
+    let set = all.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
+    set.map(|(name, value)| json!({ "name": name, "value": value })).collect()
 }

@@ -1,6 +1,7 @@
 //! login: gets a token by an auth method and keeps it in the token helper's file. Also `auth help`.
 
 mod browser;
+pub mod remembered;
 
 use clap::Args;
 use dewdrop_api::{Auth, Call, Envelope, SecretText};
@@ -94,8 +95,18 @@ fn method(kind: &str) -> Option<&'static Method> {
 }
 
 impl Login {
+    /// A sign-in of which nothing is printed. The token is kept.
+    pub fn quiet(method: String, path: Option<String>, data: Vec<String>) -> Self {
+        Self { data, method, path, no_store: false, no_print: true, token_only: false }
+    }
+
     /// Signs in.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        let envelope = self.envelope(ctx).await?;
+        self.finish(ctx, envelope).await
+    }
+
+    async fn envelope(&self, ctx: &Ctx) -> Result<Envelope> {
         let kind = self.method.to_lowercase();
         let Some(method) = method(&kind) else {
             let known: Vec<&str> = METHODS.iter().map(|m| m.kind).collect();
@@ -106,11 +117,10 @@ impl Login {
         };
         let envelope = if kind == "token" { self.by_token(ctx).await? } else { self.by_method(ctx, method).await? };
         let waits = envelope.auth.as_ref().filter(|auth| auth.client_token.is_empty());
-        let envelope = match waits.and_then(|auth| auth.mfa_requirement.as_ref()) {
-            Some(requirement) => mfa::validate(ctx, requirement).await?,
-            None => envelope,
-        };
-        self.finish(ctx, envelope).await
+        match waits.and_then(|auth| auth.mfa_requirement.as_ref()) {
+            Some(requirement) => mfa::validate(ctx, requirement).await,
+            None => Ok(envelope),
+        }
     }
 
     async fn by_token(&self, ctx: &Ctx) -> Result<Envelope> {
@@ -160,6 +170,7 @@ impl Login {
         let auth = envelope.auth.as_ref();
         if let Some(auth) = auth.filter(|_| keep) {
             token_file::store(&auth.client_token)?;
+            remembered::keep(&ctx.settings.config, &self.method, self.path.as_deref(), &self.data);
         }
         if self.token_only {
             return plain(auth.map_or("", |a| a.client_token.expose()));

@@ -4,6 +4,7 @@ mod extending;
 mod left;
 mod life;
 mod notices;
+mod offers;
 mod recordings;
 mod refusals;
 mod second_factor;

@@ -4,7 +4,7 @@ use dewdrop_core::Moment;
 use dewdrop_core::access::dangers;
 use serde_json::{Map, Value, json};
 
-use super::case::{Case, Decision};
+use super::case::{Case, Decision, State};
 use super::role::Role;
 use super::who;
 
@@ -36,6 +36,7 @@ pub fn case(case: &Case, role: Option<&Role>, now: Moment) -> Map<String, Value>
         "started_at": time(case.running.map(|running| running.since)),
         "ends_at": time(case.running.map(|running| running.until)),
         "approvals_needed": role.map_or_else(String::new, |role| who::in_words(&role.approvals)),
+        "approvals_missing": missing(case, role, now),
         "decisions": case.decisions.iter().map(decision).collect::<Vec<_>>(),
         "review": case.review.as_ref().map(decision),
         "needs_review": case.needs_review(),
@@ -47,6 +48,15 @@ pub fn case(case: &Case, role: Option<&Role>, now: Moment) -> Map<String, Value>
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// How many approvals a request waits for still. Of those who approved, one may count no more: then it is one at least.
+fn missing(case: &Case, role: Option<&Role>, now: Moment) -> usize {
+    if case.state(now) != State::Pending {
+        return 0;
+    }
+    let needed: usize = role.map_or(0, |role| role.approvals.iter().map(|one| usize::from(one.count)).sum());
+    needed.saturating_sub(case.approvers().count()).max(1)
 }
 
 /// One line of a list.

@@ -126,6 +126,14 @@ impl Shown {
                 "until",
                 "audit_id",
                 "acting_as",
+                "state",
+                "requester",
+                "by",
+                "how",
+                "extends",
+                "at",
+                "granted_at",
+                "ends_at",
             ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],
@@ -133,7 +141,7 @@ impl Shown {
             _ => &[],
         };
         let words: &'static [&'static str] = match kind {
-            "access" => &["reason", "comment", "command", "refused", "why"],
+            "access" => &["reason", "comment", "command", "refused", "summary", "why"],
             _ => &[],
         };
         Self { fixed, words, tuned: tuned.to_vec() }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::AuditError;
+use super::grants::{Found, grants};
 use super::line::find;
 use super::verify::each_line;
 
@@ -20,6 +21,8 @@ pub struct Trace {
     pub credentials: Vec<Credential>,
     /// Tokens that are named, by accessor.
     pub tokens: Vec<Token>,
+    /// Requests for access, and what was done by them.
+    pub access: Found,
 }
 
 /// One credential.
@@ -81,7 +84,17 @@ pub struct Act {
     pub error: String,
 }
 
-/// Finds all that the files say about a lease id, a user at a target or an accessor.
+impl Trace {
+    /// Nothing of it is in the log.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let access = self.access.grants.is_empty() && self.access.without_grant.is_empty();
+        self.credentials.is_empty() && self.tokens.is_empty() && access
+    }
+}
+
+/// Finds all that the files say about a lease id, a user at a target or an accessor; or about a person's request, grant,
+/// recording or command.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -114,6 +127,7 @@ pub fn trace(paths: &[PathBuf], needle: &str) -> Result<Trace, AuditError> {
             .filter(|accessor| !accessor.is_empty()),
     );
     out.tokens = tokens(paths, &accessors)?;
+    out.access = grants(paths, needle)?;
     Ok(out)
 }
 
@@ -206,7 +220,7 @@ fn tokens(paths: &[PathBuf], accessors: &BTreeSet<String>) -> Result<Vec<Token>,
 }
 
 /// Shows each line that has one of the words in it.
-fn scan(paths: &[PathBuf], words: &[String], visit: &mut dyn FnMut(&Value)) -> Result<(), AuditError> {
+pub(super) fn scan(paths: &[PathBuf], words: &[String], visit: &mut dyn FnMut(&Value)) -> Result<(), AuditError> {
     if words.is_empty() {
         return Ok(());
     }
@@ -222,11 +236,11 @@ fn scan(paths: &[PathBuf], words: &[String], visit: &mut dyn FnMut(&Value)) -> R
     Ok(())
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn act(value: &Value) -> Act {
+pub(super) fn act(value: &Value) -> Act {
     let part = |pointer: &str| text(value, pointer).to_owned();
     Act {
         seq: value.get("seq").and_then(Value::as_u64).unwrap_or_default(),

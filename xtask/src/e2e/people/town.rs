@@ -15,6 +15,7 @@ pub const MANIFEST: &str = include_str!("../people.yaml");
 const POLICY: &str = r#"
 path "access/request" { capabilities = ["create", "update"] }
 path "access/requests" { capabilities = ["list"] }
+path "access/offers" { capabilities = ["list"] }
 path "access/requests/*" { capabilities = ["read", "create", "update"] }
 path "access/clusters/+" { capabilities = ["read"] }
 "#;
@@ -44,7 +45,8 @@ spec:
       imagePullPolicy: Never
       command: [/bin/busybox, sh, -c, "while :; do echo tick; sleep 0.2; done"]
 "#;
-const PASSWORD: &str = "of a person of the test";
+/// Everybody's.
+pub const PASSWORD: &str = "of a person of the test";
 
 /// Ann asks; ben and cleo lead.
 pub struct Town<'s> {
@@ -198,7 +200,8 @@ impl<'s> Town<'s> {
         }
     }
 
-    fn home(&self, name: &str) -> PathBuf {
+    /// Where somebody lives; `bin` of it is in his PATH.
+    pub fn home(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -235,10 +238,16 @@ impl<'s> Town<'s> {
     pub fn kubectl_command(&self, name: &str, args: &[&str]) -> Result<Command> {
         let bin = &self.stage.cluster()?.bin;
         let mut command = Command::new(bin.join("kubectl"));
-        command.args(args).env_clear().env("HOME", self.home(name)).env("PATH", "/usr/bin:/bin");
+        command.args(args).env_clear().env("HOME", self.home(name)).env("PATH", self.path(name)?);
         command.env("KUBECONFIG", self.home(name).join("kubeconfig")).env("DEWDROP_ADDR", &self.stage.vault.address);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
+    }
+
+    /// His own programs, those of the cluster (kubectl is one), those of the system.
+    fn path(&self, name: &str) -> Result<std::ffi::OsString> {
+        let cluster = self.stage.cluster()?.bin.clone();
+        Ok(std::env::join_paths([self.home(name).join("bin"), cluster, "/usr/bin".into(), "/bin".into()])?)
     }
 
     /// kubectl as somebody, to its end.

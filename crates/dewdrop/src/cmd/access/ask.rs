@@ -1,19 +1,13 @@
 //! To ask, and to wait for the answer.
 
-use std::time::Duration;
-
 use clap::Args;
 use dewdrop_api::Call;
 use serde_json::{Map, Value, json};
 
-use super::{Mount, data_of, read, told};
+use super::{Mount, data_of, told, wait};
 use crate::ctx::Ctx;
 use crate::duration;
 use crate::failure::{Failure, Result};
-use crate::progress;
-
-/// Between two looks at a request that waits.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// `dewdrop access request`.
 #[derive(Debug, Args)]
@@ -67,25 +61,32 @@ pub struct Extend {
 }
 
 impl Request {
+    /// A request for all that a role has.
+    pub fn of(mount: Mount, role: String, reason: String) -> Self {
+        let (break_glass, no_wait) = (false, false);
+        Self {
+            mount,
+            role,
+            reason,
+            cluster: None,
+            namespaces: None,
+            ttl: None,
+            ticket: None,
+            rules: None,
+            break_glass,
+            no_wait,
+        }
+    }
+
+    /// What else may be said.
+    pub fn terms(&mut self, cluster: Option<String>, ttl: Option<String>, ticket: Option<String>) {
+        (self.cluster, self.ttl, self.ticket) = (cluster, ttl, ticket);
+    }
+
     pub(super) async fn run(self, ctx: &Ctx) -> Result<u8> {
-        let mut body = json!({ "role": self.role, "reason": self.reason, "break_glass": self.break_glass });
-        let texts = [
-            ("cluster", &self.cluster),
-            ("namespaces", &self.namespaces),
-            ("ticket", &self.ticket),
-            ("rules", &self.rules),
-        ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                body[name] = json!(text);
-            }
-        }
-        if let Some(ttl) = &self.ttl {
-            body["ttl"] = json!(duration::seconds(ttl)?);
-        }
-        let call = Call::post(&self.mount.path("request")?, &body)?;
-        let envelope = ctx.call(call).await.map_err(|e| e.doing("Error asking for access"))?;
-        decided(ctx, &self.mount, data_of(envelope)?, !self.no_wait).await
+        let (mount, wait) = (self.mount.clone(), !self.no_wait);
+        let case = opened(ctx, self).await?;
+        decided(ctx, &mount, case, wait).await
     }
 }
 
@@ -105,23 +106,38 @@ impl Extend {
 }
 
 /// Shows the request, and waits for the decision when that is wanted. A request that was not granted is a failure.
-async fn decided(ctx: &Ctx, mount: &Mount, mut case: Map<String, Value>, wait: bool) -> Result<u8> {
-    let id = told::text(&case, "id");
-    if wait && told::text(&case, "state") == "pending" {
-        let spinner = progress::spinner(&format!(
-            "request {id} waits for approval by {}; `dewdrop access approve {id}` gives it",
-            told::text(&case, "approvals_needed")
-        ));
-        while told::text(&case, "state") == "pending" {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            case = read(ctx, mount, &id).await?;
-        }
-        spinner.finish_and_clear();
-    }
+async fn decided(ctx: &Ctx, mount: &Mount, case: Map<String, Value>, wait: bool) -> Result<u8> {
+    let case = waited(ctx, mount, case, wait).await?;
     let state = told::text(&case, "state");
     let code = told::case(ctx, &case)?;
     match state.as_str() {
         "pending" | "granted" | "active" | "applied" => Ok(code),
         _ => Err(Failure::server(format!("the request is {state}")).coded(2)),
     }
+}
+
+/// The request as it is when it was decided, or at once when that is not waited for.
+pub async fn waited(ctx: &Ctx, mount: &Mount, case: Map<String, Value>, wait: bool) -> Result<Map<String, Value>> {
+    if wait && told::text(&case, "state") == "pending" { wait::decision(ctx, mount, case).await } else { Ok(case) }
+}
+
+/// Makes the request.
+pub async fn opened(ctx: &Ctx, request: Request) -> Result<Map<String, Value>> {
+    let mut body = json!({ "role": request.role, "reason": request.reason, "break_glass": request.break_glass });
+    let texts = [
+        ("cluster", &request.cluster),
+        ("namespaces", &request.namespaces),
+        ("ticket", &request.ticket),
+        ("rules", &request.rules),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            body[name] = json!(text);
+        }
+    }
+    if let Some(ttl) = &request.ttl {
+        body["ttl"] = json!(duration::seconds(ttl)?);
+    }
+    let call = Call::post(&request.mount.path("request")?, &body)?;
+    data_of(ctx.call(call).await.map_err(|e| e.doing("Error asking for access"))?)
 }

@@ -1,4 +1,5 @@
-//! Recordings of sessions: which there are, and what was seen, at the pace at which it was seen.
+//! A recording of a session: what was seen, at the pace at which it was seen. A session could make the terminal of whoever
+//! sat there do things; whoever looks later is shown the picture and nothing else, unless he says `-raw`.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,14 +13,7 @@ use serde_json::{Map, Value};
 use super::{Mount, data_of, told};
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
-use crate::output::{say, table};
-
-/// `dewdrop access recordings`.
-#[derive(Debug, Args)]
-pub struct Recordings {
-    #[command(flatten)]
-    mount: Mount,
-}
+use crate::terminal::safe::Safe;
 
 /// `dewdrop access replay`.
 #[derive(Debug, Args)]
@@ -34,41 +28,23 @@ pub struct Replay {
     /// No pause is longer than so many seconds
     #[arg(long, default_value_t = 2.0)]
     idle: f64,
-    /// Print the recording itself, for asciinema and other players
+    /// Print the recording itself, for asciinema and other players (so does -format=json); its lines are JSON
     #[arg(long)]
     cast: bool,
+    /// Byte for byte: what the session did to its terminal, it does to yours
+    #[arg(long, conflicts_with = "cast")]
+    raw: bool,
 }
 
 /// What an event of a recording shows.
 #[derive(Debug, PartialEq)]
-struct Event {
-    at: f64,
-    shown: Vec<u8>,
-}
-
-impl Recordings {
-    pub(super) async fn run(self, ctx: &Ctx) -> Result<u8> {
-        let call = Call::list(&self.mount.path("recordings")?)?;
-        let envelope = ctx.call(call).await.map_err(|e| e.doing("Error listing recordings"))?;
-        let Some(data) = envelope.and_then(|envelope| envelope.data) else {
-            return ctx.out.done("There are no recordings.");
-        };
-        if !ctx.out.is_table() {
-            return ctx.out.structured(data.expose());
-        }
-        let info = data.expose().get("key_info").and_then(Value::as_object);
-        let keys = data.expose().get("keys").and_then(Value::as_array);
-        let mut rows = Vec::new();
-        for id in keys.into_iter().flatten().filter_map(Value::as_str) {
-            let Some(line) = info.and_then(|info| info.get(id)).and_then(Value::as_object) else { continue };
-            let row = ["began_at", "ended_at", "user", "grant", "target", "namespace", "name"]
-                .map(|name| told::text(line, name));
-            rows.push(std::iter::once(id.to_owned()).chain(row).collect());
-        }
-        let heads = ["Recording", "Began", "Ended", "Who", "Grant", "What", "Namespace", "Pod"];
-        say(&table::columns(Some(&heads), &rows));
-        Ok(0)
-    }
+pub struct Event {
+    /// Seconds since the beginning.
+    pub at: f64,
+    /// Whether it was typed, and not seen.
+    pub typed: bool,
+    /// The bytes.
+    pub bytes: Vec<u8>,
 }
 
 impl Replay {
@@ -76,34 +52,37 @@ impl Replay {
         if !(self.speed > 0.0 && self.idle >= 0.0) {
             return Err(Failure::usage("-speed must be above 0, -idle 0 or more"));
         }
-        let (mut from, mut before) = (Some(0), 0.0);
+        let is_cast = self.cast || !ctx.out.is_table();
+        let (mut from, mut before, mut safe) = (Some(0), 0.0, Safe::default());
         while let Some(number) = from {
-            let part = self.part(ctx, number).await?;
-            let cast = told::text(&part, "cast");
-            if self.cast {
+            let part = part(ctx, &self.mount, &self.id, number).await?;
+            let cast = part.get("cast").and_then(Value::as_str).unwrap_or_default();
+            if is_cast {
                 write(cast.as_bytes())?;
             } else {
-                for event in cast.lines().filter_map(event) {
+                for event in cast.lines().filter_map(event).filter(|event| !event.typed) {
                     let pause = ((event.at - before) / self.speed).clamp(0.0, self.idle);
                     before = event.at;
                     tokio::time::sleep(Duration::try_from_secs_f64(pause).unwrap_or_default()).await;
-                    write(&event.shown)?;
+                    write(if self.raw { event.bytes } else { safe.pass(&event.bytes) }.as_slice())?;
                 }
             }
             from = part.get("next").and_then(Value::as_u64);
         }
+        write(safe.end().as_bytes())?;
         Ok(0)
     }
+}
 
-    async fn part(&self, ctx: &Ctx, number: u64) -> Result<Map<String, Value>> {
-        let path = self.mount.path(&format!("recordings/{}", self.id))?;
-        let envelope = ctx.call(Call::read(&path)?.with_query("from", &number.to_string())).await;
-        let envelope = envelope.map_err(|e| e.doing(&format!("Error reading the recording {}", self.id)))?;
-        if envelope.is_none() {
-            return Err(Failure::server(format!("there is no recording {}", self.id)));
-        }
-        data_of(envelope)
+/// Some pieces of a recording, from a number on.
+pub async fn part(ctx: &Ctx, mount: &Mount, id: &str, number: u64) -> Result<Map<String, Value>> {
+    let path = mount.path(&format!("recordings/{id}"))?;
+    let envelope = ctx.ask(Call::read(&path)?.with_query("from", &number.to_string())).await;
+    let envelope = envelope.map_err(|e| e.doing(&format!("Error reading the recording {}", told::clean(id))))?;
+    if envelope.is_none() {
+        return Err(Failure::server(format!("there is no recording {}", told::clean(id))));
     }
+    data_of(envelope)
 }
 
 fn write(bytes: &[u8]) -> Result<()> {
@@ -111,15 +90,15 @@ fn write(bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| Failure::usage(format!("print the recording: {e}")))
 }
 
-/// What the person saw, of a line of a cast.
-fn event(line: &str) -> Option<Event> {
+/// What was seen or typed, of a line of a cast.
+pub fn event(line: &str) -> Option<Event> {
     let (at, code, data): (f64, String, String) = serde_json::from_str(line).ok()?;
-    let shown = match code.as_str() {
-        "o" => data.into_bytes(),
-        "o64" => STANDARD.decode(data).ok()?,
+    let (typed, bytes) = match code.as_str() {
+        "o" | "i" => (code == "i", data.into_bytes()),
+        "o64" | "i64" => (code == "i64", STANDARD.decode(data).ok()?),
         _ => return None,
     };
-    Some(Event { at, shown })
+    Some(Event { at, typed, bytes })
 }
 
 #[cfg(test)]
@@ -127,13 +106,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_and_nothing_else() {
-        let seen = |at, shown: &[u8]| Some(Event { at, shown: shown.to_vec() });
-        assert_eq!(event("[1.500000, \"o\", \"a\\n\"]"), seen(1.5, b"a\n"));
-        assert_eq!(event("[2.000000, \"o64\", \"/w==\"]"), seen(2.0, b"\xff"));
-        for line in
-            ["{\"version\": 2}", "[1.0, \"i\", \"typed\"]", "[1.0, \"r\", \"80x24\"]", "", "[1.0, \"o64\", \"?\"]"]
-        {
+    fn what_was_seen_and_typed_and_nothing_else() {
+        let told = |at, typed, bytes: &[u8]| Some(Event { at, typed, bytes: bytes.to_vec() });
+        assert_eq!(event("[1.500000, \"o\", \"a\\n\"]"), told(1.5, false, b"a\n"));
+        assert_eq!(event("[2.000000, \"o64\", \"/w==\"]"), told(2.0, false, b"\xff"));
+        assert_eq!(event("[2.000000, \"i\", \"x\"]"), told(2.0, true, b"x"));
+        for line in ["{\"version\": 2}", "[1.0, \"r\", \"80x24\"]", "", "[1.0, \"o64\", \"?\"]"] {
             assert_eq!(event(line), None, "{line}");
         }
     }

@@ -2,16 +2,30 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::left;
 use crate::ctx::Ctx;
 use crate::failure::Result;
 use crate::output::{say, table};
+use crate::terminal::harmless;
 
-/// A text of a request; empty when it is not there.
+/// A text of a request; empty when it is not there. Others wrote it: nothing in it moves the terminal.
 pub fn text(case: &Map<String, Value>, name: &str) -> String {
-    case.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    clean(case.get(name).and_then(Value::as_str).unwrap_or_default())
+}
+
+/// A text of others on one line.
+pub fn clean(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
+/// An empty list.
+pub fn nothing(ctx: &Ctx, sentence: &str) -> Result<u8> {
+    if !ctx.out.is_table() {
+        return ctx.out.structured(&json!({ "keys": [], "key_info": {} }));
+    }
+    ctx.out.done(sentence)
 }
 
 /// A request, whole.
@@ -93,9 +107,10 @@ pub fn words(case: &Map<String, Value>) -> String {
     said
 }
 
-fn texts(case: &Map<String, Value>, name: &str) -> Vec<String> {
+/// A list of such texts.
+pub fn texts(case: &Map<String, Value>, name: &str) -> Vec<String> {
     let list = case.get(name).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.into_iter().flatten().filter_map(Value::as_str).map(clean).collect()
 }
 
 /// A list of requests.

@@ -151,7 +151,16 @@ pub struct BrowserAsk {
     pub who: String,
     /// From where it was asked; shown.
     pub address: Option<IpAddr>,
-    /// The browser must come from there as well.
+    /// Where the page may be opened, and from where.
+    pub bounds: BrowserBounds,
+}
+
+/// Where a page for a key may be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrowserBounds {
+    /// At these addresses of the server.
+    pub origins: Vec<String>,
+    /// Only from where it was asked.
     pub same_address: bool,
 }
 
@@ -169,6 +178,8 @@ pub enum BrowserAct {
 pub struct BrowserTicket {
     /// The page.
     pub path: &'static str,
+    /// At which addresses of the server keys know it.
+    pub origins: Vec<String>,
     /// For the page; serves once.
     pub code: String,
     /// For whoever asked, who fetches the answer by it.
@@ -183,6 +194,7 @@ impl BrowserTicket {
     pub fn view(&self) -> Value {
         serde_json::json!({
             "path": self.path, "code": self.code, "ticket": self.ticket, "expires_in": self.life.as_secs(),
+            "origins": self.origins,
         })
     }
 }

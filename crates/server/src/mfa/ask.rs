@@ -60,20 +60,20 @@ pub(super) async fn ask(
                 None => None,
             };
             let refused = || view::refused(demand, method, &MfaRefusal::NotEnrolled);
-            let MfaAsked { options, challenge, same_address } = asked.ok_or_else(refused)?;
+            let MfaAsked { options, challenge, bounds } = asked.ok_or_else(refused)?;
             told.insert(method.id.clone(), options.clone());
             open.insert(method.id.clone(), challenge);
-            last = Some((options, same_address));
+            last = Some((options, bounds));
         }
     }
-    let Some((options, same_address)) = last else { return Ok(None) };
+    let Some((options, bounds)) = last else { return Ok(None) };
     let mut told = json!({ "mfa_request_id": answer.id, "mfa_challenges": told });
     if answer.browser {
         if open.len() > 1 {
             return Err(Fault::bad_request("a browser is asked for one method at a time"));
         }
         let (who, address) = (who.to_owned(), answer.address);
-        let ask = BrowserAsk { act: BrowserAct::Answer, options, who, address, same_address };
+        let ask = BrowserAsk { act: BrowserAct::Answer, options, who, address, bounds };
         told["browser"] = vault.mfa.desk.open(ask, answer.now)?.view();
     }
     Ok(Some((told, open)))

@@ -79,7 +79,13 @@ impl Desk {
             BrowserAct::Answer => TO_ANSWER,
         };
         let (name, code, ticket) = (ids::base62(NAME)?, ids::base62(SECRET)?, ids::base62(SECRET)?);
-        let told = BrowserTicket { path: PAGE, code: format!("{name}{code}"), ticket: format!("{name}{ticket}"), life };
+        let told = BrowserTicket {
+            path: PAGE,
+            origins: ask.bounds.origins.clone(),
+            code: format!("{name}{code}"),
+            ticket: format!("{name}{ticket}"),
+            life,
+        };
         let mut lying = self.0.lock();
         lying.retain(|_, one| one.until > now);
         make_room(&mut lying, MOST, |_| true);
@@ -162,7 +168,7 @@ impl Desk {
 
 impl Lying {
     fn is_from(&self, seen: Seen) -> bool {
-        !self.ask.same_address || self.ask.address == seen.address
+        !self.ask.bounds.same_address || self.ask.address == seen.address
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dewdrop_core::engine::BrowserBounds;
 use dewdrop_core::store::Batch;
 use dewdrop_core::{Fault, Moment};
 use serde_json::Value;
@@ -29,8 +30,8 @@ pub struct MfaAsked {
     pub options: Value,
     /// What must be kept until it answers.
     pub challenge: MfaChallenge,
-    /// The browser must come from the address from which the terminal asked.
-    pub same_address: bool,
+    /// Where a browser may ask it.
+    pub bounds: BrowserBounds,
 }
 
 impl Identities {
@@ -45,7 +46,7 @@ impl Identities {
         let (options, asked) = ceremony::begin_authentication(&party, &known, LIFE)?;
         let (entity, method) = (entity.to_owned(), method.to_owned());
         let challenge = MfaChallenge { entity, method, until: now.plus(LIFE), asked };
-        Ok(Some(MfaAsked { options, challenge, same_address: party.same_address }))
+        Ok(Some(MfaAsked { options, challenge, bounds: party.bounds() }))
     }
 
     /// Takes an answer of an entity for a method of any type: a passcode, a recovery code, or what a key signed.

@@ -1,5 +1,6 @@
 //! What a method of type `webauthn` says of the server, as browsers and keys know it.
 
+use dewdrop_core::engine::BrowserBounds;
 use dewdrop_core::wire::{Flag, Strings, Text};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,12 @@ impl Verification {
 }
 
 impl Party {
+    /// Where a browser may ask a key.
+    #[must_use]
+    pub fn bounds(&self) -> BrowserBounds {
+        BrowserBounds { origins: self.origins.clone(), same_address: self.same_address }
+    }
+
     /// Reads what was given.
     ///
     /// # Errors

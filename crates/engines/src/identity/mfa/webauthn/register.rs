@@ -123,9 +123,9 @@ impl Identities {
         let id = self.registrations.add(begun, call.now);
         let mut told = json!({ "registration_id": id, "expires_in": LIFE.as_secs() });
         if ask.browser.0 {
-            let (address, same_address) = (call.caller.address, party.same_address);
+            let (address, bounds) = (call.caller.address, party.bounds());
             let who = person.name.to_owned();
-            let ask = BrowserAsk { act: BrowserAct::Register, options: options.clone(), who, address, same_address };
+            let ask = BrowserAsk { act: BrowserAct::Register, options: options.clone(), who, address, bounds };
             told["browser"] = self.house.show_in_browser(ask, call.now)?.view();
         }
         told["options"] = options;

@@ -1,6 +1,7 @@
 //! The joint to secrets engines and auth methods. An engine declares its routes with typed requests and acts on them;
 //! the server does all the rest: tokens, policies, leases, audit, wrapping.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,6 +132,71 @@ pub trait House: Send + Sync {
     async fn end_tokens(&self, accessors: &[String]) -> Result<(), Fault> {
         let _ = accessors;
         Err(Fault::internal("this house ends no tokens"))
+    }
+
+    /// Makes ready what a browser needs; it is fetched and answered by the codes within.
+    fn show_in_browser(&self, ask: BrowserAsk, now: Moment) -> Result<BrowserTicket, Fault> {
+        let _ = (ask, now);
+        Err(Fault::internal("this house has no page for browsers"))
+    }
+}
+
+/// What a browser shall do with a key (WebAuthn), in front of a person whose terminal waits for it.
+#[derive(Debug, Clone)]
+pub struct BrowserAsk {
+    /// What.
+    pub act: BrowserAct,
+    /// As the browser is asked.
+    pub options: Value,
+    /// Whom it is for; shown.
+    pub who: String,
+    /// From where it was asked; shown.
+    pub address: Option<IpAddr>,
+    /// Where the page may be opened, and from where.
+    pub bounds: BrowserBounds,
+}
+
+/// Where a page for a key may be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrowserBounds {
+    /// At these addresses of the server.
+    pub origins: Vec<String>,
+    /// Only from where it was asked.
+    pub same_address: bool,
+}
+
+/// The acts of a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrowserAct {
+    /// Make a key.
+    Register,
+    /// Let a key sign.
+    Answer,
+}
+
+/// Where the two sides meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrowserTicket {
+    /// The page.
+    pub path: &'static str,
+    /// At which addresses of the server keys know it.
+    pub origins: Vec<String>,
+    /// For the page; serves once.
+    pub code: String,
+    /// For whoever asked, who fetches the answer by it.
+    pub ticket: String,
+    /// How long both hold.
+    pub life: Duration,
+}
+
+impl BrowserTicket {
+    /// As the API tells it.
+    #[must_use]
+    pub fn view(&self) -> Value {
+        serde_json::json!({
+            "path": self.path, "code": self.code, "ticket": self.ticket, "expires_in": self.life.as_secs(),
+            "origins": self.origins,
+        })
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Settings {
     pub show: Option<Show>,
     /// Whether the terminal may be asked.
     pub interactive: bool,
+    /// Only print addresses that a browser is to open (`DEWDROP_SKIP_BROWSER`).
+    pub skip_browser: bool,
     /// Where the token came from.
     pub token_source: TokenSource,
 }
@@ -175,7 +177,8 @@ impl Settings {
             (false, false) => None,
         };
         let out = Out { format, field: flags.field.clone() };
-        Ok(Self { config, out, wrap_ttl, show, interactive: !flags.non_interactive, token_source })
+        let (interactive, skip_browser) = (!flags.non_interactive, truth("SKIP_BROWSER")?);
+        Ok(Self { config, out, wrap_ttl, show, interactive, skip_browser, token_source })
     }
 
     /// The token in force: from the environment, else from the token helper's file.

@@ -33,7 +33,7 @@ use tokio::sync::Mutex;
 
 use crate::shared::cas::{Queues, commits};
 pub use login::LoginIdentity;
-pub use mfa::{MfaDemand, MfaMethod, MfaNeed, MfaRefusal};
+pub use mfa::{MfaAsked, MfaChallenge, MfaDemand, MfaKind, MfaMethod, MfaNeed, MfaRefusal};
 pub use view::{AliasView, EntityView, GroupView};
 
 const PAGE: usize = 256;
@@ -51,6 +51,7 @@ pub struct Identities {
     logins: Queues,
     views: Cache<String, Arc<EntityView>>,
     rules: mfa::Rules,
+    registrations: mfa::Registrations,
     /// Counts the changes, so that a slow reader puts nothing old into the cache.
     generation: AtomicU64,
 }
@@ -82,6 +83,7 @@ impl Identities {
             logins: Queues::default(),
             views: Cache::new(CACHED_VIEWS),
             rules: mfa::Rules::default(),
+            registrations: mfa::Registrations::default(),
             generation: AtomicU64::new(0),
         })
     }

@@ -9,6 +9,7 @@ mod ids;
 mod leases;
 mod mfa;
 mod mounts;
+mod page;
 mod pipeline;
 pub mod run;
 mod seal;

@@ -3,7 +3,9 @@
 //! A login that an enforcement asks for more waits in memory, and nothing of it is on disk: no entity, no token, no row
 //! beside one. Whoever comes back with the right codes gets the token; a restart forgets it, and the person logs in again.
 
+mod ask;
 mod codes;
+mod desk;
 mod view;
 mod waiting;
 
@@ -18,7 +20,10 @@ use http::HeaderMap;
 
 use crate::tokens::from_login;
 use crate::vault::Vault;
+use ask::Challenges;
+pub use ask::{Answer, Went};
 pub use codes::Codes;
+pub use desk::{End, PAGE, Seen};
 pub use view::{Requirement, WaitView};
 pub use waiting::Waiting;
 use waiting::{LoginHeld, What};
@@ -72,7 +77,7 @@ impl Door<'_> {
             let id = self.vault.mfa.add(&who, What::Login(Box::new(held)), self.now)?;
             return Ok(Admitted::Waits(WaitView::new(Requirement::new(id, &need.demands))));
         };
-        let passed = pass(self.vault, &self.mount.namespace, &need, &codes, self.now).await;
+        let passed = pass(self.vault, &self.mount.namespace, &need, &codes, &mut Challenges::new(), self.now).await;
         // One answer for all that may be wrong, as for any other request that is refused.
         let passed = passed.map_err(|fault| if fault.kind == Kind::Denied { hidden(&fault) } else { fault })?;
         let (auth, warnings) = self.token(login, passed).await?;
@@ -109,27 +114,51 @@ async fn needed(vault: &Vault, mount: &Mount, login: &Login) -> Result<MfaNeed, 
 pub async fn validate(
     vault: &Vault,
     namespace: &Namespace,
-    id: &str,
-    codes: &Codes,
-    now: Moment,
-) -> Result<(AuthView, Vec<String>), Fault> {
+    answer: &Answer<'_>,
+) -> Result<Went<(AuthView, Vec<String>)>, Fault> {
     let is_it = |what: &What| matches!(what, What::Login(held) if held.namespace == namespace.id);
-    let held = vault.mfa.take(id, now, is_it).ok_or_else(no_request)?;
+    let held = vault.mfa.take(answer.id, answer.now, is_it).ok_or_else(no_request)?;
     let What::Login(login) = &held.what else { return Err(no_request()) };
     let Some(mounted) = vault.mounts.by_uuid(&login.mount) else { return Err(no_request()) };
     let need = needed(vault, &mounted.mount, &login.login).await?;
-    let passed = match pass(vault, namespace, &need, codes, now).await {
-        Ok(passed) => passed,
-        Err(fault) => {
-            vault.mfa.put_back(id, held);
-            return Err(fault);
-        }
+    let who = if login.login.display_name.is_empty() { &login.login.alias } else { &login.login.display_name };
+    let who = format!("{} ({})", who, mounted.mount.path.trim_end_matches('/'));
+    let (held, passed) = match go_on(vault, namespace, &need, answer, held, &who).await? {
+        Went::Through(through) => through,
+        Went::Asked(told) => return Ok(Went::Asked(told)),
     };
     let What::Login(login) = held.what else { return Err(no_request()) };
     let LoginHeld { below, login, address, .. } = *login;
     let caller = Caller { address, ..Caller::default() };
-    let door = Door { vault, mount: &mounted.mount, below: &below, caller: &caller, now };
-    door.token(login, passed).await
+    let door = Door { vault, mount: &mounted.mount, below: &below, caller: &caller, now: answer.now };
+    Ok(Went::Through(door.token(login, passed).await?))
+}
+
+/// One step of a request that was taken out: keys are asked and it waits on, or it is passed. A refusal puts it back.
+async fn go_on(
+    vault: &Vault,
+    namespace: &Namespace,
+    need: &MfaNeed,
+    answer: &Answer<'_>,
+    mut held: waiting::Held,
+    who: &str,
+) -> Result<Went<(waiting::Held, Option<MfaPassed>)>, Fault> {
+    let step = match ask::ask(vault, namespace, need, answer, who).await {
+        Ok(Some((told, challenges))) => {
+            held.challenges = challenges;
+            vault.mfa.put_back_asked(answer.id, held);
+            return Ok(Went::Asked(told));
+        }
+        Ok(None) => pass(vault, namespace, need, answer.codes, &mut held.challenges, answer.now).await,
+        Err(fault) => Err(fault),
+    };
+    match step {
+        Ok(passed) => Ok(Went::Through((held, passed))),
+        Err(fault) => {
+            vault.mfa.put_back(answer.id, held);
+            Err(fault)
+        }
+    }
 }
 
 /// Opens a request of a signed-in caller to show the second factor anew.
@@ -147,29 +176,20 @@ pub async fn begin_step_up(vault: &Vault, token: &TokenRecord, now: Moment) -> R
 ///
 /// # Errors
 /// 400: no such request of this token; 403: a code is wrong; the store's.
-pub async fn step_up(
-    vault: &Vault,
-    token: &TokenRecord,
-    id: &str,
-    codes: &Codes,
-    now: Moment,
-) -> Result<MfaPassed, Fault> {
+pub async fn step_up(vault: &Vault, token: &TokenRecord, answer: &Answer<'_>) -> Result<Went<MfaPassed>, Fault> {
     let (home, need) = own_need(vault, token).await?;
     let is_it = |what: &What| matches!(what, What::StepUp { accessor } if *accessor == token.accessor);
-    let held = vault.mfa.take(id, now, is_it).ok_or_else(no_request)?;
-    let passed = match pass(vault, &home, &need, codes, now).await {
-        Ok(passed) => passed.ok_or_else(|| Fault::internal("a step-up without a demand"))?,
-        Err(fault) => {
-            vault.mfa.put_back(id, held);
-            return Err(fault);
-        }
+    let held = vault.mfa.take(answer.id, answer.now, is_it).ok_or_else(no_request)?;
+    let passed = match go_on(vault, &home, &need, answer, held, &token.display_name).await? {
+        Went::Through((_, passed)) => passed.ok_or_else(|| Fault::internal("a step-up without a demand"))?,
+        Went::Asked(told) => return Ok(Went::Asked(told)),
     };
     let remember = |record: &mut TokenRecord| {
         record.mfa = Some(passed.clone());
         Ok(true)
     };
     let changed = vault.tokens.change(&token.accessor, remember).await?;
-    changed.map(|_| passed).ok_or_else(|| Fault::denied("the token ended meanwhile"))
+    changed.map(|_| Went::Through(passed)).ok_or_else(|| Fault::denied("the token ended meanwhile"))
 }
 
 /// Any of the methods in which the token's holder has enrolled.
@@ -188,7 +208,8 @@ async fn own_need(vault: &Vault, token: &TokenRecord) -> Result<(Arc<Namespace>,
     let methods = identities.mfa_enrolled(&view.id).await?;
     if methods.is_empty() {
         return Err(Fault::bad_request(
-            "you have no second factor: enrol at identity/mfa/method/totp/generate (dewdrop mfa enroll)",
+            "you have no second factor: enrol at identity/mfa/method/totp/generate (dewdrop mfa enroll), or register a key \
+             (dewdrop mfa register)",
         ));
     }
     let demands = vec![MfaDemand { name: "step-up".into(), methods }];
@@ -201,6 +222,7 @@ async fn pass(
     namespace: &Namespace,
     need: &MfaNeed,
     codes: &Codes,
+    challenges: &mut Challenges,
     now: Moment,
 ) -> Result<Option<MfaPassed>, Fault> {
     let identities = vault.mounts.identities(namespace)?;
@@ -213,7 +235,10 @@ async fn pass(
         for method in &demand.methods {
             let Some(code) = codes.of(method) else { continue };
             let checked = match &need.entity {
-                Some(entity) => identities.mfa_check(entity, &method.id, code, now).await?,
+                Some(entity) => {
+                    let challenge = challenges.remove(&method.id);
+                    identities.mfa_answer(entity, &method.id, code, challenge, now).await?
+                }
                 None => Err(MfaRefusal::NotEnrolled),
             };
             match checked {

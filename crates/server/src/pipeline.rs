@@ -68,6 +68,9 @@ async fn answered(server: &Arc<Server>, request: Request) -> Response {
     if let Some(response) = door::closed(server.settings.access(request.peer.connection.listener), &request) {
         return response;
     }
+    if let Some(response) = crate::page::page(&request) {
+        return response;
+    }
     if let Some(response) = elsewhere::answer(server, &request) {
         return response;
     }

@@ -12,6 +12,7 @@ pub mod gpg;
 pub mod harness;
 pub mod jwt;
 pub mod map_store;
+pub mod passkey;
 pub mod postgres;
 pub mod receiver;
 pub mod store_contract;

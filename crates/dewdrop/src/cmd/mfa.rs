@@ -1,4 +1,7 @@
-//! mfa enroll, recovery, step-up; and the second factor of a sign-in.
+//! mfa enroll, register, recovery, step-up; and the second factor of a sign-in.
+
+mod browser;
+mod keys;
 
 use clap::{Args, Subcommand};
 use dewdrop_api::{Call, Envelope, SecretText};
@@ -17,6 +20,12 @@ use crate::prompt;
 pub enum Mfa {
     /// Enrol an authenticator app: shows a QR code, once
     Enroll(Enroll),
+    /// Register a security key or passkey, in a browser
+    Register(keys::Register),
+    /// List your security keys
+    Keys,
+    /// Delete one of your security keys
+    Forget(keys::Forget),
     /// Make ten recovery codes for a lost authenticator, shown once
     Recovery,
     /// Show the second factor anew, where something asks for a fresh one
@@ -47,6 +56,14 @@ struct Method {
     id: String,
     #[serde(default)]
     name: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+}
+
+/// A request whose key was asked.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    browser: browser::Ticket,
 }
 
 impl Mfa {
@@ -54,6 +71,9 @@ impl Mfa {
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
         match self {
             Self::Enroll(cmd) => cmd.run(ctx).await,
+            Self::Register(cmd) => cmd.run(ctx).await,
+            Self::Keys => keys::list(ctx).await,
+            Self::Forget(cmd) => cmd.run(ctx).await,
             Self::Recovery => {
                 let made = post(ctx, "identity/mfa/method/recovery/generate", json!({})).await?;
                 ctx.out.envelope(&made)
@@ -88,22 +108,23 @@ async fn step_up(ctx: &Ctx) -> Result<u8> {
     let opened = post(ctx, "sys/mfa/step-up", json!({})).await?;
     let data = opened.data.as_ref().map(|data| Value::Object(data.expose().clone()));
     let needed: Requirement = read(data.as_ref())?;
-    let done = post(ctx, "sys/mfa/step-up", needed.answered(ctx, &ctx.settings.config.mfa)?).await?;
+    let body = needed.answered(ctx, "sys/mfa/step-up", &ctx.settings.config.mfa).await?;
+    let done = post(ctx, "sys/mfa/step-up", body).await?;
     ctx.out.envelope(&done)
 }
 
 /// Goes on with a sign-in that waits for a second factor: it came without `-mfa`, which would have done both at once.
 pub async fn validate(ctx: &Ctx, requirement: &Value) -> Result<Envelope> {
     let needed: Requirement = read(Some(requirement))?;
-    let body = needed.answered(ctx, &[])?;
+    let body = needed.answered(ctx, "sys/mfa/validate", &[]).await?;
     let call = Call::write("sys/mfa/validate", &body)?.anonymous().wrapped(ctx.settings.wrap_ttl.as_deref());
     let answer = ctx.ask(call).await.map_err(|e| e.doing("Error validating the second factor"))?;
     answer.ok_or_else(|| Failure::server("the server gave no token"))
 }
 
 impl Requirement {
-    /// The request with a passcode for each constraint: those that were given, else what is typed.
-    fn answered(&self, ctx: &Ctx, given: &[String]) -> Result<Value> {
+    /// The request with an answer for each constraint: those that were given, else what is typed or what a key says.
+    async fn answered(&self, ctx: &Ctx, path: &str, given: &[String]) -> Result<Value> {
         let mut payload: Map<String, Value> = given.iter().map(|text| given_code(text)).collect();
         for (name, constraint) in &self.mfa_constraints {
             let is_there = |method: &Method| payload.contains_key(&method.id) || payload.contains_key(&method.name);
@@ -113,10 +134,30 @@ impl Requirement {
             let method = constraint.any.first().ok_or_else(|| {
                 Failure::server(format!("{name} asks for a second factor and names none")).hint("ask an administrator")
             })?;
-            let code = ask(ctx, method)?;
-            payload.insert(method.id.clone(), json!([code.expose()]));
+            let answer = if method.kind == "webauthn" {
+                self.key_answers(ctx, path, method).await?
+            } else {
+                Value::from(ask(ctx, method)?.expose())
+            };
+            payload.insert(method.id.clone(), json!([answer]));
         }
         Ok(json!({ "mfa_request_id": self.mfa_request_id, "mfa_payload": payload }))
+    }
+}
+
+impl Requirement {
+    /// Asks the key for a challenge, and lets it answer in a browser.
+    async fn key_answers(&self, ctx: &Ctx, path: &str, method: &Method) -> Result<Value> {
+        let body = json!({
+            "mfa_request_id": self.mfa_request_id, "mfa_payload": { method.id.clone(): [] }, "browser": true,
+        });
+        let call = Call::write(path, &body)?;
+        let call = if path == "sys/mfa/validate" { call.anonymous() } else { call };
+        let asked = ctx.ask(call).await?.and_then(|envelope| envelope.data);
+        let asked = asked.map(|data| Value::Object(data.expose().clone())).unwrap_or_default();
+        let asked = Asked::deserialize(asked);
+        let asked = asked.map_err(|_| Failure::server("the server's challenge for a key cannot be read"))?;
+        browser::answer(ctx, &asked.browser).await
     }
 }
 

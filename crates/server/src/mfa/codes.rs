@@ -14,7 +14,8 @@ const HEADER: &str = "x-vault-mfa";
 pub struct Codes(BTreeMap<String, Secret<String>>);
 
 impl Codes {
-    /// `mfa_payload`: for each method a list of one code (or of none, for methods that need none).
+    /// `mfa_payload`: for each method a list of one code, or of none, which asks a key. What a key signed is a code as well,
+    /// as an object or as its text.
     ///
     /// # Errors
     /// 400: it has another form.
@@ -22,11 +23,12 @@ impl Codes {
         let mut codes = BTreeMap::new();
         for (method, list) in payload.into_iter().flatten() {
             let code = match list.as_array().map(Vec::as_slice) {
-                Some([]) => "",
-                Some([Value::String(code)]) => code,
+                Some([]) => String::new(),
+                Some([Value::String(code)]) => code.clone(),
+                Some([signed @ Value::Object(_)]) => signed.to_string(),
                 _ => return Err(Fault::bad_request("invalid mfa payload")),
             };
-            codes.insert(method.clone(), passcode(code));
+            codes.insert(method.clone(), passcode(&code));
         }
         Ok(Self(codes))
     }

@@ -2,6 +2,8 @@
 
 mod attacks;
 mod fresh;
+#[cfg(feature = "webauthn")]
+mod keys;
 mod logins;
 
 use dewdrop_core::Clock as _;

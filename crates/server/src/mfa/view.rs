@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dewdrop_core::Fault;
-use dewdrop_engines::identity::{MfaDemand, MfaMethod, MfaRefusal};
+use dewdrop_engines::identity::{MfaDemand, MfaKind, MfaMethod, MfaRefusal};
 use serde::Serialize;
 
 /// What must be passed, and the request that it is for.
@@ -49,9 +49,12 @@ impl Requirement {
     #[must_use]
     pub fn new(id: String, demands: &[MfaDemand]) -> Self {
         let method = |method: &MfaMethod| Method {
-            kind: "totp",
+            kind: match method.kind {
+                MfaKind::Totp => "totp",
+                MfaKind::Webauthn => "webauthn",
+            },
             id: method.id.clone(),
-            uses_passcode: true,
+            uses_passcode: method.kind == MfaKind::Totp,
             name: method.name.clone(),
         };
         let constraint =
@@ -96,6 +99,7 @@ pub(super) fn no_code(demand: &MfaDemand) -> Fault {
 pub(super) fn refused(demand: &MfaDemand, method: &MfaMethod, why: &MfaRefusal) -> Fault {
     let why = match why {
         MfaRefusal::Wrong => "MFA credentials not supplied or incorrect".to_owned(),
+        MfaRefusal::Key(why) => (*why).to_owned(),
         MfaRefusal::NotEnrolled => format!("MFA secret for method ID {:?} not present in entity", method.id),
         MfaRefusal::Locked(wait) => format!(
             "maximum TOTP validation attempts exceeded the allowed attempts. Please try again in {} seconds",

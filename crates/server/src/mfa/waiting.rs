@@ -9,6 +9,8 @@ use dewdrop_core::call::Login;
 use dewdrop_core::{Fault, Moment};
 use parking_lot::Mutex;
 
+use super::ask::Challenges;
+use super::desk::Desk;
 use crate::ids;
 
 /// How long one waits.
@@ -22,13 +24,19 @@ const TRIES: u8 = 10;
 
 /// All requests that wait.
 #[derive(Default)]
-pub struct Waiting(Mutex<HashMap<String, Held>>);
+pub struct Waiting {
+    open: Mutex<HashMap<String, Held>>,
+    /// Those that a browser is to answer.
+    pub desk: Desk,
+}
 
 /// A request that waits.
 pub struct Held {
     who: String,
     since: Moment,
     tries: u8,
+    /// What keys were asked to sign for this request.
+    pub challenges: Challenges,
     /// What for.
     pub what: What,
 }
@@ -71,29 +79,37 @@ impl Waiting {
     /// The machine gives no random bytes.
     pub fn add(&self, who: &str, what: What, now: Moment) -> Result<String, Fault> {
         let id = ids::uuid()?;
-        let mut open = self.0.lock();
+        let mut open = self.open.lock();
         if open.len() >= MOST {
             open.retain(|_, held| !held.is_over(now));
         }
         forget_oldest(&mut open, MOST, |_| true);
         forget_oldest(&mut open, MOST_OF_ONE, |held| held.who == who);
-        open.insert(id.clone(), Held { who: who.to_owned(), since: now, tries: 0, what });
+        open.insert(
+            id.clone(),
+            Held { who: who.to_owned(), since: now, tries: 0, challenges: Challenges::new(), what },
+        );
         Ok(id)
     }
 
     /// Takes one out, when it is what is looked for: from here on nobody else can.
     #[must_use]
     pub fn take(&self, id: &str, now: Moment, is_it: impl Fn(&What) -> bool) -> Option<Held> {
-        let mut open = self.0.lock();
+        let mut open = self.open.lock();
         let held = open.get(id).filter(|held| !held.is_over(now) && is_it(&held.what)).is_some();
         if held { open.remove(id) } else { None }
+    }
+
+    /// Puts one back whose keys have just been asked.
+    pub fn put_back_asked(&self, id: &str, held: Held) {
+        self.open.lock().insert(id.to_owned(), held);
     }
 
     /// Puts one back after a refusal, unless there were too many.
     pub fn put_back(&self, id: &str, mut held: Held) {
         held.tries += 1;
         if held.tries < TRIES {
-            self.0.lock().insert(id.to_owned(), held);
+            self.open.lock().insert(id.to_owned(), held);
         }
     }
 }

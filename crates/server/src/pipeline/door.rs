@@ -5,6 +5,7 @@ use http::StatusCode;
 use crate::config::Access;
 use crate::http::target::api_path;
 use crate::http::{Request, Response};
+use crate::page::is_of_page;
 
 /// The refusal, when there is one.
 #[must_use]
@@ -19,7 +20,8 @@ pub fn closed(access: Access, request: &Request) -> Option<Response> {
     }
     let has_header =
         request.headers.get("x-vault-request").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-    if access.require_request_header && !has_header {
+    // A browser sends no such header for a page; the page's own requests have it.
+    if access.require_request_header && !has_header && !is_of_page(request.target.path()) {
         return Some(Response::errors(
             StatusCode::PRECONDITION_FAILED,
             &["missing 'X-Vault-Request' header: this listener wants it to be true"],
@@ -66,5 +68,6 @@ mod tests {
         let marked = Access { require_request_header: true, ..Access::default() };
         assert_eq!((status(marked, health, None), status(marked, health, Some("no"))), (Some(412), Some(412)));
         assert_eq!(status(marked, health, Some("true")), None);
+        assert_eq!((status(marked, "/ui/mfa", None), status(only, "/ui/mfa", None)), (None, Some(404)));
     }
 }

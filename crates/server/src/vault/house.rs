@@ -3,9 +3,9 @@
 use std::sync::Weak;
 
 use async_trait::async_trait;
-use dewdrop_core::engine::{House, KnownLease, MountBy, MountName, Person};
+use dewdrop_core::engine::{BrowserAsk, BrowserTicket, House, KnownLease, MountBy, MountName, Person};
 use dewdrop_core::mount::{Mount, MountClass};
-use dewdrop_core::{Fault, Secret};
+use dewdrop_core::{Fault, Moment, Secret};
 
 use super::{Vault, upgrade};
 use crate::tokens::{self, AT_ONCE};
@@ -54,6 +54,10 @@ impl House for ServerHouse {
             name: view.name.clone(),
             groups: view.groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect(),
         }))
+    }
+
+    fn show_in_browser(&self, ask: BrowserAsk, now: Moment) -> Result<BrowserTicket, Fault> {
+        upgrade(&self.0)?.mfa.desk.open(ask, now)
     }
 
     async fn end_tokens(&self, accessors: &[String]) -> Result<(), Fault> {

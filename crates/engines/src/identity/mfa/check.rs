@@ -45,6 +45,8 @@ pub enum MfaRefusal {
     Locked(Duration),
     /// The entity has no secret of this method.
     NotEnrolled,
+    /// What a key signed is not taken, and why.
+    Key(&'static str),
 }
 
 impl Drop for Enrolled {
@@ -141,7 +143,7 @@ impl Identities {
         let mut methods = Vec::new();
         for id in self.ends_below(&keys::mfa_secret(entity, "")).await? {
             let method = self.method(&id).await?;
-            methods.extend(method.map(|method| MfaMethod { id: method.id, name: method.name }));
+            methods.extend(method.map(Method::told));
         }
         Ok(methods)
     }

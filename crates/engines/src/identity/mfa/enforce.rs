@@ -36,9 +36,20 @@ pub struct Rule {
     pub entities: Vec<String>,
 }
 
+/// The types of methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MfaKind {
+    /// Codes by time.
+    Totp,
+    /// Passkeys and security keys.
+    Webauthn,
+}
+
 /// A method, as a login's caller is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MfaMethod {
+    /// Its type.
+    pub kind: MfaKind,
     /// Its id.
     pub id: String,
     /// Its name; may be empty.
@@ -262,7 +273,7 @@ impl Identities {
             let mut methods = Vec::new();
             for id in &rule.methods {
                 let method = self.method(id).await?;
-                methods.extend(method.map(|method| MfaMethod { id: method.id, name: method.name }));
+                methods.extend(method.map(Method::told));
             }
             known.push((rule, methods));
         }

@@ -115,11 +115,21 @@ impl Identities {
             return Err(Fault::bad_request("missing method ID"));
         }
         // Without what was given: it may be a secret in the wrong field.
-        self.method(id).await?.ok_or_else(|| Fault::bad_request("configuration for this method ID does not exist"))
+        let method = self.method(id).await?;
+        let method = method.ok_or_else(|| Fault::bad_request("configuration for this method ID does not exist"))?;
+        if method.party.is_some() {
+            return Err(Fault::bad_request("this method is of type webauthn: use the paths below mfa/method/webauthn"));
+        }
+        Ok(method)
     }
 
     pub(super) async fn asked_entity(&self, ask: &AdminAsk) -> Result<String, Fault> {
-        match ask.entity_id.0.as_str() {
+        self.entity_asked(&ask.entity_id.0).await
+    }
+
+    /// An entity by the id that somebody gave.
+    pub(super) async fn entity_asked(&self, id: &str) -> Result<String, Fault> {
+        match id {
             "" => Err(Fault::bad_request("missing entityID")),
             id => self.living(id).await,
         }

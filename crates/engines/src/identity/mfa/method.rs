@@ -1,4 +1,4 @@
-//! `mfa/method/totp`: how codes are made, by a method's id.
+//! `mfa/method`: the methods by id, of all types; and those of type TOTP, which say how codes are made.
 
 use std::sync::Arc;
 
@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::enforce::Rule;
+use super::enforce::{MfaKind, MfaMethod, Rule};
 use super::totp::{Algorithm, Shape};
+use super::webauthn::Party;
 use crate::identity::model::new_id;
 use crate::identity::{Identities, PAGE, keys};
 use crate::shared::cas::{TRIES, gave_up};
 
-/// A method of type TOTP.
+/// A method. What is about codes is of no use in one of type webauthn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Method {
     pub id: String,
@@ -34,6 +35,9 @@ pub struct Method {
     /// So many wrong codes in a row are free.
     pub max_attempts: u32,
     pub shape: Shape,
+    /// It is of type webauthn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub party: Option<Party>,
 }
 
 /// What a write of a method takes. As in OpenBao, what is left out is as in a new one; only the name stays.
@@ -71,11 +75,16 @@ pub(super) fn routes() -> Routes<Identities> {
                 .write("Changes it; secrets of those who enrolled stay as they are", Identities::write_method)
                 .delete("Deletes it with all its secrets", Identities::delete_method)
         })
+}
+
+/// Declared after all others: it matches every method's id.
+pub(super) fn any_routes() -> Routes<Identities> {
+    Routes::new("")
         .at("mfa/method/{method_id}", "One MFA method", |route| route.read("Reads it", Identities::read_method))
 }
 
 /// The id of a path; what is no id is no path.
-fn id_of(call: &Call) -> Result<&str, Fault> {
+pub(super) fn id_of(call: &Call) -> Result<&str, Fault> {
     let id = call.capture("method_id");
     match Uuid::try_parse(id) {
         Ok(_) => Ok(id),
@@ -83,9 +92,20 @@ fn id_of(call: &Call) -> Result<&str, Fault> {
     }
 }
 
+/// Whether a method is of the type that the path names; `mfa/method` and `mfa/method/{id}` are for all.
+fn is_meant(call: &Call, method: &Method) -> bool {
+    let meant = match call.path.split('/').nth(2) {
+        Some("totp") => MfaKind::Totp,
+        Some("webauthn") => MfaKind::Webauthn,
+        _ => return true,
+    };
+    method.kind() == meant
+}
+
 impl Identities {
-    async fn list_methods(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
-        let methods = self.records::<Method>(&keys::mfa_method("")).await?;
+    pub(super) async fn list_methods(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+        let mut methods = self.records::<Method>(&keys::mfa_method("")).await?;
+        methods.retain(|method| is_meant(&call, method));
         if methods.is_empty() {
             return Err(Fault::not_found());
         }
@@ -95,24 +115,43 @@ impl Identities {
         Reply::of(&json!({ "keys": keys, "key_info": info }))
     }
 
-    async fn read_method(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
-        let (method, _) = self.get::<Method>(&keys::mfa_method(id_of(&call)?)).await?.ok_or_else(Fault::not_found)?;
+    pub(super) async fn read_method(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+        let found = self.method(id_of(&call)?).await?.filter(|method| is_meant(&call, method));
+        let method = found.ok_or_else(Fault::not_found)?;
         Reply::of(&method.view(&call.mount.namespace))
     }
 
     async fn write_method(self: Arc<Self>, call: Call, ask: MethodAsk) -> Result<Reply, Fault> {
-        let id = if call.capture("method_id").is_empty() { None } else { Some(id_of(&call)?.to_owned()) };
+        self.write_method_of(&call, MfaKind::Totp, ask.method_name.as_ref(), |method| ask.apply(method)).await
+    }
+
+    /// Writes a method of a type: what was asked of it is applied to a new one that keeps the name of the former.
+    pub(super) async fn write_method_of(
+        &self,
+        call: &Call,
+        kind: MfaKind,
+        name: Option<&Text>,
+        apply: impl Fn(&mut Method) -> Result<(), &'static str>,
+    ) -> Result<Reply, Fault> {
+        let id = if call.capture("method_id").is_empty() { None } else { Some(id_of(call)?.to_owned()) };
+
         let _turn = self.writer.lock().await;
         for _ in 0..TRIES {
-            if let Some(reply) = self.try_write_method(id.as_deref(), &ask).await? {
+            if let Some(reply) = self.try_write_method(id.as_deref(), kind, name, &apply).await? {
                 return Ok(reply);
             }
         }
         Err(gave_up())
     }
 
-    async fn try_write_method(&self, id: Option<&str>, ask: &MethodAsk) -> Result<Option<Reply>, Fault> {
-        let name = ask.method_name.as_ref().map_or("", |name| name.0.as_str());
+    async fn try_write_method(
+        &self,
+        id: Option<&str>,
+        kind: MfaKind,
+        given: Option<&Text>,
+        apply: &impl Fn(&mut Method) -> Result<(), &'static str>,
+    ) -> Result<Option<Reply>, Fault> {
+        let name = given.map_or("", |name| name.0.as_str());
         // Without an id, a name that is taken names the method that is meant.
         let named = if name.is_empty() { None } else { self.pointed(&keys::mfa_name(name)).await? };
         let wanted = id.map(str::to_owned).or_else(|| named.clone());
@@ -126,13 +165,19 @@ impl Identities {
         if named.is_some() && named != wanted {
             return Err(Fault::bad_request("another MFA method has this name"));
         }
+        if found.as_ref().is_some_and(|(method, _)| method.kind() != kind) {
+            return Err(Fault::bad_request("this MFA method is of another type: a method's type stays as it is"));
+        }
         let fresh = Method::new();
         let (mut method, revision) = match found {
-            Some((method, revision)) => (Method { id: method.id, name: method.name, ..fresh }, revision),
+            Some((Method { id, name, party, .. }, revision)) => (Method { id, name, party, ..fresh }, revision),
             None => (fresh, 0),
         };
         let before = method.name.clone();
-        ask.apply(&mut method).map_err(Fault::bad_request)?;
+        if given.is_some() {
+            name.clone_into(&mut method.name);
+        }
+        apply(&mut method).map_err(Fault::bad_request)?;
         let key = keys::mfa_method(&method.id);
         let mut batch = Batch::new().expect(key.clone(), revision).put_json(key, &method)?;
         if before != method.name {
@@ -151,7 +196,7 @@ impl Identities {
         Ok(Some(if id.is_some() { Reply::nothing() } else { Reply::of(&json!({ "method_id": method.id }))? }))
     }
 
-    async fn delete_method(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
+    pub(super) async fn delete_method(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         let id = id_of(&call)?;
         let _turn = self.writer.lock().await;
         for rule in self.records::<Rule>(&keys::mfa_rule("")).await? {
@@ -162,7 +207,8 @@ impl Identities {
                 )));
             }
         }
-        let Some((method, revision)) = self.get::<Method>(&keys::mfa_method(id)).await? else {
+        let found = self.get::<Method>(&keys::mfa_method(id)).await?;
+        let Some((method, revision)) = found.filter(|(method, _)| is_meant(&call, method)) else {
             return Ok(Reply::nothing());
         };
         let mut batch = Batch::new().expect(keys::mfa_method(id), revision).delete(keys::mfa_method(id));
@@ -204,10 +250,34 @@ impl Method {
             qr_size: 200,
             max_attempts: 5,
             shape: Shape::default(),
+            party: None,
         }
     }
 
+    pub(super) fn kind(&self) -> MfaKind {
+        if self.party.is_some() { MfaKind::Webauthn } else { MfaKind::Totp }
+    }
+
+    /// As the caller of a login is told of it.
+    pub(super) fn told(self) -> MfaMethod {
+        MfaMethod { kind: self.kind(), id: self.id, name: self.name }
+    }
+
     fn view(&self, namespace: &Namespace) -> Value {
+        if let Some(party) = &self.party {
+            return json!({
+                "id": self.id,
+                "name": self.name,
+                "namespace_id": namespace.id,
+                "namespace_path": namespace.path,
+                "origins": party.origins,
+                "rp_id": party.rp_id,
+                "rp_name": party.rp_name,
+                "same_address": party.same_address,
+                "type": "webauthn",
+                "user_verification": party.verification.name(),
+            });
+        }
         json!({
             "algorithm": self.shape.algorithm.name(),
             "digits": self.shape.digits,
@@ -228,9 +298,6 @@ impl Method {
 
 impl MethodAsk {
     fn apply(&self, method: &mut Method) -> Result<(), &'static str> {
-        if let Some(name) = &self.method_name {
-            method.name.clone_from(&name.0);
-        }
         if let Some(issuer) = &self.issuer {
             method.issuer.clone_from(&issuer.0);
         }

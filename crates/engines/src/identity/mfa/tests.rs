@@ -253,7 +253,7 @@ async fn whoever_asks_for_what_cannot_be_is_told() {
     ] {
         assert!(told("mfa/method/totp", fields).await.told.contains(word));
     }
-    for kind in ["duo", "okta", "pingid", "webauthn"] {
+    for kind in ["duo", "okta", "pingid"] {
         let fault = told(&format!("mfa/method/{kind}"), json!({})).await;
         assert!(fault.kind == Kind::NotBuilt && fault.told.contains(kind));
     }

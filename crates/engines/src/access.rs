@@ -85,6 +85,10 @@ impl Engine for Access {
         self.tidy(now).await?;
         self.tidy_recordings(now).await
     }
+
+    fn forget_caches(&self) {
+        self.desk.look_again();
+    }
 }
 
 /// Whether something is due that is done every so often; it counts as done then.

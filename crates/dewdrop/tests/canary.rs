@@ -11,6 +11,8 @@ mod common;
 mod factors;
 #[path = "canary/more.rs"]
 mod more;
+#[path = "canary/notices.rs"]
+mod notices;
 #[path = "canary/search.rs"]
 mod search;
 #[path = "canary/sweep.rs"]
@@ -38,6 +40,7 @@ fn no_secret_is_ever_written() {
     acts::tokens(&server, &mut search);
     acts::databases(&server, &mut search, postgres.port);
     acts::failures(&server, &mut search);
+    notices::notices(&server, &mut search);
     more::ways_to_present_a_token(&server, &mut search);
     more::ceremonies(&server, &mut search);
     more::quoting_targets(&server, &mut search, &postgres);

@@ -91,6 +91,25 @@ fn by_openssl(told: &Told) -> String {
     format!("v1={}", output.split_whitespace().next().unwrap())
 }
 
+/// Whether the receiver of the guide takes it, so many seconds after it was sent.
+fn is_genuine(told: &Told, body: &str, later: u64) -> bool {
+    let guide =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/kubectl-access.md")).unwrap();
+    let (_, code) = guide.split_once("```python\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    let (time, signature) = (told.header("dewdrop-timestamp"), told.header("dewdrop-signature"));
+    let script = format!(
+        "{code}\nimport sys\nheaders = {{'dewdrop-timestamp': '{time}', 'dewdrop-signature': '{signature}'}}\n\
+         print(is_genuine(b'{SECRET}', headers, sys.stdin.buffer.read(), {time} + {later}))"
+    );
+    let mut command = Command::new("python3");
+    let mut process = command.arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    let said = String::from_utf8(process.wait_with_output().unwrap().stdout).unwrap();
+    assert!(["True\n", "False\n"].contains(&said.as_str()), "{said}");
+    said == "True\n"
+}
+
 #[test]
 fn asked_told_approved_told() {
     let (stage, receiver) = (Stage::new(), Receiver::start());
@@ -105,7 +124,11 @@ fn asked_told_approved_told() {
         assert_eq!(told.body["request"]["id"], id.as_str());
         assert_eq!(told.header("dewdrop-notice"), told.body["id"].as_str().unwrap());
     }
-    assert_eq!(receiver.told()[0].body["commands"][0], format!("dewdrop access approve {id}"));
+    let told = receiver.told().remove(0);
+    assert!(is_genuine(&told, &told.raw, 1));
+    assert!(!is_genuine(&told, &told.raw.replace("ann", "eve"), 1), "another body");
+    assert!(!is_genuine(&told, &told.raw, 301), "a replay");
+    assert_eq!(told.body["commands"][0], format!("dewdrop access approve {id}"));
     let sent = stage.server.call("POST", "access/notices/ops/test", &json!({})).ok();
     assert_eq!(sent.value()["data"]["sent"], true);
     assert_eq!(receiver.told()[2].body["event"], "test");

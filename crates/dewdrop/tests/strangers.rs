@@ -84,6 +84,7 @@ fn server() -> Server {
     make("kv2/data/app", json!({ "data": { "v": "1" } }));
     make("sys/namespaces/team", json!({}));
     make("identity/mfa/method/totp", json!({ "issuer": "dewdrop" }));
+    make("access/notices/ops", json!({ "type": "slack", "url": "https://127.0.0.1:1/x" }));
     server
 }
 
@@ -225,6 +226,8 @@ fn state(http: Http) -> Vec<Value> {
         "identity/group/id?list=true",
         "identity/mfa/method?list=true",
         "identity/mfa/login-enforcement?list=true",
+        "access/notices?list=true",
+        "access/notices/ops",
         "sys/leases/lookup/?list=true",
         "sys/key-status",
     ];

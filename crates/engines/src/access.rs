@@ -91,6 +91,10 @@ impl Engine for Access {
         self.tidy_recordings(now).await?;
         self.tidy_around(now).await
     }
+
+    fn forget_caches(&self) {
+        self.desk.look_again();
+    }
 }
 
 /// Whether something is due that is done every so often; it counts as done then.

@@ -224,9 +224,10 @@ fn set_mail(mail: &mut Mail, fields: NoticeFields) -> Result<(), String> {
     Ok(())
 }
 
+/// What was read from a file often has the end of a line at its end.
 fn set(own: &mut String, given: Option<Text>) {
     if let Some(given) = given {
-        *own = given.0;
+        *own = given.0.trim_end_matches(['\r', '\n']).to_owned();
     }
 }
 

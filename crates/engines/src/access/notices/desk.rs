@@ -112,6 +112,11 @@ impl Desk {
         self.run(name, line);
     }
 
+    /// The disk is looked at again for what waits: others wrote to it.
+    pub fn look_again(&self) {
+        self.lines.lock().is_read = false;
+    }
+
     /// Goes on with what is due, and after a start with what waited before.
     pub async fn tick(self: &Arc<Self>) -> Result<(), Fault> {
         if !self.lines.lock().is_read {

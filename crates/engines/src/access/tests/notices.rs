@@ -28,13 +28,13 @@ impl Stage {
 
 /// Waits for what other tasks do.
 async fn until<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if so().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("not within 10 s: {what}");
+    panic!("not within a minute: {what}");
 }
 
 /// Waits until a receiver was told of these.

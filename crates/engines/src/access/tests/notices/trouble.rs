@@ -95,7 +95,9 @@ async fn ten_thousand_letters_are_bounded_and_the_alarm_stays() {
     let receiver = Receiver::on(port, Box::new(|_| Some("200 OK")));
     until("all arrive", || async {
         // Its rest after the failures before passes, too.
-        s.later(1);
+        if receiver.count() == 0 {
+            s.later(1);
+        }
         s.tick().await;
         receiver.count() >= 1000
     })

@@ -2,6 +2,7 @@
 //!
 //! Each part knows how to get its program (`ensure`), how to start it for one run, and stops what it started.
 
+pub mod client;
 pub mod exec;
 pub mod openbao;
 pub mod postgres;

@@ -1,7 +1,6 @@
 //! `cargo xtask bench --access`: what the access proxy costs, against the API server itself in the same run.
 
 mod exec;
-mod line;
 mod list;
 mod single;
 mod streams;
@@ -16,8 +15,8 @@ use serde_json::json;
 use super::{Wish, host};
 use crate::cluster;
 use crate::e2e::{Stage, Town};
+use crate::parts::client::Way;
 use crate::say;
-use line::Way;
 
 /// Both ways to the pods of the namespace `shop`.
 struct Sides<'t, 's> {

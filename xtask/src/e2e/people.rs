@@ -4,6 +4,7 @@ mod attacks;
 mod cli;
 mod constrained;
 mod heard;
+mod edges;
 mod life;
 mod old;
 mod sweep;
@@ -17,6 +18,10 @@ pub const ALL: &[Scene] = &[
     ("people: from no access to a grant and to its end", life::whole),
     ("people: what runs is cut when the grant ends", life::cut),
     ("people: the server or the proxy is away", life::away),
+    ("people: the approver leaves, the role goes", edges::what_allowed_it_goes),
+    ("people: the proxy is killed, the server silent in the middle of a session", edges::broken_sessions),
+    ("people: requests hidden in bodies", edges::smuggled),
+    ("people: the API server restarts during a watch", edges::api_server_restarts),
     ("people: an old kubectl, over SPDY", old::speaks_spdy),
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
     ("people: what the proxy's own token is good for", constrained::own_identity),

@@ -141,12 +141,24 @@ fn forwards(town: &Town<'_>, old: &Old<'_, '_>, id: &str) -> Result<()> {
         let before = counted(town, id)?.len();
         let mut forward = command.spawn()?;
         let mut line = String::new();
-        BufReader::new(forward.stdout.take().context("no output")?).read_line(&mut line)?;
+        // Kept: kubectl ends when nobody reads what it says of each connection.
+        let mut output = BufReader::new(forward.stdout.take().context("no output")?);
+        output.read_line(&mut line)?;
         let port = line.split_once("127.0.0.1:").and_then(|(_, rest)| rest.split(' ').next());
         let port: u16 = port.with_context(|| format!("port-forward says {line:?}"))?.parse()?;
-        town.stage.wait("an echo from the pod", PATIENCE, || Ok(echoes(port).unwrap_or(false)))?;
+        let mut last = String::new();
+        let heard = town.stage.wait("an echo from the pod", SOON * 5, || match echoes(port) {
+            Ok(is_same) => Ok(is_same),
+            Err(error) => {
+                last = format!("{error:#}");
+                Ok(false)
+            }
+        });
         output_of(Command::new("kill").args(["-INT", &forward.id().to_string()]))?;
+        let mut told = String::new();
+        forward.stderr.take().context("no stderr")?.read_to_string(&mut told)?;
         forward.wait()?;
+        heard.with_context(|| format!("the {name} kubectl's port-forward: {last}; it says {told}"))?;
         town.stage.wait("the count of the forwarded port", PATIENCE, || Ok(counted(town, id)?.len() > before))?;
         let (received, sent) = counted(town, id)?.last().copied().context("no count")?;
         let least = LOAD as u64;

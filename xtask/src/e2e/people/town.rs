@@ -59,7 +59,30 @@ pub struct Town<'s> {
     dir: TempDir,
 }
 
+/// A town without its stage, for as long as somebody changes the stage.
+pub struct Packed {
+    proxy: Option<Process>,
+    port: u16,
+    proxy_token: String,
+    log_level: &'static str,
+    dir: TempDir,
+}
+
+impl Packed {
+    /// As it was.
+    pub fn unpack(self, stage: &Stage) -> Town<'_> {
+        let Self { proxy, port, proxy_token, log_level, dir } = self;
+        Town { stage, proxy, port, proxy_token, log_level, dir }
+    }
+}
+
 impl<'s> Town<'s> {
+    /// Lets go of the stage; everything runs on.
+    pub fn pack(self) -> Packed {
+        let Self { stage: _, proxy, port, proxy_token, log_level, dir } = self;
+        Packed { proxy, port, proxy_token, log_level, dir }
+    }
+
     /// Everybody moves in.
     pub fn open(stage: &'s Stage) -> Result<Self> {
         Self::open_with(stage, "debug")
@@ -122,8 +145,7 @@ impl<'s> Town<'s> {
                 json!({ "password": PASSWORD, "token_policies": policies }),
             )?;
             self.root("identity/entity", json!({ "name": name }))?;
-            let entity = self.stage.vault.ask("GET", &format!("identity/entity/name/{name}"), None)?;
-            let id = entity["data"]["id"].as_str().context("an entity without id")?.to_owned();
+            let id = self.entity(name)?;
             let alias = json!({ "name": name, "mount_accessor": accessor, "canonical_id": id });
             self.root("identity/entity-alias", alias)?;
             for group in groups {
@@ -141,6 +163,25 @@ impl<'s> Town<'s> {
         let mut members: Vec<Value> = known["data"]["member_entity_ids"].as_array().cloned().unwrap_or_default();
         members.push(entity.into());
         self.root(&format!("identity/group/name/{group}"), json!({ "member_entity_ids": members })).map(drop)
+    }
+
+    /// Somebody joins a group.
+    pub fn joins(&self, group: &str, name: &str) -> Result<()> {
+        self.join(group, &self.entity(name)?)
+    }
+
+    /// Somebody leaves a group.
+    pub fn leaves(&self, group: &str, name: &str) -> Result<()> {
+        let entity = self.entity(name)?;
+        let known = self.stage.vault.ask("GET", &format!("identity/group/name/{group}"), None)?;
+        let mut members: Vec<Value> = known["data"]["member_entity_ids"].as_array().cloned().unwrap_or_default();
+        members.retain(|member| *member != entity);
+        self.root(&format!("identity/group/name/{group}"), json!({ "member_entity_ids": members })).map(drop)
+    }
+
+    fn entity(&self, name: &str) -> Result<String> {
+        let entity = self.stage.vault.ask("GET", &format!("identity/entity/name/{name}"), None)?;
+        Ok(entity["data"]["id"].as_str().context("an entity without id")?.to_owned())
     }
 
     /// A role: read pods of the namespace `shop`, and what else is said.

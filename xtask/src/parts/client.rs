@@ -94,6 +94,17 @@ impl Line {
         self.head(path).map(drop)
     }
 
+    /// Sends bytes as they are; all that comes back until the other side closes or says nothing for a while.
+    pub fn raw(&mut self, bytes: &str) -> Result<String> {
+        let stream = self.stream.get_mut();
+        stream.sock.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(bytes.as_bytes()).and_then(|()| stream.flush())?;
+        let mut told = Vec::new();
+        // A connection that was cut, or kept open without a word, is an answer as well.
+        drop(self.stream.read_to_end(&mut told));
+        Ok(String::from_utf8_lossy(&told).into_owned())
+    }
+
     fn send(&mut self, method: &str, path: &str, body: &str) -> Result<()> {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n", self.address);
         if !body.is_empty() {

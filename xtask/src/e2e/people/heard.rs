@@ -179,8 +179,9 @@ fn joined(town: &Town, id: &str) -> Result<Option<String>> {
         .flatten()
         .filter(|line| line["grant"] == id && line["target"] == "pods" && line["verb"] == "list")
         .collect();
-    let of =
-        |kind: &str| lines.iter().filter(move |line| line["kind"] == kind).filter_map(|line| line["audit_id"].as_str());
+    let of = |kind: &'static str| {
+        lines.iter().filter(move |line| line["kind"] == kind).filter_map(|line| line["audit_id"].as_str())
+    };
     Ok(of("request").find(|name| of("api").any(|other| other == *name)).map(str::to_owned))
 }
 

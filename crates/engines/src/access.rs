@@ -7,6 +7,7 @@ mod authority;
 mod case;
 mod clusters;
 mod decide;
+mod doors;
 mod hours;
 mod keys;
 mod live;
@@ -47,6 +48,8 @@ pub struct Access {
     /// Rung when a case or a role changed.
     news: Notify,
     tidied: Mutex<Moment>,
+    /// Sessions that are about to begin.
+    doors: doors::Doors,
 }
 
 #[async_trait]
@@ -62,6 +65,7 @@ impl Engine for Access {
         .and(authority::routes())
         .and(clusters::routes())
         .and(live::routes())
+        .and(doors::routes())
         .and(recordings::routes())
     }
 
@@ -93,6 +97,7 @@ impl Access {
             queues: Queues::default(),
             news: Notify::new(),
             tidied: Mutex::default(),
+            doors: doors::Doors::default(),
         })
     }
 

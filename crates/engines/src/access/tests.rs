@@ -1,4 +1,5 @@
 mod authority;
+mod doors;
 mod extending;
 mod life;
 mod recordings;

@@ -120,6 +120,7 @@ impl Shown {
                 "name",
                 "source",
                 "recording",
+                "container",
             ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],

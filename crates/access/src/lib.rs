@@ -6,6 +6,7 @@ mod door;
 mod grants;
 mod headers;
 mod info;
+mod inside;
 mod record;
 mod refuse;
 mod review;

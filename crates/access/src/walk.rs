@@ -18,6 +18,7 @@ use crate::body::{Body, Cut};
 use crate::grants::{Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
+use crate::inside;
 use crate::record::{Carrier, Line, Record, Ticket, What};
 use crate::refuse::Refusal;
 use crate::review::{self, Question};
@@ -121,12 +122,12 @@ impl Desk {
         let (parts, incoming) = request.into_parts();
         if question != Some(Question::MayI) {
             let body = Either::Right(Cut::new(incoming, &live.over, None));
-            return self.forward(live, &info, Request::from_parts(parts, body)).await;
+            return self.forward(live, &info, Request::from_parts(parts, body), ticket).await;
         }
         let body = review::body(incoming).await?;
         match review::grants_no(&live.grant, &self.cluster, &body)? {
             Some(no) => Ok(Served::Known(review::response(no))),
-            None => self.forward(live, &info, Request::from_parts(parts, Either::Left(Full::new(body)))).await,
+            None => self.forward(live, &info, Request::from_parts(parts, Either::Left(Full::new(body))), ticket).await,
         }
     }
 
@@ -142,8 +143,15 @@ impl Desk {
         )))
     }
 
-    async fn forward(&self, live: Arc<Live>, info: &Info, mut request: Request<Body>) -> Result<Served, Refusal> {
+    async fn forward(
+        &self,
+        live: Arc<Live>,
+        info: &Info,
+        mut request: Request<Body>,
+        ticket: &mut Ticket,
+    ) -> Result<Served, Refusal> {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
+        ticket.enters(inside::announce(info, &live.grant.id, &self.cluster, &self.carrier, &mut onward).await?);
         let client = upgrade_of(request.headers()).map(|protocol| {
             onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             onward.insert(header::UPGRADE, protocol);

@@ -1,6 +1,7 @@
 //! People: kubectl by grants of minutes, through the access proxy.
 
 mod attacks;
+mod exec_guard;
 mod life;
 mod town;
 
@@ -13,4 +14,5 @@ pub const ALL: &[Scene] = &[
     ("people: what runs is cut when the grant ends", life::cut),
     ("people: the server or the proxy is away", life::away),
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
+    ("people: exec needs a grant, and what it saw is replaced", exec_guard::guarded),
 ];

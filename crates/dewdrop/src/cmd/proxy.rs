@@ -60,11 +60,18 @@ impl Proxy {
         let place =
             Place { address, authorities: self.api_account.join("ca.crt"), token: self.api_account.join("token") };
         let sign_in = (!self.token_file.is_empty()).then(|| SignIn {
-            mount: self.auth_mount,
+            mount: self.auth_mount.clone(),
             role: self.role,
             token_file: PathBuf::from(self.token_file),
         });
-        let settings = Settings { listen: self.listen, cluster: self.cluster, mount: self.mount, api: place, sign_in };
+        let settings = Settings {
+            listen: self.listen,
+            cluster: self.cluster,
+            mount: self.mount,
+            auth_mount: self.auth_mount,
+            api: place,
+            sign_in,
+        };
         let client = ctx.client().await?.clone();
         dewdrop_access::run(settings, client, SystemClock::shared())
             .await

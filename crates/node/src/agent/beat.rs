@@ -25,6 +25,7 @@ pub async fn run(agent: Arc<Agent>) {
                     seconds => Duration::from_secs(seconds),
                 };
                 replace_lost(&agent, &answer);
+                replace_seen(&agent, &answer);
             }
             Err(why) => {
                 tracing::warn!(%why, "the server does not hear the node's beat");
@@ -42,6 +43,21 @@ fn replace_lost(agent: &Agent, answer: &BeatAnswer) {
             if let Some(over) = hold.lost(&name.start) {
                 tracing::info!(container = %name.container, start = %name.start, "the server has ended a start: it gets a new one");
                 agent.ender.end(over.name.clone());
+            }
+        }
+    }
+}
+
+/// Starts of containers that somebody was in. Told until it is done; once it is done, the start has another name.
+fn replace_seen(agent: &Agent, answer: &BeatAnswer) {
+    for name in &answer.replace {
+        for hold in agent.of_container(&name.pod_uid, &name.container) {
+            if hold.must_stay() {
+                // A command that runs cannot be given other variables; the audit log has who was in there.
+                tracing::debug!(container = %name.container, start = %name.start,
+                    "somebody was in a container whose credential is in its environment: with the attribute `signal: TERM` it would be started anew");
+            } else if hold.seen_through(&name.start) {
+                tracing::info!(container = %name.container, start = %name.start, "somebody was in a container: it gets a new credential");
             }
         }
     }

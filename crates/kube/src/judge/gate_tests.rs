@@ -158,7 +158,11 @@ async fn only_what_was_entered_is_replaced() {
         let server = server();
         let body = exec(json!({ "subResource": sub, "object": { "container": container } }));
         assert_eq!(judged(&server, there(), &body).await, Verdict::allowed());
-        assert_eq!((server.checks.lock().unwrap().len(), server.entered.lock().unwrap().len()), (1, entered), "{sub} {container}");
+        assert_eq!(
+            (server.checks.lock().unwrap().len(), server.entered.lock().unwrap().len()),
+            (1, entered),
+            "{sub} {container}"
+        );
     }
 }
 
@@ -183,7 +187,10 @@ async fn a_container_to_look_for_faults_needs_a_grant_where_there_are_secrets() 
     assert_eq!(server.checks.lock().unwrap()[0]["target"], "pods/ephemeralcontainers");
     assert_eq!(judged(&server, Fake::default(), &body(&plain(&json!([])))).await, Verdict::allowed());
     let told = judged(&server, Fake::default(), &body(&bad())).await.denied.unwrap();
-    assert!(told.contains("host-namespaces") && server.checks.lock().unwrap().len() == 1, "the rules come first: {told}");
+    assert!(
+        told.contains("host-namespaces") && server.checks.lock().unwrap().len() == 1,
+        "the rules come first: {told}"
+    );
     assert_eq!(judged(&server, Fake::default(), &ask("CREATE", "", "team", &ours())).await, Verdict::allowed());
     assert_eq!(server.checks.lock().unwrap().len(), 1, "pods that are made need none");
 }

@@ -54,7 +54,15 @@ fn play(stage: &mut Stage) -> Result<()> {
 fn straight(stage: &Stage) -> Result<()> {
     for args in [
         &["exec", "guarded", "--", "/bin/busybox", "true"][..],
-        &["debug", "guarded", "--image=dewdrop.test/busybox:1", "--image-pull-policy=Never", "--", "/bin/busybox", "true"],
+        &[
+            "debug",
+            "guarded",
+            "--image=dewdrop.test/busybox:1",
+            "--image-pull-policy=Never",
+            "--",
+            "/bin/busybox",
+            "true",
+        ],
     ] {
         let told = refused(stage, args)?;
         ensure!(told.contains("needs a grant") && told.contains("dewdrop access request"), "{args:?}: {told}");
@@ -71,7 +79,13 @@ fn refused(stage: &Stage, args: &[&str]) -> Result<String> {
 /// An administrator says that he is ann, with her grant: the server knows of no such session.
 fn forged(town: &Town, id: &str) -> Result<()> {
     let cluster = town.stage.cluster()?;
-    let (server, ca) = (format!("{}/api/v1/namespaces/default/pods/guarded/exec?command=true&container=app&stdout=true", cluster.server), &cluster.ca);
+    let (server, ca) = (
+        format!(
+            "{}/api/v1/namespaces/default/pods/guarded/exec?command=true&container=app&stdout=true",
+            cluster.server
+        ),
+        &cluster.ca,
+    );
     let token = town.stage.kubectl(&["create", "token", "dewdrop-proxy", "-n", "dewdrop-system"])?;
     let mut curl = std::process::Command::new("curl");
     curl.args(["--silent", "--show-error", "--http1.1", "--max-time", "20", "-X", "POST"]).arg("--cacert").arg(ca);
@@ -94,7 +108,18 @@ fn forged(town: &Town, id: &str) -> Result<()> {
 /// Through the proxy: it works, and what was seen is replaced once it is over, and not before. The pod runs on.
 fn with_a_grant(town: &Town, first: &str) -> Result<String> {
     let restarts = town.stage.restarts("guarded", "app")?;
-    let shell = ["exec", "-i", "-n", "default", "guarded", "--", "/bin/busybox", "sh", "-c", "cat /secrets/db/username; echo; cat"];
+    let shell = [
+        "exec",
+        "-i",
+        "-n",
+        "default",
+        "guarded",
+        "--",
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "cat /secrets/db/username; echo; cat",
+    ];
     let mut command = town.kubectl_command("ann", &shell)?;
     let mut child = command.stdin(std::process::Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("no output")?);
@@ -144,20 +169,21 @@ fn open(town: &Town, user: &str) -> Result<()> {
     let enters = || Ok(town.stage.kubectl(&into).is_ok_and(|told| told.trim() == user));
     town.stage.wait("the label to count", PATIENCE, enters)?;
     let log = town.stage.vault.dir().join("data/audit");
-    town.stage.wait("the record of it", PATIENCE, || {
-        for file in std::fs::read_dir(&log)? {
-            let bytes = std::fs::read(file?.path()).unwrap_or_default();
-            let text = String::from_utf8_lossy(&bytes);
-            let is_it = |line: &str| {
-                let line: Value = serde_json::from_str(line).unwrap_or_default();
-                let data = &line["request"]["data"];
-                data["open"] == true && data["target"] == "pods/exec" && data["name"] == "guarded"
-            };
-            if text.lines().filter(|line| line.contains("access/exec-check")).any(is_it) {
-                return Ok(true);
+    town.stage
+        .wait("the record of it", PATIENCE, || {
+            for file in std::fs::read_dir(&log)? {
+                let bytes = std::fs::read(file?.path()).unwrap_or_default();
+                let text = String::from_utf8_lossy(&bytes);
+                let is_it = |line: &str| {
+                    let line: Value = serde_json::from_str(line).unwrap_or_default();
+                    let data = &line["request"]["data"];
+                    data["open"] == true && data["target"] == "pods/exec" && data["name"] == "guarded"
+                };
+                if text.lines().filter(|line| line.contains("access/exec-check")).any(is_it) {
+                    return Ok(true);
+                }
             }
-        }
-        Ok(false)
-    })
-    .map(drop)
+            Ok(false)
+        })
+        .map(drop)
 }

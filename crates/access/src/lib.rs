@@ -8,6 +8,7 @@ mod headers;
 mod health;
 mod heard;
 mod info;
+mod inside;
 mod lasting;
 mod left;
 mod record;

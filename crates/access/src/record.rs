@@ -9,6 +9,7 @@ use dewdrop_core::{Clock, Moment};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::inside::{Announcement, Inside};
 use crate::left::Trace;
 use crate::session::tape::Piece;
 
@@ -106,6 +107,7 @@ pub struct Ticket {
     line: Line,
     record: Record,
     began: Duration,
+    inside: Option<Inside>,
 }
 
 /// Takes lines to the server.
@@ -116,6 +118,12 @@ pub trait Carrier: Send + Sync + 'static {
 
     /// Sends a piece of a session's recording.
     async fn session(&self, id: &str, piece: &Piece) -> Result<(), String>;
+
+    /// Somebody is about to go into a pod.
+    async fn announce(&self, announcement: &Announcement) -> Result<(), String>;
+
+    /// He has left it.
+    async fn left(&self, session: &str) -> Result<(), String>;
 }
 
 // === impl Record ===
@@ -141,7 +149,7 @@ impl Record {
     /// Begins a request.
     #[must_use]
     pub fn begin(&self, line: Line) -> Ticket {
-        Ticket { line, record: self.clone(), began: self.clock.steady() }
+        Ticket { line, record: self.clone(), began: self.clock.steady(), inside: None }
     }
 
     fn write(&self, line: Line) {
@@ -162,6 +170,11 @@ impl Ticket {
     /// The line as it is so far.
     pub fn line(&mut self) -> &mut Line {
         &mut self.line
+    }
+
+    /// It leads into a pod. Whoever is there has left when this ends.
+    pub fn enters(&mut self, inside: Option<Inside>) {
+        self.inside = inside;
     }
 
     /// Bytes went to the client.
@@ -242,6 +255,14 @@ mod tests {
         }
 
         async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn announce(&self, _: &Announcement) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn left(&self, _: &str) -> Result<(), String> {
             Ok(())
         }
     }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub cluster: String,
     /// Where the access engine is mounted.
     pub mount: String,
+    /// Where the cluster's auth method is mounted.
+    pub auth_mount: String,
     /// The API server.
     pub api: Place,
     /// How the proxy signs in; `None`: by the client's own token.
@@ -73,7 +75,7 @@ pub enum RunError {
 pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> Result<(), RunError> {
     let listener = TcpListener::bind(settings.listen).await.map_err(|e| RunError::Listen(settings.listen, e))?;
     let api = ApiServer::open(settings.api.clone())?;
-    let vault = Vault::new(client, &settings.mount, &settings.cluster, settings.sign_in.clone());
+    let vault = Vault::new(client, &settings.mount, &settings.cluster, &settings.auth_mount, settings.sign_in.clone());
     let grants = Arc::new(Grants::new(clock.clone()));
     let (record, carrying) = Record::new(clock.clone(), vault.clone());
     let tls = Tls::default();

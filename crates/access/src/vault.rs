@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::grants::Grant;
+use crate::inside::Announcement;
 use crate::record::{Carrier, Line};
 use crate::session::tape::Piece;
 use crate::sweep::Sweep;
@@ -49,6 +50,8 @@ pub struct Vault {
     client: Client,
     mount: Arc<str>,
     cluster: Arc<str>,
+    /// Where the cluster's auth method is: `kubernetes`.
+    auth_mount: Arc<str>,
     sign_in: Option<Arc<SignIn>>,
     token: Arc<Mutex<Option<SecretText>>>,
 }
@@ -56,13 +59,14 @@ pub struct Vault {
 // === impl Vault ===
 
 impl Vault {
-    /// The server behind a client; `mount` is where the access engine is.
+    /// The server behind a client; `mount` is where the access engine is, `auth_mount` where the cluster's auth method is.
     #[must_use]
-    pub fn new(client: Client, mount: &str, cluster: &str, sign_in: Option<SignIn>) -> Self {
+    pub fn new(client: Client, mount: &str, cluster: &str, auth_mount: &str, sign_in: Option<SignIn>) -> Self {
         Self {
             client: client.with_retries(0),
             mount: mount.trim_matches('/').into(),
             cluster: cluster.into(),
+            auth_mount: auth_mount.trim_matches('/').into(),
             sign_in: sign_in.map(Arc::new),
             token: Arc::default(),
         }
@@ -140,6 +144,18 @@ impl Carrier for Vault {
         let path = format!("{}/recordings/{id}", self.mount);
         let body = serde_json::to_value(piece).map_err(|e| e.to_string())?;
         let sent = self.ask(|| Ok(Call::post(&path, &body)?.patient(PATIENCE))).await;
+        sent.map(drop).map_err(|error| error.to_string())
+    }
+    async fn announce(&self, announcement: &Announcement) -> Result<(), String> {
+        let path = format!("{}/announce", self.mount);
+        let body = serde_json::to_value(announcement).map_err(|e| e.to_string())?;
+        let sent = self.ask(|| Ok(Call::post(&path, &body)?.patient(PATIENCE))).await;
+        sent.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn left(&self, session: &str) -> Result<(), String> {
+        let path = format!("auth/{}/sessions/leave", self.auth_mount);
+        let sent = self.ask(|| Ok(Call::post(&path, &json!({ "session": session }))?.patient(PATIENCE))).await;
         sent.map(drop).map_err(|error| error.to_string())
     }
 }

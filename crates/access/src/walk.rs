@@ -16,6 +16,7 @@ use crate::body::{Body, Cut};
 use crate::grants::{Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
+use crate::inside;
 use crate::lasting::Maker;
 use crate::left;
 use crate::record::{Carrier, Line, Record, Ticket, What};
@@ -130,7 +131,7 @@ impl Desk {
         let (parts, incoming) = request.into_parts();
         if !matches!(question, Some(Question::MayI | Question::WhatMayI)) {
             let body = Either::Right(Cut::new(incoming, &live.over, None));
-            return self.forward(live, &info, Request::from_parts(parts, body)).await;
+            return self.forward(live, &info, Request::from_parts(parts, body), ticket).await;
         }
         let body = review::body(incoming).await?;
         let known = match question {
@@ -139,7 +140,7 @@ impl Desk {
         };
         match known {
             Some(answer) => Ok(Served::Known(review::response(answer))),
-            None => self.forward(live, &info, Request::from_parts(parts, Either::Left(Full::new(body)))).await,
+            None => self.forward(live, &info, Request::from_parts(parts, Either::Left(Full::new(body))), ticket).await,
         }
     }
 
@@ -155,8 +156,15 @@ impl Desk {
         )))
     }
 
-    async fn forward(&self, live: Arc<Live>, info: &Info, mut request: Request<Body>) -> Result<Served, Refusal> {
+    async fn forward(
+        &self,
+        live: Arc<Live>,
+        info: &Info,
+        mut request: Request<Body>,
+        ticket: &mut Ticket,
+    ) -> Result<Served, Refusal> {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
+        ticket.enters(inside::announce(info, &live.grant.id, &self.cluster, &self.carrier, &mut onward).await?);
         let client = upgrade_of(request.headers()).map(|protocol| {
             onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             onward.insert(header::UPGRADE, protocol);

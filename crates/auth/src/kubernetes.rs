@@ -7,6 +7,7 @@
 //! - `node/NAME`: when the agent of a node was heard last;
 //! - `start/NODE/POD/CONTAINER/ROLE`: a start of a container and the accessor of its token. The row comes and goes in the
 //!   same commits as the token (docs/decisions/0017-rows-beside-tokens.md), so neither is there without the other;
+//! - `session/NAME`: somebody is in a container (docs/decisions/0026-exec-needs-a-grant.md);
 //! - `agentless/POD/CONTAINER/ROLE`: the same for a container that logs in itself (docs/decisions/0020-agentless.md).
 
 mod account;
@@ -23,6 +24,7 @@ mod role;
 mod roles;
 mod rounds;
 mod selector;
+mod sessions;
 mod starts;
 mod verify;
 mod wire;
@@ -50,6 +52,8 @@ pub struct Kubernetes {
     /// Held while it is read or written.
     opening: tokio::sync::Mutex<()>,
     nodes: Nodes,
+    /// When ends of sessions were looked for.
+    looked: Mutex<Moment>,
 }
 
 impl Kubernetes {
@@ -57,7 +61,13 @@ impl Kubernetes {
     #[must_use]
     pub fn open(place: Place) -> Room {
         let nodes = Nodes::new(place.store.clone(), place.clock.clone());
-        Room::new(Arc::new(Self { place, verifier: Mutex::default(), opening: tokio::sync::Mutex::default(), nodes }))
+        Room::new(Arc::new(Self {
+            place,
+            verifier: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            nodes,
+            looked: Mutex::default(),
+        }))
     }
 }
 
@@ -73,6 +83,7 @@ impl Engine for Kubernetes {
         .and(config::routes())
         .and(roles::routes())
         .and(agent::routes())
+        .and(sessions::routes())
     }
 
     async fn renew_login(&self, internal: &Value, _: &Caller) -> Result<TokenParams, Fault> {
@@ -80,7 +91,7 @@ impl Engine for Kubernetes {
     }
 
     async fn tick(&self, _: &Arc<Mount>, now: Moment) -> Result<(), Fault> {
-        self.round(now).await
+        self.round(now).await.and(self.end_sessions(now).await)
     }
 
     fn forget_caches(&self) {

@@ -8,6 +8,7 @@ mod authority;
 mod case;
 mod clusters;
 mod decide;
+mod doors;
 mod hours;
 mod keys;
 mod left;
@@ -57,6 +58,8 @@ pub struct Access {
     tidied: Mutex<Moment>,
     swept: Mutex<Moment>,
     desk: Arc<Desk>,
+    /// Sessions that are about to begin.
+    doors: doors::Doors,
 }
 
 #[async_trait]
@@ -73,6 +76,7 @@ impl Engine for Access {
         .and(clusters::routes())
         .and(live::routes())
         .and(offers::routes())
+        .and(doors::routes())
         .and(recordings::routes())
         .and(around::routes())
         .and(notices::routes())
@@ -121,6 +125,7 @@ impl Access {
             tidied: Mutex::default(),
             swept: Mutex::default(),
             desk,
+            doors: doors::Doors::default(),
         })
     }
 

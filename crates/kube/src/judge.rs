@@ -5,6 +5,7 @@ mod template;
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, LookUpError};
+use crate::gate::{self, Gate, Visit};
 use crate::mutate;
 use crate::pod::Pod;
 use crate::review::{Question, ReviewError, Verdict};
@@ -14,8 +15,6 @@ use crate::rules::{self, Ground, TokenRequest, Violation};
 const LITERALS: &str = "dewdrop.dev/literal-secrets";
 /// The label of a namespace that says what becomes of the node's folders in pods without secrets of ours.
 const HOST_PATHS: &str = "dewdrop.dev/host-paths";
-/// The label of a namespace that opens running pods.
-const ALLOW_EXEC: &str = "dewdrop.dev/allow-exec";
 
 /// What becomes of something that no pod of ours does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +55,8 @@ pub struct Judge {
     ground: Ground,
     manners: Manners,
     changes: mutate::Settings,
+    /// Doors open by grants; `None`: by the namespace's label alone.
+    gate: Option<Gate>,
 }
 
 // === impl Mode ===
@@ -79,7 +80,13 @@ impl Judge {
     /// A judge. Nothing is asked yet.
     #[must_use]
     pub fn new(cluster: Arc<dyn Cluster>, ground: Ground, manners: Manners, changes: mutate::Settings) -> Self {
-        Self { cluster, ground, manners, changes }
+        Self { cluster, ground, manners, changes, gate: None }
+    }
+
+    /// The same, with doors that open by grants.
+    #[must_use]
+    pub fn with_gate(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Whether it is allowed. Changes nothing anywhere, so a dry run needs no care.
@@ -133,6 +140,11 @@ impl Judge {
     async fn pod(&self, question: &Question<'_>) -> Result<Verdict, JudgeError> {
         let pod: Pod = question.object("Pod")?;
         let (found, warnings) = self.look(question, &pod).await?;
+        if let (Some(gate), "ephemeralcontainers", []) = (&self.gate, question.sub_resource.as_str(), found.as_slice())
+        {
+            let verdict = self.through(gate, question, "ephemeralcontainers", &pod).await?;
+            return Ok(Verdict { warnings: [warnings, verdict.warnings].concat(), ..verdict });
+        }
         Ok(Verdict { warnings, ..refused(&found) })
     }
 
@@ -165,9 +177,27 @@ impl Judge {
             return Ok(Verdict::allowed()); // The API server says itself that there is none.
         };
         let Some(violation) = rules::through_a_door(door, &pod, &self.ground) else { return Ok(Verdict::allowed()) };
+        if let Some(gate) = &self.gate {
+            return self.through(gate, question, door, &pod).await;
+        }
         let labels = self.cluster.labels(&question.namespace).await?;
-        let is_open = labels.get(ALLOW_EXEC).is_some_and(|value| value == "true");
-        Ok(if is_open { Verdict::allowed() } else { refused(&[violation]) })
+        Ok(if gate::is_open(&labels) { Verdict::allowed() } else { refused(&[violation]) })
+    }
+
+    /// By the gate, where the pod has secrets of ours.
+    async fn through(
+        &self,
+        gate: &Gate,
+        question: &Question<'_>,
+        door: &str,
+        pod: &Pod,
+    ) -> Result<Verdict, JudgeError> {
+        let owned = pod.owned(&self.ground.audience);
+        if owned.is_empty() {
+            return Ok(Verdict::allowed());
+        }
+        let labels = self.cluster.labels(&question.namespace).await?;
+        Ok(gate.judge(&Visit { door, question, pod, owned: &owned, labels: &labels }).await)
     }
 }
 
@@ -203,5 +233,7 @@ fn refused(found: &[Violation]) -> Verdict {
     if found.is_empty() { Verdict::allowed() } else { Verdict::denied(format!("dewdrop: {}", rules::told(found))) }
 }
 
+#[cfg(test)]
+mod gate_tests;
 #[cfg(test)]
 mod tests;

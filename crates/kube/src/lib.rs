@@ -7,6 +7,7 @@ pub mod certs;
 pub mod cluster;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gate;
 pub mod judge;
 pub mod mutate;
 pub mod operator;

@@ -22,6 +22,9 @@ pub struct Pod {
 /// `metadata`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Meta {
+    /// What it is known by as long as it lives.
+    #[serde(default)]
+    pub uid: String,
     /// Annotations.
     #[serde(default, deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
@@ -34,6 +37,9 @@ pub struct Meta {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
+    /// The node that it runs on.
+    #[serde(default, deserialize_with = "or_default")]
+    pub node_name: String,
     /// Volumes.
     #[serde(default, deserialize_with = "or_default")]
     pub volumes: Vec<Volume>,

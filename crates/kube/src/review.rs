@@ -1,5 +1,7 @@
 //! `AdmissionReview` of admission.k8s.io/v1: what the API server asks, and what it is told.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -65,6 +67,9 @@ pub struct Question<'a> {
     /// Who asks.
     #[serde(default)]
     pub user_info: User,
+    /// Nothing will come of it.
+    #[serde(default)]
+    pub dry_run: bool,
     /// What it is to be; not read before it is known to matter.
     #[serde(borrow)]
     object: Option<&'a RawValue>,
@@ -89,6 +94,8 @@ pub struct User {
     pub username: String,
     #[serde(default)]
     groups: Option<Vec<String>>,
+    #[serde(default)]
+    extra: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// What is answered.
@@ -169,6 +176,15 @@ impl User {
     /// The groups.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.groups.iter().flatten().map(String::as_str)
+    }
+
+    /// What else is said of him by a name, if it is said once; empty: it is not.
+    #[must_use]
+    pub fn extra(&self, name: &str) -> &str {
+        match self.extra.as_ref().and_then(|extra| extra.get(name)).map(Vec::as_slice) {
+            Some([one]) => one,
+            _ => "",
+        }
     }
 }
 

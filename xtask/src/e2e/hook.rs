@@ -12,7 +12,7 @@ use crate::parts::{Process, TempDir, exec, free_port, repo_root};
 /// The image that has the wrapper of agentless mode.
 pub const EXEC_IMAGE: &str = "dewdrop.test/dewdrop-exec:1";
 /// Its own namespace here: another's may stand beside it.
-const NAMESPACE: &str = "dewdrop-hook";
+pub const NAMESPACE: &str = "dewdrop-hook";
 const CONFIGURATIONS: &str = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
 
 /// Does something while the webhook stands at the door, with more flags; it is gone afterwards, however that ended.
@@ -73,12 +73,15 @@ fn with_url(text: &str, address: &str) -> String {
 fn start(stage: &Stage, dir: &Path, address: &str, more: &[&str]) -> Result<Process> {
     let token = stage.kubectl(&["create", "token", "dewdrop-webhook", "-n", NAMESPACE])?;
     std::fs::write(dir.join("token"), token.trim())?;
+    let ours = stage.kubectl(&["create", "token", "dewdrop-webhook", "-n", NAMESPACE, "--audience", "dewdrop"])?;
+    std::fs::write(dir.join("server-token"), ours.trim())?;
     std::fs::copy(&stage.cluster()?.ca, dir.join("ca.crt"))?;
     let mut command = Command::new(stage.program());
     command.args(["kube", "webhook", "--listen", address, "--names", "127.0.0.1"]);
     command.arg("--secret").arg(format!("{NAMESPACE}/dewdrop-webhook"));
     command.arg("--exempt").arg(format!("kube-system,{NAMESPACE}"));
     command.arg("--api-server").arg(&stage.cluster()?.server).arg("--api-account").arg(dir);
+    command.arg("--token-file").arg(dir.join("server-token")).env("DEWDROP_ADDR", &stage.vault.address);
     command.args(["--exec-image", EXEC_IMAGE, "--server-address", &stage.vault.address]).args(more).env("HOME", dir);
     let log = dir.join("log");
     let mut process = Process::start(command, &log)?;

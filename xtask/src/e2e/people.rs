@@ -3,8 +3,9 @@
 mod attacks;
 mod cli;
 mod constrained;
-mod heard;
 mod edges;
+mod exec_guard;
+mod heard;
 mod life;
 mod old;
 mod sweep;
@@ -29,4 +30,5 @@ pub const ALL: &[Scene] = &[
     ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),
     ("people: the API server tells what came by a grant and what went around", heard::heard),
     ("people: kubectl dewdrop, and from a command back to its approval", cli::plugin),
+    ("people: exec needs a grant, and what it saw is replaced", exec_guard::guarded),
 ];

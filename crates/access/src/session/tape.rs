@@ -279,6 +279,14 @@ mod tests {
             self.pieces.lock().push(piece.clone());
             Ok(())
         }
+
+        async fn announce(&self, _: &crate::inside::Announcement) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn left(&self, _: &str) -> Result<(), String> {
+            Ok(())
+        }
     }
 
     fn about() -> About {

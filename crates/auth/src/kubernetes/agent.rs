@@ -48,6 +48,7 @@ pub fn routes() -> Routes<Kubernetes> {
 struct Asked {
     container: String,
     start: String,
+    life: String,
     image: String,
     labels: BTreeMap<String, String>,
 }
@@ -63,7 +64,9 @@ impl Asked {
         if labels.len() > MOST_LABELS {
             return Err(Fault::bad_request(format!("labels: at most {MOST_LABELS}")));
         }
+        let life = text(&ask.life);
         Ok(Self {
+            life: if life.is_empty() { life } else { names::uuid("life", &life)? },
             container: names::container(&text(&ask.container))?,
             start: names::uuid("start", &text(&ask.start))?,
             image,
@@ -139,6 +142,8 @@ impl Kubernetes {
             pod_name: pod.name.clone(),
             namespace: account.namespace.clone(),
             container_id: String::new(),
+            life: asked.life.clone(),
+            seen: false,
         };
         match serde_json::to_value(&start) {
             Ok(Value::Object(fields)) => Ok(Beside { key, revision, fields }),

@@ -40,18 +40,23 @@ impl Kubernetes {
         if is_complete {
             self.end_forgotten(&known, &held, call.now).await?;
         }
-        let (mut unknown, mut named) = (Vec::new(), Vec::new());
+        let (mut unknown, mut named, mut replace) = (Vec::new(), Vec::new(), Vec::new());
         for (place, one) in held {
             match known.get(&place).filter(|found| found.start.start == one.start) {
                 None => unknown.push(show(&place, &one.start)),
                 Some(found) => {
+                    replace.extend(found.start.seen.then(|| show(&place, &one.start)));
                     named.extend(one.container_id.filter(|id| *id != found.start.container_id).map(|id| (found, id)));
                 }
             }
         }
         self.name_containers(&named).await?;
         let grace = self.grace().await?;
-        Reply::of(&json!({ "grace": grace.as_secs(), "next": (grace / 3).as_secs().max(1), "unknown": unknown }))
+        let mut told = json!({ "grace": grace.as_secs(), "next": (grace / 3).as_secs().max(1), "unknown": unknown });
+        if !replace.is_empty() {
+            told["replace"] = json!(replace);
+        }
+        Reply::of(&told)
     }
 
     /// Ends the starts that the agent knows nothing of. One that was asked for while the agent wrote its list is young.

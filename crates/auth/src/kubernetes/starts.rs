@@ -38,6 +38,12 @@ pub struct Start {
     /// The runtime's id of the container; empty as long as it is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container_id: String,
+    /// The first start of the same run of the container, when this is not the first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub life: String,
+    /// Somebody was in the container and has seen what it was given: it is to be replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen: bool,
 }
 
 /// A start with its place.
@@ -49,6 +55,13 @@ pub struct Found {
     pub start: Start,
     /// The revision of the row.
     pub revision: Revision,
+}
+
+impl Start {
+    /// The run of the container that it belongs to, by its first start.
+    pub fn life(&self) -> &str {
+        if self.life.is_empty() { &self.start } else { &self.life }
+    }
 }
 
 impl Place {

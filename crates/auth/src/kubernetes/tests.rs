@@ -24,6 +24,7 @@ mod agents;
 mod config;
 mod lost;
 mod review;
+mod sessions;
 mod tokens;
 
 const POD: &str = "0e0f6a5c-0000-4000-8000-000000000001";

@@ -95,6 +95,8 @@ pub struct StartRequest {
     pub container: Option<Text>,
     /// The agent's random id (a UUID) of this start of the container.
     pub start: Option<Text>,
+    /// The first start of the same run of the container, when it has run by another one before.
+    pub life: Option<Text>,
     /// The image, with its digest.
     pub image: Option<Text>,
     /// The pod's labels.

@@ -55,7 +55,7 @@ impl Kube {
             Self::Config(config) => config.run(ctx).await,
             Self::Credential(credential) => credential.run(ctx).await,
             Self::Proxy(proxy) => proxy.run(ctx).await,
-            Self::Webhook(webhook) => webhook.run().await,
+            Self::Webhook(webhook) => webhook.run(ctx).await,
             Self::Operator(operator) => operator.run(ctx).await,
             Self::Guards(guards) => guards.run().await,
         }

@@ -75,7 +75,7 @@ impl Proxy {
         let place =
             Place { address, authorities: self.api_account.join("ca.crt"), token: self.api_account.join("token") };
         let sign_in = (!self.token_file.is_empty()).then(|| SignIn {
-            mount: self.auth_mount,
+            mount: self.auth_mount.clone(),
             role: self.role,
             token_file: PathBuf::from(self.token_file),
         });
@@ -88,6 +88,7 @@ impl Proxy {
             hearing,
             cluster: self.cluster,
             mount: self.mount,
+            auth_mount: self.auth_mount,
             api: place,
             sign_in,
         };

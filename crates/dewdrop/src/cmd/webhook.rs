@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use dewdrop_core::SystemClock;
+use dewdrop_core::{Clock, SystemClock};
 use dewdrop_kube::certs::{Files, Keeper, Managed, Own, Places, Source, told};
 use dewdrop_kube::cluster::Api;
+use dewdrop_kube::gate::{Gate, Server, Settings, SignIn};
 use dewdrop_kube::judge::{Judge, Manners, Mode};
 use dewdrop_kube::mutate::{self, Agentless};
 use dewdrop_kube::rules::{Ground, SecretFolders};
@@ -15,6 +16,7 @@ use dewdrop_server::config::{LogFormat, LogLevel, Logging};
 use dewdrop_server::telemetry::{init_logs, install_panic_hook};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
 use crate::output::say;
 
@@ -30,6 +32,8 @@ pub struct Webhook {
     api: ApiArgs,
     #[command(flatten)]
     guards: GuardArgs,
+    #[command(flatten)]
+    gate: GateArgs,
     #[command(flatten)]
     agentless: AgentlessArgs,
     /// error, warn, info, debug or trace
@@ -99,6 +103,24 @@ struct GuardArgs {
     host_paths: Say,
 }
 
+/// The server that knows who has a grant. Its address and CA are those of all commands.
+#[derive(Debug, Args)]
+struct GateArgs {
+    /// Name of this cluster at the server: exec, attach, port-forward and debug into pods with secrets need a grant for it. Without
+    /// it, nobody gets in
+    #[arg(long, env = "DEWDROP_CLUSTER")]
+    cluster: Option<String>,
+    /// Mount of the access engine
+    #[arg(long, env = "DEWDROP_ACCESS_MOUNT", default_value = "access")]
+    access_mount: String,
+    /// The role of the Kubernetes auth method for the webhook
+    #[arg(long, env = "DEWDROP_WEBHOOK_ROLE", default_value = "dewdrop-webhook")]
+    role: String,
+    /// The file with the webhook's ServiceAccount token for the server
+    #[arg(long, env = "DEWDROP_WEBHOOK_TOKEN_FILE", default_value = "/var/run/secrets/dewdrop/token")]
+    token_file: PathBuf,
+}
+
 /// What agentless mode needs.
 #[derive(Debug, Args)]
 struct AgentlessArgs {
@@ -114,7 +136,7 @@ struct AgentlessArgs {
     /// A file with the server's CA, for agentless mode
     #[arg(long, env = "DEWDROP_SERVER_CA")]
     server_ca: Option<PathBuf>,
-    /// Where the Kubernetes auth method is mounted
+    /// Where the Kubernetes auth method is mounted, for agentless mode and for grants
     #[arg(long, env = "DEWDROP_AUTH_MOUNT", default_value = "kubernetes")]
     auth_mount: String,
 }
@@ -128,13 +150,17 @@ enum Say {
 
 impl Webhook {
     /// Runs until SIGTERM or SIGINT.
-    pub async fn run(self) -> Result<u8> {
+    pub async fn run(self, ctx: &Ctx) -> Result<u8> {
         let clock = SystemClock::shared();
         let logging = Logging { level: self.log_level, format: self.log_format, file: None };
         init_logs(&logging, clock.clone()).map_err(|e| Failure::usage(e.to_string()))?;
         install_panic_hook();
         let api = self.api.open()?;
-        let judge = Arc::new(self.judge(api.clone())?);
+        let judge = self.judge(api.clone())?;
+        let judge = Arc::new(match self.gate(ctx, clock.clone()).await? {
+            Some(gate) => judge.with_gate(gate),
+            None => judge,
+        });
         let source = self.tls.source(api, clock.now())?;
         let (keeper, tls) = Keeper::open(source, clock).await.map_err(|e| Failure::usage(told(&e)))?;
         let listener = tokio::net::TcpListener::bind(self.listen).await;
@@ -151,6 +177,18 @@ impl Webhook {
         })
         .await;
         Ok(0)
+    }
+
+    async fn gate(&self, ctx: &Ctx, clock: Arc<dyn Clock>) -> Result<Option<Gate>> {
+        let Some(cluster) = &self.gate.cluster else { return Ok(None) };
+        let trimmed = |mount: &str| mount.trim_matches('/').to_owned();
+        let settings = Settings {
+            access_mount: trimmed(&self.gate.access_mount),
+            auth_mount: trimmed(&self.agentless.auth_mount),
+            sign_in: SignIn { role: self.gate.role.clone(), token_file: self.gate.token_file.clone() },
+        };
+        let server = Server::new(ctx.client().await?.clone(), settings, clock);
+        Ok(Some(Gate::new(Box::new(server), cluster.clone())))
     }
 
     fn judge(&self, api: Api) -> Result<Judge> {

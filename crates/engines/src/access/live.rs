@@ -95,7 +95,7 @@ pub(super) fn version(grants: &[Value]) -> Result<String, Fault> {
 
 impl Access {
     /// The grants that run, each only as long as its person is there and its role still has it.
-    async fn grants(&self, call: &Call, cluster: &str, now: Moment) -> Result<Vec<Value>, Fault> {
+    pub(super) async fn grants(&self, call: &Call, cluster: &str, now: Moment) -> Result<Vec<Value>, Fault> {
         let mut grants = Vec::new();
         for case in self.open_cases(now).await? {
             if case.state(now) != State::Active || !is_for(&case, cluster) {

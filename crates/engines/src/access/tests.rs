@@ -1,5 +1,6 @@
 mod around;
 mod authority;
+mod doors;
 mod extending;
 mod left;
 mod life;

@@ -9,10 +9,10 @@ use crate::rules::SecretFolders;
 
 /// A cluster with one pod and one namespace, or one that does not answer.
 #[derive(Default)]
-struct Fake {
-    pod: Option<Value>,
-    labels: BTreeMap<String, String>,
-    away: bool,
+pub struct Fake {
+    pub pod: Option<Value>,
+    pub labels: BTreeMap<String, String>,
+    pub away: bool,
 }
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl Cluster for Fake {
     }
 }
 
-fn judge(fake: Fake) -> Judge {
+pub fn judge(fake: Fake) -> Judge {
     let ground =
         Ground { audience: "dewdrop".into(), folders: SecretFolders::new("/var/lib/kubelet"), exec_image: None };
     let manners = Manners {
@@ -40,11 +40,11 @@ fn judge(fake: Fake) -> Judge {
     Judge::new(Arc::new(fake), ground, manners, mutate::Settings { audience: "dewdrop".into(), agentless: None })
 }
 
-fn labelled(name: &str, value: &str) -> Fake {
+pub fn labelled(name: &str, value: &str) -> Fake {
     Fake { labels: BTreeMap::from([(name.to_owned(), value.to_owned())]), ..Fake::default() }
 }
 
-fn ask(operation: &str, sub: &str, namespace: &str, object: &Value) -> String {
+pub fn ask(operation: &str, sub: &str, namespace: &str, object: &Value) -> String {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u", "operation": operation, "resource": {"group": "", "version": "v1", "resource": "pods"}, "subResource": sub,
         "name": "p", "namespace": namespace, "object": object, "userInfo": {"username": "alice"},
@@ -56,7 +56,7 @@ async fn validate(fake: Fake, body: &str) -> Result<Verdict, JudgeError> {
     judge(fake).validate(&Question::read(body.as_bytes()).unwrap()).await
 }
 
-fn ours() -> Value {
+pub fn ours() -> Value {
     json!({"spec": {
         "volumes": [{"name": "db", "csi": {"driver": "csi.dewdrop.dev", "readOnly": true,
             "volumeAttributes": {"container": "app", "role": "app", "credentials": "db = x/y"}}}],
@@ -64,13 +64,13 @@ fn ours() -> Value {
     }})
 }
 
-fn bad() -> Value {
+pub fn bad() -> Value {
     let mut pod = ours();
     pod["spec"]["hostPID"] = json!(true);
     pod
 }
 
-fn plain(env: &Value) -> Value {
+pub fn plain(env: &Value) -> Value {
     json!({"spec": {"containers": [{"name": "app", "env": env}]}})
 }
 

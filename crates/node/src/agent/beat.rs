@@ -26,6 +26,7 @@ pub async fn run(agent: Arc<Agent>) {
                     0 => FIRST,
                     seconds => Duration::from_secs(seconds),
                 };
+                replace_seen(&agent, &answer);
                 replace_lost(&agent, &lost(&held, answer));
             }
             Err(why) => {
@@ -52,6 +53,21 @@ fn replace_lost(agent: &Agent, lost: &[StartName]) {
                 tracing::warn!(pod_uid = %name.pod_uid, container = %name.container, start = %name.start,
                     "the server has ended a start that goes on here: it gets a new credential");
                 agent.ender.end(over.name.clone());
+            }
+        }
+    }
+}
+
+/// Starts of containers that somebody was in. Told until it is done; once it is done, the start has another name.
+fn replace_seen(agent: &Agent, answer: &BeatAnswer) {
+    for name in &answer.replace {
+        for hold in agent.of_container(&name.pod_uid, &name.container) {
+            if hold.must_stay() {
+                // A command that runs cannot be given other variables; the audit log has who was in there.
+                tracing::debug!(container = %name.container, start = %name.start,
+                    "somebody was in a container whose credential is in its environment: with the attribute `signal: TERM` it would be started anew");
+            } else if hold.seen_through(&name.start) {
+                tracing::info!(container = %name.container, start = %name.start, "somebody was in a container: it gets a new credential");
             }
         }
     }

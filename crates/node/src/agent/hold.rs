@@ -267,6 +267,31 @@ impl Hold {
         self.apply(&mut state, act)
     }
 
+    /// Whether a container that runs cannot be given another credential: it is in its environment, and nothing may end it.
+    #[must_use]
+    pub fn must_stay(&self) -> bool {
+        matches!(self.about.spec.wrap, Wrap::Env(_)) && self.about.spec.signal.is_none()
+    }
+
+    /// The run of the container that goes on with another credential, by its first start.
+    #[must_use]
+    pub fn life(&self) -> Option<String> {
+        let state = self.state.lock();
+        state.start.as_ref().filter(|_| state.todo == Todo::Refresh).map(|start| start.life().to_owned())
+    }
+
+    /// Somebody has seen what the container has by this start: it gets another. Whether that begins now.
+    pub fn seen_through(&self, start: &str) -> bool {
+        let mut state = self.state.lock();
+        let is_its = state.start.as_ref().is_some_and(|held| held.name.start == start);
+        let begins = is_its && state.todo == Todo::Renew;
+        if begins {
+            state.todo = Todo::Refresh;
+            self.bell.notify_one();
+        }
+        begins
+    }
+
     /// What the container has cannot be renewed for much longer.
     pub fn wants_another(&self) {
         let mut state = self.state.lock();

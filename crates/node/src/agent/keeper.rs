@@ -12,7 +12,6 @@ use super::fail::Fail;
 use super::hold::{Hold, Todo};
 use super::life::Phase;
 use super::start::Start;
-use crate::spec::Wrap;
 
 /// Between two tries to make a credential: a container waits for it.
 const LEAST: Duration = Duration::from_millis(100);
@@ -81,7 +80,7 @@ async fn rest_and_renew(agent: &Arc<Agent>, hold: &Arc<Hold>) -> Result<(), Fail
     match renew(agent, hold, &start).await {
         Ok(true) => Ok(()),
         // Another one would end this one, and a command that runs cannot be given other variables.
-        Ok(false) if matches!(hold.about.spec.wrap, Wrap::Env(_)) && hold.about.spec.signal.is_none() => {
+        Ok(false) if hold.must_stay() => {
             let about = &hold.about;
             tracing::warn!(pod = %about.pod.name, namespace = %about.pod.namespace, container = %about.spec.container,
                 "the credential in a container's environment ends soon: with the attribute `signal: TERM` it would be started anew");

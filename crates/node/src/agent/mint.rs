@@ -44,7 +44,9 @@ impl Agent {
     async fn make(&self, hold: &Arc<Hold>, name: StartName) -> Result<Start, Fail> {
         let spec = &hold.about.spec;
         let traits = self.traits(&hold.about).await;
-        let auth = self.vault.start(&name, &hold.pod_token(), &traits).await.map_err(|why| traits.explain(why))?;
+        let life = hold.life().unwrap_or_else(|| name.start.clone());
+        let auth =
+            self.vault.start(&name, &life, &hold.pod_token(), &traits).await.map_err(|why| traits.explain(why))?;
         let fetched = try_join_all(
             spec.credentials.iter().map(|credential| self.fetch(&auth.client_token, &spec.namespace, credential)),
         )
@@ -61,7 +63,7 @@ impl Agent {
             fields.insert(credential.name.clone(), data.expose().clone());
         }
         let variables = self.write(hold, fields).await?;
-        Ok(Start { name, token: auth.client_token, seconds: auth.lease_duration, leases, variables })
+        Ok(Start { name, life, token: auth.client_token, seconds: auth.lease_duration, leases, variables })
     }
 
     async fn fetch(&self, token: &SecretText, namespace: &str, credential: &Credential) -> Result<Envelope, Fail> {

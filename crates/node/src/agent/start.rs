@@ -13,6 +13,9 @@ use crate::env::Variable;
 pub struct Start {
     /// Which start.
     pub name: StartName,
+    /// The first start of the same run of the container; empty: this one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub life: String,
     /// Its token. Everything hangs on it.
     #[serde(serialize_with = "open", deserialize_with = "closed")]
     pub token: SecretText,
@@ -39,6 +42,12 @@ pub struct Held {
 // === impl Start ===
 
 impl Start {
+    /// The run of the container that it belongs to, by its first start.
+    #[must_use]
+    pub fn life(&self) -> &str {
+        if self.life.is_empty() { &self.name.start } else { &self.life }
+    }
+
     /// How long until something has to be renewed: a third of the shortest life. `None`: nothing ends.
     #[must_use]
     pub fn rest(&self) -> Option<Duration> {
@@ -70,7 +79,14 @@ mod tests {
             role: "r".into(),
             container_id: None,
         };
-        Start { name, token: "t".into(), seconds, leases: leases.iter().map(held).collect(), variables: Vec::new() }
+        Start {
+            name,
+            life: String::new(),
+            token: "t".into(),
+            seconds,
+            leases: leases.iter().map(held).collect(),
+            variables: Vec::new(),
+        }
     }
 
     #[test]

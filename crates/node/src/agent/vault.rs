@@ -59,6 +59,8 @@ pub struct BeatAnswer {
     pub next: u64,
     /// Starts that have no token any more.
     pub unknown: Vec<StartName>,
+    /// Starts whose credentials somebody has seen who was in the container.
+    pub replace: Vec<StartName>,
 }
 
 /// The server, as one agent sees it. Cheap to clone.
@@ -100,14 +102,23 @@ impl Vault {
         self.has_answered.load(Ordering::Relaxed)
     }
 
-    /// A token for one start of one container. The token of the start before, if there is one, ends with this call.
+    /// A token for one start of one container; `life` names the first start of the same run of it. The token of the start before, if there is one, ends with this call.
     ///
     /// # Errors
     /// The server refuses the pod, or cannot be reached.
-    pub async fn start(&self, name: &StartName, pod_token: &SecretText, traits: &Traits) -> Result<Auth, Fail> {
+    pub async fn start(
+        &self,
+        name: &StartName,
+        life: &str,
+        pod_token: &SecretText,
+        traits: &Traits,
+    ) -> Result<Auth, Fail> {
         let mut body = json!({
             "role": name.role, "jwt": pod_token.expose(), "container": name.container, "start": name.start,
         });
+        if life != name.start {
+            body["life"] = json!(life);
+        }
         if let Some(labels) = &traits.labels {
             body["labels"] = json!(labels);
         }

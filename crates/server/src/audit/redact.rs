@@ -134,6 +134,7 @@ impl Shown {
                 "at",
                 "granted_at",
                 "ends_at",
+                "container",
             ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],

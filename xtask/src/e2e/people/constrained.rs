@@ -23,7 +23,7 @@ rules:
     resourceNames: ["dewdrop:people"]
     verbs: ["impersonate:user-info"]
   - apiGroups: [authentication.k8s.io]
-    resources: [userextras/dewdrop.dev/grant]
+    resources: [userextras/dewdrop.dev/grant, userextras/dewdrop.dev/session]
     verbs: ["impersonate:user-info"]
   - apiGroups: ["*"]
     resources: ["*"]

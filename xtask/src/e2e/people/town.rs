@@ -28,6 +28,8 @@ path "access/recordings/+" { capabilities = ["read"] }
 /// What the proxy may do with it.
 const PROXY: &str = r#"
 path "access/live" { capabilities = ["read"] }
+path "access/announce" { capabilities = ["create", "update"] }
+path "auth/kubernetes/sessions/leave" { capabilities = ["create", "update"] }
 path "access/record" { capabilities = ["create", "update"] }
 path "access/clusters/test/certificate" { capabilities = ["create", "update"] }
 path "access/recordings/+" { capabilities = ["create", "update"] }

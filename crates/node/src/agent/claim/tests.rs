@@ -29,7 +29,7 @@ fn start(id: &str) -> Start {
         role: "app".into(),
         container_id: None,
     };
-    Start { name, token: "t".into(), seconds: 0, leases: Vec::new(), variables: Vec::new() }
+    Start { name, life: String::new(), token: "t".into(), seconds: 0, leases: Vec::new(), variables: Vec::new() }
 }
 
 fn hold(phase: Phase, begun: Option<&str>) -> Hold {
@@ -149,4 +149,28 @@ async fn what_the_runtime_says_of_a_container_that_nobody_told_of() {
     about.pod.uid = "u-2".into();
     assert_eq!(word(&about, "a", Phase::Ready).await, "no", "another pod");
     runtime.abort();
+}
+
+#[test]
+fn what_somebody_saw_is_replaced_once_and_for_the_container_that_runs() {
+    let files = Hold::new(about(&[]), Phase::Taken("a".into()), SecretText::default(), Some(start("one")));
+    assert!(!files.seen_through("another"), "a start that is gone already");
+    assert_eq!(files.life(), None, "a start that is made now would begin a life");
+    assert!(files.seen_through("one"));
+    assert_eq!((files.todo(), files.phase()), (Todo::Refresh, Phase::Taken("a".into())), "the container goes on");
+    assert!(!files.seen_through("one"), "told again while it is made");
+    assert_eq!(files.life().as_deref(), Some("one"));
+    let next = Start { life: "one".into(), ..start("two") };
+    assert_eq!(files.minted(next, Todo::Refresh).unwrap().unwrap().name.start, "one");
+    assert!(!files.seen_through("one"), "told again by a beat that was under way");
+    assert!(files.seen_through("two"), "another session");
+    assert_eq!(files.life().as_deref(), Some("one"), "it is still the same run of the container");
+}
+
+#[test]
+fn a_command_that_nothing_may_end_keeps_its_variables() {
+    assert!(hold(Phase::Ready, None).must_stay());
+    for more in [&[("env", "true"), ("signal", "TERM")][..], &[], &[("gate", "true")]] {
+        assert!(!Hold::new(about(more), Phase::Ready, SecretText::default(), None).must_stay(), "{more:?}");
+    }
 }

@@ -55,7 +55,14 @@ impl Rig {
             pod: PodInfo { uid: uid.into(), ..PodInfo::default() },
             fs_group: None,
         };
-        let start = Start { name, token: "t".into(), seconds: 0, leases: Vec::new(), variables: Vec::new() };
+        let start = Start {
+            name,
+            life: String::new(),
+            token: "t".into(),
+            seconds: 0,
+            leases: Vec::new(),
+            variables: Vec::new(),
+        };
         let hold = Arc::new(Hold::new(about, Phase::Ready, SecretText::default(), Some(start)));
         self.agent.holds.lock().insert(hold.about.volume_id.clone(), hold.clone());
         hold

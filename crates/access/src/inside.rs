@@ -1,0 +1,186 @@
+//! Whoever goes into a pod: announced at the server before, under a name that the API server hands to the webhook there; and
+//! told when he has left, so that what he has seen is replaced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::fill;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+
+use crate::info::Info;
+use crate::record::Carrier;
+use crate::refuse::Refusal;
+
+/// Parts of a pod that lead into it.
+const DOORS: [&str; 4] = ["exec", "attach", "portforward", "ephemeralcontainers"];
+/// Of these, the ones by which a container's files can be read.
+const READING: [&str; 2] = ["exec", "attach"];
+/// An end is told so often at most, with longer and longer rests; after that it comes with the grant's.
+const TRIES: u32 = 8;
+const REST: Duration = Duration::from_millis(250);
+
+/// What is announced.
+#[derive(Debug, Clone, Serialize)]
+pub struct Announcement {
+    /// A name that nobody can guess.
+    pub session: String,
+    /// The grant.
+    pub grant: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub name: String,
+    /// `pods/exec`.
+    pub target: String,
+}
+
+/// Somebody is inside; when it is dropped, he has left.
+pub struct Inside {
+    session: String,
+    carrier: Arc<dyn Carrier>,
+}
+
+/// Announces a request that leads into a pod, and says so in its headers; `None`: it leads into none, or reads nothing there.
+///
+/// # Errors
+/// The server cannot be told.
+pub async fn announce(
+    info: &Info,
+    grant: &str,
+    cluster: &str,
+    carrier: &Arc<dyn Carrier>,
+    headers: &mut HeaderMap,
+) -> Result<Option<Inside>, Refusal> {
+    let of = info.resource.as_ref().filter(|of| of.group.is_empty() && of.resource == "pods");
+    let writes = |subresource: &str| subresource != "ephemeralcontainers" || info.verb != "get";
+    let Some(of) = of.filter(|of| DOORS.contains(&of.subresource.as_str()) && writes(&of.subresource)) else {
+        return Ok(None);
+    };
+    let mut random = [0; 16];
+    fill(&mut random).map_err(|_| Refusal::unavailable("there is no randomness"))?;
+    let session: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let value = HeaderValue::from_str(&session).map_err(|_| Refusal::unavailable("a session has no name"))?;
+    let announcement = Announcement {
+        session: session.clone(),
+        grant: grant.to_owned(),
+        cluster: cluster.to_owned(),
+        namespace: of.namespace.clone(),
+        name: of.name.clone(),
+        target: format!("pods/{}", of.subresource),
+    };
+    let told = carrier.announce(&announcement).await;
+    told.map_err(|why| Refusal::unavailable(format!("the server cannot be told of the session: {why}")))?;
+    headers.insert(HeaderName::from_static("impersonate-extra-dewdrop.dev%2fsession"), value);
+    let reads = READING.contains(&of.subresource.as_str());
+    Ok(reads.then(|| Inside { session, carrier: carrier.clone() }))
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let (session, carrier) = (std::mem::take(&mut self.session), self.carrier.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            for tried in 0..TRIES {
+                match carrier.left(&session).await {
+                    Ok(()) => return,
+                    Err(why) if tried + 1 == TRIES => {
+                        tracing::warn!(%why, "the end of a session cannot be told: what it has seen is replaced when its grant ends");
+                    }
+                    Err(_) => tokio::time::sleep(REST * 2_u32.pow(tried)).await,
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::record::Line;
+    use crate::session::tape::Piece;
+
+    /// A server that writes down what it is told.
+    #[derive(Default)]
+    struct Heard {
+        announced: Mutex<Vec<Announcement>>,
+        left: Mutex<Vec<String>>,
+        away: bool,
+    }
+
+    #[async_trait::async_trait]
+    impl Carrier for Heard {
+        async fn carry(&self, _: &[Line]) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn announce(&self, announcement: &Announcement) -> Result<(), String> {
+            self.announced.lock().push(announcement.clone());
+            if self.away { Err("away".into()) } else { Ok(()) }
+        }
+
+        async fn left(&self, session: &str) -> Result<(), String> {
+            self.left.lock().push(session.to_owned());
+            if self.left.lock().len() < 2 { Err("away".into()) } else { Ok(()) }
+        }
+    }
+
+    async fn asks(heard: &Arc<Heard>, method: Method, path: &str) -> (Result<Option<Inside>, Refusal>, HeaderMap) {
+        let info = Info::read(&method, path, None).unwrap();
+        let carrier: Arc<dyn Carrier> = heard.clone();
+        let mut headers = HeaderMap::new();
+        (announce(&info, "g1", "prod", &carrier, &mut headers).await, headers)
+    }
+
+    #[tokio::test]
+    async fn a_door_is_announced_by_a_name_that_the_api_server_gets_too() {
+        let heard = Arc::new(Heard::default());
+        let (inside, headers) = asks(&heard, Method::POST, "/api/v1/namespaces/shop/pods/web/exec").await;
+        let told = heard.announced.lock().first().cloned().unwrap();
+        assert_eq!(headers["impersonate-extra-dewdrop.dev%2fsession"], *told.session);
+        assert_eq!(told.session.len(), 32);
+        let what = [&told.grant, &told.cluster, &told.namespace, &told.name, &told.target];
+        assert_eq!(what, ["g1", "prod", "shop", "web", "pods/exec"]);
+        assert!(heard.left.lock().is_empty());
+        drop(inside);
+        while heard.left.lock().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(*heard.left.lock(), [told.session.clone(), told.session], "told until it is heard");
+    }
+
+    #[tokio::test]
+    async fn what_reads_nothing_has_no_end_to_tell_and_what_leads_nowhere_is_not_announced() {
+        let heard = Arc::new(Heard::default());
+        for path in ["portforward", "ephemeralcontainers"] {
+            let path = format!("/api/v1/namespaces/shop/pods/web/{path}");
+            assert!(asks(&heard, Method::PATCH, &path).await.0.unwrap().is_none());
+        }
+        assert_eq!(heard.announced.lock().len(), 2);
+        for (method, path) in [
+            (Method::GET, "/api/v1/namespaces/shop/pods/web/ephemeralcontainers"),
+            (Method::GET, "/api/v1/namespaces/shop/pods/web/log"),
+            (Method::POST, "/apis/x.example/v1/namespaces/shop/pods/web/exec"),
+        ] {
+            let (inside, headers) = asks(&heard, method, path).await;
+            assert!(inside.unwrap().is_none() && headers.is_empty(), "{path}");
+        }
+        assert_eq!(heard.announced.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_in_unannounced() {
+        let heard = Arc::new(Heard { away: true, ..Heard::default() });
+        let (inside, headers) = asks(&heard, Method::POST, "/api/v1/namespaces/shop/pods/web/attach").await;
+        assert!(inside.is_err() && headers.is_empty());
+    }
+}

@@ -22,7 +22,6 @@ mod nodes;
 mod role;
 mod roles;
 mod rounds;
-mod selector;
 mod starts;
 mod verify;
 mod wire;

@@ -13,6 +13,8 @@ pub mod credentials;
 mod envelope;
 #[cfg(feature = "client")]
 mod error;
+#[cfg(feature = "outside")]
+pub mod outside;
 #[cfg(feature = "client")]
 mod retry;
 pub mod template;

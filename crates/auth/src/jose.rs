@@ -5,13 +5,12 @@
 //! not exist here, so no public key can be taken for a shared secret.
 
 mod claims;
-mod http;
 mod keys;
 mod remote;
 mod token;
 
 pub use claims::{Claims, Expected, Gaps};
-pub use http::Http;
+pub use dewdrop_api::outside::Http;
 pub use keys::KeySet;
 pub use remote::{Fetch, RemoteKeys};
 pub use token::{ALGORITHMS, Alg, Signed};
@@ -37,6 +36,6 @@ pub enum Refused {
 }
 
 #[cfg(test)]
-pub mod testing;
+pub use dewdrop_testkit::fake_api as testing;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,6 @@ mod nodes;
 mod role;
 mod roles;
 mod rounds;
-mod selector;
 mod sessions;
 mod starts;
 mod verify;

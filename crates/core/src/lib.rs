@@ -14,6 +14,7 @@ pub mod password;
 pub mod policy;
 pub mod route;
 pub mod secret;
+pub mod selector;
 pub mod shamir;
 pub mod store;
 pub mod token;

@@ -4,7 +4,9 @@
 mod fields;
 mod flex;
 mod ttl;
+mod yaml;
 
 pub use fields::read_fields;
 pub use flex::{Flag, Int, Pairs, Strings, Text, TextList};
 pub use ttl::{Ttl, brief_ttl, format_ttl, parse_ttl};
+pub use yaml::parse_yaml;

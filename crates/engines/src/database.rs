@@ -16,7 +16,6 @@ pub(crate) mod cron;
 mod issue;
 mod preflight;
 mod reconcile;
-mod records;
 mod revoke;
 mod role;
 mod root;

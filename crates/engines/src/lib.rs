@@ -6,6 +6,7 @@ pub mod database;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod identity;
+pub mod kubernetes;
 pub mod kv1;
 pub mod kv2;
 pub mod postgres;

@@ -3,4 +3,6 @@
 pub mod cached;
 pub mod cas;
 pub mod folder;
+pub mod random;
+pub mod records;
 pub mod words;

@@ -7,6 +7,7 @@
     reason = "test code: a broken expectation is a failed test"
 )]
 
+pub mod fake_api;
 pub mod fuzz;
 pub mod gpg;
 pub mod harness;

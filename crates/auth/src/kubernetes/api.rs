@@ -1,32 +1,21 @@
 //! The API server of the cluster, as far as we ask it: reviews of tokens, its key set, labels of namespaces.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use dewdrop_api::outside::{Cluster, ClusterPlace};
 use dewdrop_core::{Fault, Secret};
-use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::account::Account;
 use super::config::Config;
 use super::role::Role;
-use crate::jose::{Http, KeySet};
-
-const LOCAL_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
-const LOCAL_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+use crate::jose::KeySet;
 
 /// The API server.
 pub struct Api {
-    base: String,
+    cluster: Cluster,
     jwks_url: String,
-    /// Empty: that of our pod.
-    ca: String,
-    /// Empty: that of our pod.
-    reviewer: Arc<Secret<String>>,
-    use_local: bool,
-    /// The client of the last call, with the authorities that it trusts.
-    http: Mutex<Option<(String, Http)>>,
 }
 
 impl Api {
@@ -37,18 +26,13 @@ impl Api {
     pub fn new(config: &Config) -> Result<Self, Fault> {
         let base = config.base_url();
         let own = format!("{base}/openid/v1/jwks");
-        let http = match config.ca_cert.trim() {
-            "" => None,
-            _ => Some((config.ca_cert.clone(), Http::new(&config.ca_cert)?)),
-        };
-        Ok(Self {
-            jwks_url: if config.jwks_url.is_empty() { own } else { config.jwks_url.clone() },
+        let cluster = Cluster::new(ClusterPlace {
             base,
             ca: config.ca_cert.clone(),
-            reviewer: Arc::new(Secret::new(config.reviewer.clone())),
+            token: Secret::new(config.reviewer.clone()),
             use_local: !config.disable_local,
-            http: Mutex::new(http),
-        })
+        })?;
+        Ok(Self { cluster, jwks_url: if config.jwks_url.is_empty() { own } else { config.jwks_url.clone() } })
     }
 
     /// The cluster's key set.
@@ -56,10 +40,10 @@ impl Api {
     /// # Errors
     /// Why it cannot be had.
     pub async fn keys(&self) -> Result<KeySet, String> {
-        let http = self.http().await.map_err(|fault| fault.told.into_owned())?;
+        let http = self.cluster.http().await.map_err(|fault| fault.told.into_owned())?;
         // Our token goes to the API server and to nobody else.
-        let is_own = self.jwks_url.starts_with(&format!("{}/", self.base));
-        let bearer = if is_own { self.bearer().await } else { None };
+        let is_own = self.jwks_url.starts_with(&format!("{}/", self.cluster.base()));
+        let bearer = if is_own { self.cluster.bearer().await } else { None };
         let (status, body) = http.get(&self.jwks_url, bearer.as_ref().map(|token| token.expose().as_str())).await?;
         if status != 200 {
             return Err(format!("the answer has the status {status}"));
@@ -82,10 +66,10 @@ impl Api {
             Fault::unavailable("the API server of the cluster does not answer")
                 .knowing(format!("role {:?}: token review: {why}", role.name))
         };
-        let http = self.http().await?;
-        let own = self.bearer().await;
+        let http = self.cluster.http().await?;
+        let own = self.cluster.bearer().await;
         let bearer = own.as_ref().map_or(jwt, |token| token.expose().as_str());
-        let url = format!("{}/apis/authentication.k8s.io/v1/tokenreviews", self.base);
+        let url = format!("{}/apis/authentication.k8s.io/v1/tokenreviews", self.cluster.base());
         let (status, body) = http.post(&url, Some(bearer), &ask).await.map_err(away)?;
         let refuse = |why: String| Fault::denied(format!("role {:?}: token review: {why}", role.name));
         match status {
@@ -104,42 +88,18 @@ impl Api {
     /// # Errors
     /// Why they cannot be had.
     pub async fn labels_of(&self, namespace: &str, jwt: &str) -> Result<BTreeMap<String, String>, String> {
-        let http = self.http().await.map_err(|fault| fault.told.into_owned())?;
-        let own = self.bearer().await;
+        let http = self.cluster.http().await.map_err(|fault| fault.told.into_owned())?;
+        let own = self.cluster.bearer().await;
         let bearer = own.as_ref().map_or(jwt, |token| token.expose().as_str());
         let name: String = namespace.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        let (status, body) = http.get(&format!("{}/api/v1/namespaces/{name}", self.base), Some(bearer)).await?;
+        let (status, body) =
+            http.get(&format!("{}/api/v1/namespaces/{name}", self.cluster.base()), Some(bearer)).await?;
         if status != 200 {
             return Err(format!("the API server answers with status {status} when asked for the namespace"));
         }
         let told: Value = serde_json::from_slice(&body).map_err(|_| "the answer is no JSON".to_owned())?;
         let labels = told.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
         serde_json::from_value(labels).map_err(|_| "the answer is no namespace".to_owned())
-    }
-
-    async fn http(&self) -> Result<Http, Fault> {
-        let ca = match self.ca.trim() {
-            "" if self.use_local => tokio::fs::read_to_string(LOCAL_CA).await.unwrap_or_default(),
-            _ => self.ca.clone(),
-        };
-        if let Some((_, http)) = self.http.lock().as_ref().filter(|(known, _)| *known == ca) {
-            return Ok(http.clone());
-        }
-        let http = Http::new(&ca)?;
-        *self.http.lock() = Some((ca, http.clone()));
-        Ok(http)
-    }
-
-    /// The token that we ask with; `None`: we have none of our own.
-    async fn bearer(&self) -> Option<Arc<Secret<String>>> {
-        if !self.reviewer.expose().is_empty() {
-            return Some(self.reviewer.clone());
-        }
-        if !self.use_local {
-            return None;
-        }
-        let text = tokio::fs::read_to_string(LOCAL_TOKEN).await.ok()?;
-        Some(Arc::new(Secret::new(text.trim().to_owned())))
     }
 }
 

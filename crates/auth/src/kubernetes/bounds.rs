@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use dewdrop_core::Fault;
+use dewdrop_core::selector::Selector;
 
 use super::account::Account;
 use super::role::{Role, is_digest};
-use super::selector::Selector;
 use super::verify::Verifier;
 use crate::glob::any_matches;
 

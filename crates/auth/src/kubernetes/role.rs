@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use dewdrop_core::Fault;
+use dewdrop_core::selector::Selector;
 use dewdrop_core::wire::{Strings, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::selector::Selector;
 use super::wire::RoleRequest;
 use crate::token_params::{OldFields, TokenSettings, set};
 

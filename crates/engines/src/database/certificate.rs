@@ -13,8 +13,8 @@ use rcgen::{
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Map, Value, json};
 
-use super::shared::random;
 use super::username::Template;
+use crate::shared::random::random;
 
 /// Clocks differ.
 const EARLIER_MILLIS: u64 = 30_000;

@@ -12,11 +12,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::connection::{Connection, PasswordAuthentication, Reconcile};
 use super::preflight::{self, Preflight};
 use super::role::{self, CredentialType, Role, refused, said};
-use super::shared::{Shared, random, target_fault};
+use super::shared::{Shared, target_fault};
 use super::username::{Inputs, Template};
 use super::{certificate, revoke};
 use crate::postgres::fill::{Values, fill, takes_verifier};
 use crate::postgres::{TargetError, scram, sql};
+use crate::shared::random::random;
 
 /// A target accepts the user for so long beyond the lease: the lease's end, not the target's clock, ends it.
 const GRACE: Duration = Duration::from_secs(5);

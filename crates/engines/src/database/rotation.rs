@@ -13,10 +13,11 @@ use dewdrop_core::{Fault, Moment, Secret};
 use super::connection::Pending;
 use super::issue::{filled, new_password, sent_password};
 use super::role::or_default;
-use super::shared::{Shared, random, target_fault};
+use super::shared::{Shared, target_fault};
 use super::static_role::StaticRole;
 use crate::postgres::fill::takes_verifier;
 use crate::postgres::{TargetError, sql};
+use crate::shared::random::random;
 
 /// Rotations that run at a time.
 const AT_A_TIME: usize = 16;

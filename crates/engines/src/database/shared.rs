@@ -5,18 +5,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand::fill;
 use dewdrop_core::engine::Place;
 use dewdrop_core::store::{Batch, get_json, scan_all};
 use dewdrop_core::{Fault, Moment};
 use parking_lot::Mutex;
 
 use super::connection::Connection;
-use super::records::Records;
 use super::role::Role;
 use super::rotation::Calendar;
 use super::static_role::StaticRole;
 use crate::postgres::{Limits, Target, TargetError};
+use crate::shared::records::Records;
 
 /// Where the records of deleted connections wait for their last lease.
 const RETIRED: &str = "retired/";
@@ -246,14 +245,6 @@ impl Shared {
             self.reconciled.lock().remove(&id);
         }
         Ok(())
-    }
-}
-
-/// Fills a buffer with random bytes.
-pub(super) fn random(buffer: &mut [u8]) {
-    // AWS-LC seeds itself from the system at the start of the process and cannot fail afterwards.
-    if fill(buffer).is_err() {
-        std::process::abort();
     }
 }
 

@@ -77,7 +77,7 @@ pub struct Inputs<'a> {
 /// Why a template was refused, or cannot be filled. Each is a sentence for the operator (400).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid username template: {0}")]
-pub struct TemplateError(String);
+pub struct TemplateError(pub(crate) String);
 
 impl From<TemplateError> for Fault {
     fn from(error: TemplateError) -> Self {

@@ -24,7 +24,7 @@ pub struct Opened {
 #[must_use]
 pub fn known_kinds(class: MountClass) -> &'static [&'static str] {
     match class {
-        MountClass::Secret => &["access", "database", "kv"],
+        MountClass::Secret => &["access", "database", "kubernetes", "kv"],
         MountClass::Auth => &["approle", "cert", "jwt", "kubernetes", "oidc", "userpass"],
     }
 }
@@ -42,6 +42,7 @@ pub fn open(mount: &Mount, place: Place, vault: Weak<Vault>) -> Result<Opened, F
         (MountClass::Secret, "kv" | "generic") => open_kv(place)?,
         (MountClass::Secret, "cubbyhole") => Room::new(dewdrop_engines::cubbyhole::Cubbyhole::open(place)),
         (MountClass::Secret, "access") => Room::new(dewdrop_engines::access::Access::open(place)),
+        (MountClass::Secret, "kubernetes") => dewdrop_engines::kubernetes::open(place),
         (MountClass::Secret, "database") => dewdrop_engines::database::open(place),
         (MountClass::Secret, "system") => Room::new(Arc::new(Sys::new(vault, mount.namespace.clone()))),
         (MountClass::Auth, "token") => Room::new(Arc::new(TokenAuth::new(vault, place.store))),

@@ -13,23 +13,23 @@ use serde::de::DeserializeOwned;
 type Known<T> = (Revision, Option<Arc<T>>);
 
 /// Records below a prefix of the mount's store.
-pub(super) struct Records<T> {
+pub(crate) struct Records<T> {
     store: SharedStore,
     prefix: &'static str,
     known: RwLock<HashMap<String, Known<T>>>,
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync> Records<T> {
-    pub(super) fn new(store: SharedStore, prefix: &'static str) -> Self {
+    pub(crate) fn new(store: SharedStore, prefix: &'static str) -> Self {
         Self { store, prefix, known: RwLock::new(HashMap::new()) }
     }
 
-    pub(super) async fn find(&self, name: &str) -> Result<Option<Arc<T>>, Fault> {
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Arc<T>>, Fault> {
         Ok(self.find_revision(name).await?.map(|(record, _)| record))
     }
 
     /// The record with the commit that wrote it.
-    pub(super) async fn find_revision(&self, name: &str) -> Result<Option<(Arc<T>, Revision)>, Fault> {
+    pub(crate) async fn find_revision(&self, name: &str) -> Result<Option<(Arc<T>, Revision)>, Fault> {
         if let Some((revision, Some(record))) = self.known.read().get(name) {
             return Ok(Some((record.clone(), *revision)));
         }
@@ -41,12 +41,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Records<T> {
         Ok(Some((record, revision)))
     }
 
-    pub(super) async fn put(&self, name: &str, record: T) -> Result<Arc<T>, Fault> {
+    pub(crate) async fn put(&self, name: &str, record: T) -> Result<Arc<T>, Fault> {
         self.commit(name, record, Batch::new()).await
     }
 
     /// Writes only over the revision that was read (zero: the name must be free).
-    pub(super) async fn replace(&self, name: &str, record: T, over: Revision) -> Result<Arc<T>, Fault> {
+    pub(crate) async fn replace(&self, name: &str, record: T, over: Revision) -> Result<Arc<T>, Fault> {
         let written = self.commit(name, record, Batch::new().expect(self.key(name), over)).await;
         if written.is_err() {
             self.known.write().remove(name);
@@ -63,19 +63,19 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Records<T> {
     }
 
     /// Removes it, with other changes in the same commit.
-    pub(super) async fn remove(&self, name: &str, also: Batch) -> Result<(), Fault> {
+    pub(crate) async fn remove(&self, name: &str, also: Batch) -> Result<(), Fault> {
         let revision = self.store.commit(also.delete(self.key(name))).await?;
         self.learn(name, revision, None);
         Ok(())
     }
 
-    pub(super) async fn names(&self) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn names(&self) -> Result<Vec<String>, Fault> {
         let rows = scan_all(self.store.as_ref(), self.prefix.as_bytes(), 1000).await?;
         let names = rows.iter().filter_map(|row| row.key.get(self.prefix.len()..));
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
 
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.known.write().clear();
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP client for key sets and for the API server of a cluster: no redirects, short times, small bodies.
+//! The HTTP client: no redirects, short times, small bodies.
 
 use std::time::Duration;
 
@@ -10,6 +10,17 @@ use serde_json::Value;
 const MOST: usize = 1024 * 1024;
 /// The whole of one call.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    Get,
+    /// `POST`.
+    Post,
+    /// `DELETE`.
+    Delete,
+}
 
 /// A client. Cheap to clone.
 #[derive(Clone)]
@@ -50,6 +61,25 @@ impl Http {
     /// Why there is no answer.
     pub async fn post(&self, url: &str, bearer: Option<&str>, body: &Value) -> Result<(u16, Vec<u8>), String> {
         self.send(self.0.post(url).json(body), bearer).await
+    }
+
+    /// Any verb, with JSON when it is given: the status and the body.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        bearer: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<(u16, Vec<u8>), String> {
+        let request = match method {
+            Method::Get => self.0.get(url),
+            Method::Post => self.0.post(url),
+            Method::Delete => self.0.delete(url),
+        };
+        self.send(body.into_iter().fold(request, reqwest::RequestBuilder::json), bearer).await
     }
 
     /// `POST` of a form, with a name and a password when they are given: the status and the body.

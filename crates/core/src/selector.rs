@@ -1,8 +1,10 @@
-//! Label selectors as Kubernetes has them, in JSON: `{"matchLabels": {...}, "matchExpressions": [...]}`.
+//! Label selectors as Kubernetes has them, in JSON or YAML: `{"matchLabels": {...}, "matchExpressions": [...]}`.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+
+use crate::wire::parse_yaml;
 
 /// A selector.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,13 +35,15 @@ enum Operator {
 
 impl Selector {
     /// Reads a selector. `None`: it is none, or selects everything.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let selector: Self = serde_json::from_str(text).ok()?;
+        let selector: Self = serde_json::from_value(parse_yaml(text).ok()?).ok()?;
         let selects = !selector.match_labels.is_empty() || !selector.match_expressions.is_empty();
         (selects && selector.match_expressions.iter().all(Expression::is_whole)).then_some(selector)
     }
 
     /// Whether labels are as it says.
+    #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|expression| expression.matches(labels))
@@ -73,6 +77,7 @@ mod tests {
         let selects = |text: &str| Selector::parse(text).unwrap().matches(&labels);
         assert!(selects(r#"{"matchLabels":{"team":"a"}}"#));
         assert!(!selects(r#"{"matchLabels":{"team":"a","env":"prod"}}"#));
+        assert!(selects("matchLabels:\n  team: a\n"));
         assert!(selects(r#"{"matchExpressions":[{"key":"env","operator":"In","values":["dev","test"]}]}"#));
         assert!(!selects(r#"{"matchExpressions":[{"key":"env","operator":"NotIn","values":["dev"]}]}"#));
         assert!(selects(

@@ -10,6 +10,7 @@ mod diff;
 mod http;
 mod listed;
 mod normal;
+mod pki;
 mod play;
 mod report;
 mod script;
@@ -17,7 +18,7 @@ mod side;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, Result, bail};
 
@@ -102,11 +103,12 @@ pub fn run(args: &[String]) -> Result<()> {
         bail!("no conversation is called like that (`--list` shows them)");
     }
     let bao = openbao::ensure()?;
-    let theirs = Side::new(Program::OpenBao(bao.clone()));
+    let pki = Arc::new(pki::Pki::default());
+    let theirs = Side::new(Program::OpenBao(bao.clone()), pki.clone());
     if wish.record {
         return record(theirs, &chosen, &bao);
     }
-    let ours = Side::new(our_program(&wish, &bao)?);
+    let ours = Side::new(our_program(&wish, &bao)?, pki);
     let listed = if wish.self_check { Vec::new() } else { listed::load(&repo_root().join("docs/compat.md"))? };
     let whole_run = wish.only.is_empty() && wish.addr.is_none();
     let mut report = Report::new(listed, operations, wish.verbose, whole_run && !wish.self_check);

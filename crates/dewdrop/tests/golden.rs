@@ -12,12 +12,23 @@ use common::Server;
 use common::transcript::{difference, hide, shield, words};
 
 /// What lies in the folder where the commands run.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("policy.hcl", "path \"secret/data/app/*\" { capabilities = [\"read\",\"list\"] }\n"),
     ("data.json", r#"{"nested": {"list": [1, 2.5, null, true]}, "ttl": 3600, "empty": ""}"#),
     ("cases.hcl", CASES),
+    ("ca.pem", CA),
     ("wrong.hcl", "case \"x\" { policies = [\"policy\"] }\n"),
 ];
+
+/// An authority whose key nobody has any more; good until 2126.
+const CA: &str = "-----BEGIN CERTIFICATE-----\n\
+MIIBDDCBv6ADAgECAgEBMAUGAytlcDANMQswCQYDVQQDDAJjYTAgFw0yNjExMjgy\n\
+MzMzNTdaGA8yMTI2MTEwNDIzMzM1N1owDTELMAkGA1UEAwwCY2EwKjAFBgMrZXAD\n\
+IQBTGYKcczg0dVXc/mIaaZcPO6wf15sL1xpnkJTMPfGEGqNCMEAwDwYDVR0TAQH/\n\
+BAUwAwEB/zAOBgNVHQ8BAf8EBAMCAQYwHQYDVR0OBBYEFI9Y92tDBDwaZkMYCu5Y\n\
+UFEodqasMAUGAytlcANBAKj89mfQBZVJtzw+v7rA3ywG2IabsrxSP7mZiv7s0nTE\n\
+QJECQSynXv/nYZoVfDjL2uh/wY6x0XnRsOTuNUeVAwc=\n\
+-----END CERTIFICATE-----\n";
 
 const CASES: &str = r#"
 case "the app reads its own secrets" {

@@ -64,6 +64,7 @@ fn try_play(side: &mut Side, conversation: &Conversation, bao: &std::path::Path)
         player.values.insert("PGUSER".into(), SUPERUSER.into());
         player.values.insert("PGPASS".into(), PASSWORD.into());
     }
+    let pki = side.pki.clone();
     let endpoint = match &own {
         Some(endpoint) => endpoint,
         None => side.dev()?,
@@ -71,6 +72,13 @@ fn try_play(side: &mut Side, conversation: &Conversation, bao: &std::path::Path)
     player.values.insert("ADDR".into(), endpoint.addr.clone());
     if !endpoint.key.is_empty() {
         player.values.insert("UNSEAL_KEY".into(), endpoint.key.clone());
+    }
+    if !endpoint.tls.is_empty() {
+        player.values.insert("TLS".into(), endpoint.tls.clone());
+        player.values.insert("PKI".into(), pki.folder()?);
+        for (name, file) in [("CA", "ca.pem"), ("LEAF", "ada.pem"), ("CRL", "crl.pem"), ("OTHER", "other.pem")] {
+            player.values.insert(name.into(), pki.json(file)?);
+        }
     }
     let addr = endpoint.addr.clone();
     let root = endpoint.root.clone();

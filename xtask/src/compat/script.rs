@@ -55,6 +55,8 @@ pub enum ServerKind {
     Ready,
     /// One of its own on disk (OpenBao: raft, Dewdrop: redb), initialised and unsealed as above.
     Disk,
+    /// As `Ready`, with a second listener that speaks TLS, and certificates to show to it.
+    Tls,
 }
 
 /// One line of a conversation.

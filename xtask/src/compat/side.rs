@@ -1,11 +1,13 @@
 //! One of the two parties: which program it is, and the servers it runs for the conversations.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::http;
+use super::pki::Pki;
 use super::script::ServerKind;
 use crate::parts::free_port;
 use crate::parts::openbao::{self, Server};
@@ -38,6 +40,8 @@ pub struct Side {
     no_dev: Option<String>,
     panics: Vec<String>,
     postgres: Option<Postgres>,
+    /// Certificates, the same as the other side's.
+    pub pki: Arc<Pki>,
 }
 
 /// A server that a conversation talks to.
@@ -48,14 +52,16 @@ pub struct Endpoint {
     pub root: String,
     /// Its unseal key, when we initialised it.
     pub key: String,
+    /// `https://127.0.0.1:port`, when it speaks TLS as well.
+    pub tls: String,
     // Held so that it runs as long as somebody talks to it.
     server: Option<Server>,
 }
 
 impl Side {
     /// A party that starts its servers when a conversation first needs them.
-    pub fn new(program: Program) -> Self {
-        Self { program, dev: None, no_dev: None, panics: Vec::new(), postgres: None }
+    pub fn new(program: Program, pki: Arc<Pki>) -> Self {
+        Self { program, dev: None, no_dev: None, panics: Vec::new(), postgres: None, pki }
     }
 
     /// The shared dev server. One that has died is noted and replaced, so that the rest can still be played.
@@ -98,15 +104,14 @@ impl Side {
     fn start_dev(&self) -> Result<Endpoint> {
         let (program, what) = match &self.program {
             Program::Running { addr, token } => {
-                return Ok(Endpoint { addr: addr.clone(), root: token.clone(), key: String::new(), server: None });
+                return Ok(Endpoint { root: token.clone(), ..Endpoint::at(addr.clone(), None) });
             }
             Program::OpenBao(program) => (program, "OpenBao"),
             Program::Dewdrop(program) => (program, "dewdrop"),
         };
         let server = openbao::start_dev_of(program, free_port()?, &[])
             .with_context(|| format!("starting {what} in dev mode"))?;
-        let endpoint =
-            Endpoint { addr: server.addr.clone(), root: DEV_ROOT.into(), key: String::new(), server: Some(server) };
+        let endpoint = Endpoint { root: DEV_ROOT.into(), ..Endpoint::at(server.addr.clone(), Some(server)) };
         // Listening is a little earlier than being unsealed with the root token in place.
         for _ in 0..500 {
             if endpoint.get("auth/token/lookup-self").is_ok_and(|reply| reply.status == 200) {
@@ -129,9 +134,18 @@ impl Side {
         // Dewdrop's audit devices follow its own log, so there must be one, storage in memory or not.
         let ours = if matches!(self.program, Program::Dewdrop(_)) { AUDIT_LOG } else { "" };
         let config = format!("{storage}\n{ours}\n{CONFIG}").replace("{cluster}", &cluster.to_string());
+        let tls = free_port()?;
+        let config = match kind {
+            ServerKind::Tls => {
+                format!("{config}{}", TLS.replace("{tls}", &tls.to_string()).replace("{pki}", &self.pki.folder()?))
+            }
+            _ => config,
+        };
         let server = openbao::start_with_config_of(program, port, &config)?;
-        let mut endpoint =
-            Endpoint { addr: server.addr.clone(), root: String::new(), key: String::new(), server: Some(server) };
+        let mut endpoint = Endpoint::at(server.addr.clone(), Some(server));
+        if kind == ServerKind::Tls {
+            endpoint.tls = format!("https://127.0.0.1:{tls}");
+        }
         if kind != ServerKind::Bare {
             endpoint.initialise()?;
         }
@@ -163,7 +177,19 @@ disable_mlock = true
 unsafe_allow_api_audit_creation = true
 "#;
 
+/// The listener beside it that speaks TLS.
+const TLS: &str = r#"listener "tcp" {
+  address = "127.0.0.1:{tls}"
+  tls_cert_file = "{pki}/server.pem"
+  tls_key_file = "{pki}/server.key"
+}
+"#;
+
 impl Endpoint {
+    fn at(addr: String, server: Option<Server>) -> Self {
+        Self { addr, root: String::new(), key: String::new(), tls: String::new(), server }
+    }
+
     fn get(&self, path: &str) -> Result<http::Reply> {
         let token = [("X-Vault-Token".to_owned(), self.root.clone())];
         http::send(&self.addr, "GET", &format!("/v1/{path}"), &token, None)

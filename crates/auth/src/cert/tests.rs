@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::Cert;
 use pki::{Ca, pem};
 
+const NONE: &str = "no client certificate found";
 const UNKNOWN: &str = "invalid certificate or no client certificate supplied";
 const UNMET: &str = "no chain matching all constraints could be found for this login certificate";
 

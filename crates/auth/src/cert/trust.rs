@@ -60,7 +60,9 @@ impl<'a> Shown<'a> {
     /// 400: nothing, or what is no certificate.
     pub fn of(caller: &'a Caller) -> Result<Self, Fault> {
         let Some((leaf, others)) = caller.certificates.split_first() else {
-            return Err(Fault::bad_request("no client certificate found"));
+            return Err(Fault::bad_request(
+                "no client certificate found: connect by TLS and show one (-client-cert and -client-key)",
+            ));
         };
         if others.len() > LONGEST_CHAIN {
             return Err(Fault::bad_request("the client shows too many certificates"));
@@ -86,7 +88,7 @@ impl Trust {
     /// # Errors
     /// 400: there is none, or one that cannot be used.
     pub fn read(pem: &str) -> Result<Self, Fault> {
-        let none = || Fault::bad_request("failed to parse certificate");
+        let none = || Fault::bad_request("failed to parse certificate: give it in PEM, as certificate=@FILE");
         let all: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| none())?;
         let first = all.first().ok_or_else(none)?;

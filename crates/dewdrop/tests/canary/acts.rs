@@ -63,6 +63,7 @@ pub fn plain_secrets(server: &Kept, search: &mut Search) {
 pub fn logins(server: &Kept, search: &mut Search) {
     server.call("POST", "sys/auth/userpass", &json!({ "type": "userpass" })).ok();
     server.call("POST", "sys/auth/approle", &json!({ "type": "approle" })).ok();
+    server.call("POST", "sys/auth/cert", &json!({ "type": "cert" })).ok();
     let http = server.http();
     let (password, wrong) = (search.canary("a password"), search.canary("a wrong password"));
     server.call("POST", "auth/userpass/users/ada", &json!({ "password": password })).ok();

@@ -150,7 +150,8 @@ fn parse_server(kind: &str) -> Result<ServerKind> {
         "bare" => ServerKind::Bare,
         "ready" => ServerKind::Ready,
         "disk" => ServerKind::Disk,
-        _ => bail!("there is no server `{kind}`: dev, bare, ready or disk"),
+        "tls" => ServerKind::Tls,
+        _ => bail!("there is no server `{kind}`: dev, bare, ready, disk or tls"),
     })
 }
 

@@ -26,7 +26,7 @@ async fn nothing_shown() {
     let ca = Ca::new("one");
     let mut harness = with_role(&ca, json!({})).await;
     let fault = login(&mut harness, &[]).await.unwrap_err();
-    assert_eq!((fault.kind, fault.told.as_ref()), (Kind::BadRequest, "no client certificate found"));
+    assert!(fault.kind == Kind::BadRequest && fault.told.starts_with(NONE), "{fault:?}");
     let fault = login(&mut harness, &[Bytes::from_static(b"no certificate")]).await.unwrap_err();
     assert_eq!(fault.kind, Kind::BadRequest);
     let many = vec![ca.leaf("ada", |_| {}); 30];

@@ -31,7 +31,7 @@ impl Signed {
 async fn the_same_certificate_must_come() {
     let signed = signed().await;
     signed.renew(std::slice::from_ref(&signed.ada)).await.unwrap();
-    assert_eq!(signed.told(&[]).await, "no client certificate found");
+    assert!(signed.told(&[]).await.starts_with(NONE));
     let other = "client identity during renewal not matching client identity used during login";
     let same_name = signed.ca.leaf("ada", |params| params.serial_number = Some(4242.into()));
     assert_eq!(signed.told(&[same_name]).await, other);
@@ -39,7 +39,7 @@ async fn the_same_certificate_must_come() {
     signed.harness.write("config", json!({ "disable_binding": true })).await.unwrap();
     signed.renew(&[]).await.unwrap();
     signed.harness.write("config", json!({ "disable_binding": false })).await.unwrap();
-    assert_eq!(signed.told(&[]).await, "no client certificate found");
+    assert!(signed.told(&[]).await.starts_with(NONE));
 }
 
 #[tokio::test]

@@ -88,6 +88,13 @@ fn steps(quick: bool) -> Vec<Step> {
         } else {
             say::warning("the runtime's own half of NRI and the real OpenID provider are left out: they need Go");
         }
+        match tools::bring("chromium", "chromium", "testing security keys in a real browser") {
+            Ok(()) => {
+                let keys = ["test", "-p", "dewdrop", "--test", "passkeys", "--", "--ignored", "--test-threads=1"];
+                steps.push(step("security keys in a real browser", &keys));
+            }
+            Err(why) => say::warning(&format!("security keys in a real browser are left out: {why:#}")),
+        }
         match crate::cluster::possible() {
             Ok(()) => steps.extend([
                 step("real cluster", &["xtask", "e2e", "--keep-going"]),

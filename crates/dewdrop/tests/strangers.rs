@@ -48,6 +48,9 @@ const PUBLIC: &[(&str, &[u16], &str)] = &[
         &[400, 404, 405],
         "who logs in has no token yet: the login that waits and the code are the right",
     ),
+    ("sys/mfa/browser/take", &[400, 404, 405], "the code, which serves once, is the right"),
+    ("sys/mfa/browser/answer", &[400, 404, 405], "what `take` answered is the right"),
+    ("sys/mfa/browser/poll", &[400, 404, 405], "the ticket is the right"),
     ("sys/decode-token", &[400, 404, 405], "reads nothing of the server"),
     ("auth/userpass/login/{username}", &[400, 404, 405], "a login makes the token"),
     ("auth/approle/login", &[400, 404, 405], "a login makes the token"),
@@ -85,6 +88,7 @@ fn server() -> Server {
     make("sys/namespaces/team", json!({}));
     make("identity/mfa/method/totp", json!({ "issuer": "dewdrop" }));
     make("access/notices/ops", json!({ "type": "slack", "url": "https://127.0.0.1:1/x" }));
+    make("identity/mfa/method/webauthn", json!({ "rp_id": "localhost" }));
     server
 }
 

@@ -1,6 +1,7 @@
 //! People: kubectl by grants of minutes, through the access proxy.
 
 mod attacks;
+mod kube_engine;
 mod life;
 mod town;
 
@@ -13,4 +14,6 @@ pub const ALL: &[Scene] = &[
     ("people: what runs is cut when the grant ends", life::cut),
     ("people: the server or the proxy is away", life::away),
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
+    ("kubernetes-engine: tokens, bindings and roles for as long as a lease", kube_engine::lives),
+    ("kubernetes-engine: the server is killed while it makes credentials", kube_engine::killed),
 ];

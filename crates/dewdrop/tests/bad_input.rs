@@ -25,6 +25,7 @@ fn server(listener: &str) -> Kept {
     make("sys/mounts/kv2", json!({ "type": "kv", "options": { "version": "2" } }));
     make("sys/mounts/database", json!({ "type": "database" }));
     make("sys/mounts/access", json!({ "type": "access" }));
+    make("sys/mounts/kubernetes", json!({ "type": "kubernetes" }));
     make("sys/auth/userpass", json!({ "type": "userpass" }));
     make("sys/auth/approle", json!({ "type": "approle" }));
     make("sys/auth/cert", json!({ "type": "cert" }));
@@ -78,6 +79,8 @@ fn state(server: &Kept) -> Vec<Value> {
         "access/roles?list=true",
         "database/config?list=true",
         "database/roles?list=true",
+        "kubernetes/config",
+        "kubernetes/roles?list=true",
         "identity/entity/id?list=true",
         "identity/group/id?list=true",
         "identity/mfa/method?list=true",
@@ -295,6 +298,18 @@ fn fields() {
         ),
         ("access/notices/none/test", json!({})),
         ("access/request", json!({ "role": "none", "reason": "x" })),
+        ("kubernetes/config", json!({ "kubernetes_host": "https://a@b" })),
+        ("kubernetes/config", json!({ "kubernetes_host": "https://192.0.2.1", "kubernetes_ca_cert": "\u{7}" })),
+        ("kubernetes/roles/x", json!({ "allowed_kubernetes_namespaces": many })),
+        (
+            "kubernetes/roles/x",
+            json!({ "allowed_kubernetes_namespaces": "*", "generated_role_rules": "- ".repeat(100_000) }),
+        ),
+        (
+            "kubernetes/roles/x",
+            json!({ "allowed_kubernetes_namespaces": "*", "service_account_name": "x", "token_max_ttl": "1y" }),
+        ),
+        ("kubernetes/creds/none", json!({ "kubernetes_namespace": "../x" })),
         ("identity/entity", json!({ "metadata": "text" })),
         ("identity/group", json!({ "member_entity_ids": ["none"] })),
         ("sys/quotas/rate-limit/x", json!({ "rate": -1 })),

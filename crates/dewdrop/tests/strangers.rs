@@ -75,6 +75,7 @@ fn server() -> Server {
     make("sys/mounts/kv2", json!({ "type": "kv", "options": { "version": "2" } }));
     make("sys/mounts/database", json!({ "type": "database" }));
     make("sys/mounts/access", json!({ "type": "access" }));
+    make("sys/mounts/kubernetes", json!({ "type": "kubernetes" }));
     make("sys/auth/userpass", json!({ "type": "userpass" }));
     make("sys/auth/approle", json!({ "type": "approle" }));
     make("sys/auth/cert", json!({ "type": "cert" }));
@@ -226,6 +227,8 @@ fn state(http: Http) -> Vec<Value> {
         "auth/token/roles?list=true",
         "database/config?list=true",
         "database/roles?list=true",
+        "kubernetes/config",
+        "kubernetes/roles?list=true",
         "identity/entity/id?list=true",
         "identity/group/id?list=true",
         "identity/mfa/method?list=true",

@@ -10,21 +10,28 @@ use tokio::net::{TcpListener, TcpStream};
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// `METHOD PATH`.
     pub line: String,
+    /// The token; empty without one.
     pub bearer: String,
+    /// The header `Accept`.
     pub accept: String,
+    /// The body; null when it is no JSON.
     pub body: Value,
 }
 
 type Answer = Box<dyn Fn(&Asked) -> (u16, String) + Send + Sync>;
 
+/// The server.
 pub struct FakeApi {
+    /// Its address.
     pub url: String,
     asked: Mutex<Vec<Asked>>,
     answer: Mutex<Answer>,
 }
 
 impl FakeApi {
+    /// Starts it.
     pub async fn start(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Arc<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -40,6 +47,7 @@ impl FakeApi {
         api
     }
 
+    /// From now on it answers so.
     pub fn answers(&self, answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) {
         *self.answer.lock() = Box::new(answer);
     }

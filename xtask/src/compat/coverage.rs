@@ -62,6 +62,7 @@ fn operation_of(step: &Step) -> Option<Operation> {
         ("$JWT", "{jwt}"),
         ("$OIDC", "{oidc}"),
         ("$KUBERNETES", "{kubernetes}"),
+        ("$K8S", "{k8s}"),
         ("$DB", "{database}"),
     ] {
         path = path.split('/').map(|part| if part == name { kind } else { part }).collect::<Vec<_>>().join("/");
@@ -95,7 +96,10 @@ fn path_matches(template: &[&str], path: &[&str]) -> bool {
 
 /// A mount must be one of its kind: `{kv2}/config` is not covered by `sys/config`.
 fn is_mount(part: &str) -> bool {
-    matches!(part, "{kv}" | "{kv2}" | "{approle}" | "{userpass}" | "{jwt}" | "{oidc}" | "{kubernetes}" | "{database}")
+    matches!(
+        part,
+        "{kv}" | "{kv2}" | "{approle}" | "{userpass}" | "{jwt}" | "{oidc}" | "{kubernetes}" | "{k8s}" | "{database}"
+    )
 }
 
 #[cfg(test)]

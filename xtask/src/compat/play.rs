@@ -116,7 +116,7 @@ impl Player {
     fn name_mounts(&mut self, conversation: &Conversation) {
         let me: String = conversation.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let me = format!("{}-{me}", conversation.area);
-        for kind in ["kv", "kv2", "approle", "userpass", "cert", "jwt", "oidc", "kubernetes", "db"] {
+        for kind in ["kv", "kv2", "approle", "userpass", "cert", "jwt", "oidc", "kubernetes", "k8s", "db"] {
             self.values.insert(kind.to_uppercase(), format!("{me}-{kind}"));
         }
         self.values.insert("ME".into(), me);
@@ -132,7 +132,7 @@ impl Player {
             name == "ME"
                 || matches!(
                     name,
-                    "KV" | "KV2" | "APPROLE" | "USERPASS" | "CERT" | "JWT" | "KUBERNETES" | "DB" | "PGUSER"
+                    "KV" | "KV2" | "APPROLE" | "USERPASS" | "CERT" | "JWT" | "KUBERNETES" | "K8S" | "DB" | "PGUSER"
                 )
         };
         let mut known: Vec<(String, String)> = self

@@ -6,6 +6,7 @@ mod constrained;
 mod edges;
 mod exec_guard;
 mod heard;
+mod kube_engine;
 mod life;
 mod old;
 mod sweep;
@@ -31,4 +32,6 @@ pub const ALL: &[Scene] = &[
     ("people: the API server tells what came by a grant and what went around", heard::heard),
     ("people: kubectl dewdrop, and from a command back to its approval", cli::plugin),
     ("people: exec needs a grant, and what it saw is replaced", exec_guard::guarded),
+    ("kubernetes-engine: tokens, bindings and roles for as long as a lease", kube_engine::lives),
+    ("kubernetes-engine: the server is killed while it makes credentials", kube_engine::killed),
 ];

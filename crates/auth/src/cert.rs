@@ -29,6 +29,7 @@ use serde_json::Value;
 use book::Book;
 pub(crate) use crls::serials;
 pub(crate) use facts::Facts;
+pub(crate) use trust::Trust;
 
 /// The auth method at one mount.
 pub struct Cert {

@@ -2,11 +2,12 @@
 
 use dewdrop_core::fuzzing::Target;
 
-use crate::cert::{Facts, serials};
+use crate::cert::{Facts, Trust, serials};
 use crate::jose::{ALGORITHMS, KeySet, Signed};
 
 /// By the name of its corpus.
-pub const TARGETS: &[Target] = &[("jwt", jwt), ("jwks", jwks), ("certificate", certificate), ("crl", crl)];
+pub const TARGETS: &[Target] =
+    &[("jwt", jwt), ("jwks", jwks), ("certificate", certificate), ("certificates-pem", certificates_pem), ("crl", crl)];
 
 /// The only keys there are, whose other halves nobody has.
 const KEYS: &[u8] = include_bytes!("../../../fuzz/corpus/jwks/public");
@@ -31,6 +32,10 @@ fn certificate(bytes: &[u8]) {
         assert_eq!(facts.extension(oid), Some(value.as_slice()), "an extension hides another");
         assert!(facts.extension_text(oid).is_some());
     }
+}
+
+fn certificates_pem(bytes: &[u8]) {
+    let _ = Trust::read(&String::from_utf8_lossy(bytes));
 }
 
 fn crl(bytes: &[u8]) {

@@ -1,9 +1,13 @@
 //! What must not open the door. In each case the same login works with the honest certificate.
 
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType,
 };
 
+use super::super::trust::{Revoked, Shown, Trust};
 use super::*;
 
 /// The honest one gets in, the other does not and hears this.
@@ -172,6 +176,31 @@ async fn a_forged_signature() {
     let last = leaf.len() - 1;
     leaf[last] ^= 1;
     only_the_honest(&ca, &[Bytes::from(leaf)], UNKNOWN).await;
+}
+
+proptest! {
+    /// One bit is enough, wherever it is: in the certificate, or in that of the authority between.
+    #[test]
+    fn a_changed_certificate(at: proptest::sample::Index, bit in 0..8u8, is_leaf: bool) {
+        static CHAIN: LazyLock<(Trust, [Bytes; 2])> = LazyLock::new(|| {
+            let root = Ca::new("root");
+            let middle = root.below("middle", |_| {});
+            (Trust::read(&root.pem()).unwrap(), [middle.leaf("ada", |_| {}), middle.der()])
+        });
+        let (trust, honest) = &*CHAIN;
+        let now = dewdrop_core::Moment(1_767_225_600_000);
+        let opens = |chain: &[Bytes]| {
+            Shown::of(&showing(chain)).is_ok_and(|shown| trust.admit(&shown, now, &Revoked::new()).is_ok())
+        };
+        prop_assert!(opens(honest));
+        let mut chain = honest.clone();
+        let changed = &mut chain[usize::from(!is_leaf)];
+        let mut bytes = changed.to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        *changed = bytes.into();
+        prop_assert!(!opens(&chain), "byte {at}, bit {bit}");
+    }
 }
 
 #[tokio::test]

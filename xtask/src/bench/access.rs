@@ -18,7 +18,7 @@ use crate::e2e::{Stage, Town};
 use crate::parts::client::Way;
 use crate::say;
 
-/// Both ways to the pods of the namespace `shop`.
+/// Both ways to the pods of the namespaces `shop` and `bank`.
 struct Sides<'t, 's> {
     town: &'t Town<'s>,
     /// To the API server itself, as its administrator.
@@ -40,7 +40,7 @@ pub fn measure(dewdrop: &Path, wish: &Wish) -> Result<String> {
     town.start_pod()?;
     let anything = json!([{ "api_groups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
     for (name, is_recorded) in [("plain", false), ("recorded", true)] {
-        town.role(name, json!({ "rules": anything, "record_sessions": is_recorded }))?;
+        town.role(name, json!({ "namespaces": "shop,bank", "rules": anything, "record_sessions": is_recorded }))?;
     }
     town.granted("plain", &["-ttl=30m"])?;
     let sides = Sides::open(&town, wish)?;

@@ -11,7 +11,7 @@ use crate::bench::host;
 use crate::say::Stopwatch;
 
 /// Lines of the output, of 100 bytes each.
-const LINES: u64 = 400_000;
+const LINES: u64 = 200_000;
 const RUNS: u32 = 3;
 
 /// What came of the runs of a kind.
@@ -32,13 +32,13 @@ pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
         let mut command = Command::new(town.stage.cluster()?.bin.join("kubectl"));
         command.env("KUBECONFIG", &town.stage.cluster()?.kubeconfig).args(["-n", "shop"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        run(sides, command, &mut direct)?;
-        run(sides, town.kubectl_command("ann", &[])?, &mut plain)?;
+        run(sides, command, &mut direct).context("straight")?;
+        run(sides, town.kubectl_command("ann", &[])?, &mut plain).context("not recorded")?;
     }
     town.only("recorded", &["-ttl=30m"])?;
     let before = recordings(sides)?;
     for _ in 0..RUNS {
-        run(sides, town.kubectl_command("ann", &[])?, &mut recorded)?;
+        run(sides, town.kubectl_command("ann", &[])?, &mut recorded).context("recorded")?;
     }
     ensure!(recordings(sides)? == before + RUNS as usize, "the sessions were recorded");
     let mut text = format!(

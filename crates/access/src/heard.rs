@@ -134,7 +134,7 @@ impl Ear {
         let events = EventList::read(body).ok_or(none)?;
         let lines: Vec<Line> = events.iter().filter_map(|event| self.reader.line(event)).collect();
         for chunk in lines.chunks(CHUNK) {
-            let new: Vec<Line> = chunk.iter().filter(|line| !self.is_known(&line.audit_id)).cloned().collect();
+            let new: Vec<Line> = chunk.iter().filter(|line| !self.is_known(&line.api.audit_id)).cloned().collect();
             if new.is_empty() {
                 continue;
             }
@@ -157,7 +157,7 @@ impl Ear {
         if new.len() >= KNOWN {
             *old = std::mem::take(new);
         }
-        new.extend(lines.into_iter().map(|line| line.audit_id));
+        new.extend(lines.into_iter().map(|line| line.api.audit_id));
     }
 }
 

@@ -47,6 +47,20 @@ pub struct Line {
     pub command: String,
     /// The session's recording; empty: there is none.
     pub recording: String,
+    /// The API server's side of it.
+    #[serde(flatten)]
+    pub api: Api,
+    /// What may outlive the grant, or what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<Trace>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: End,
+}
+
+/// The API server's side of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Api {
     /// The request's name in the API server's own audit; empty: it never came there.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub audit_id: String,
@@ -56,12 +70,6 @@ pub struct Line {
     /// It did not come through an access proxy.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub around: bool,
-    /// What may outlive the grant, or what became of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left: Option<Trace>,
-    /// How it ended.
-    #[serde(flatten)]
-    pub end: End,
 }
 
 /// What was asked for.

@@ -118,7 +118,7 @@ impl Desk {
         let info = read(&request)?;
         describe(&mut ticket.line().what, &info);
         headers::check(request.headers())?;
-        ticket.line().audit_id = headers::name_request(request.headers_mut());
+        ticket.line().api.audit_id = headers::name_request(request.headers_mut());
         let question = review::question(&info);
         if question.is_none() {
             self.judge(&live, &info)?;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use dewdrop_core::access::{Attributes, ResourceAsk};
 use serde::Deserialize;
 
-use crate::record::{Line, What};
+use crate::record::{Api, Line, What};
 
 /// How a grant is named in what the proxy says of a person.
 const GRANT: &str = "dewdrop.dev/grant";
@@ -107,7 +107,7 @@ impl Reader {
             what: what(event),
             // The others are the client's own word.
             source: event.source_ips.last().map_or_else(String::new, |source| short(source)),
-            audit_id: event.audit_id.clone(),
+            api: Api { audit_id: event.audit_id.clone(), ..Api::default() },
             ..Line::default()
         };
         line.end.code = event.response_status.as_ref().map_or(0, |status| status.code);
@@ -119,7 +119,7 @@ impl Reader {
         if self.skip.iter().any(|start| event.user.username.starts_with(start.as_str())) {
             return None;
         }
-        (line.user, line.acting_as, line.around) = (short(&event.user.username), acting, true);
+        (line.user, line.api.acting_as, line.api.around) = (short(&event.user.username), acting, true);
         Some(line)
     }
 

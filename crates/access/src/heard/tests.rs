@@ -70,7 +70,13 @@ async fn what_came_by_a_grant_is_joined_and_everything_else_went_around() {
     let told: Vec<_> = lines
         .iter()
         .map(|line| {
-            (line.audit_id.as_str(), line.grant.as_str(), line.user.as_str(), line.acting_as.as_str(), line.around)
+            (
+                line.api.audit_id.as_str(),
+                line.grant.as_str(),
+                line.user.as_str(),
+                line.api.acting_as.as_str(),
+                line.api.around,
+            )
         })
         .collect();
     assert_eq!(

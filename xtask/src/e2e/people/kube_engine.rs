@@ -79,7 +79,7 @@ impl<'s> Site<'s> {
     /// `dewdrop write` as the pipeline.
     fn ask(&self, role: &str, more: &[&str]) -> Result<Command> {
         let mut command = Command::new(self.stage.program());
-        command.args(["write", "-format=json", &format!("kubernetes/creds/{role}")]).args(more).env_clear();
+        command.args(["write", "-force", "-format=json", &format!("kubernetes/creds/{role}")]).args(more).env_clear();
         command.env("DEWDROP_ADDR", &self.stage.vault.address).env("DEWDROP_TOKEN", &self.token);
         command.env("HOME", self.stage.vault.dir()).stdin(Stdio::null());
         Ok(command)

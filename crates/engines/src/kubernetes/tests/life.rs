@@ -18,7 +18,7 @@ async fn a_token_of_an_account_is_bound_to_a_secret_that_goes_with_the_lease() {
     let name = internal["name"].as_str().unwrap();
     assert!(name.starts_with("v--app-") && !internal.to_string().contains("the-token"), "{internal}");
     let path = format!("/api/v1/namespaces/shop/secrets/{name}");
-    assert_eq!(b.paths(), [path.clone()]);
+    assert_eq!(b.paths(), std::slice::from_ref(&path));
     let secret = b.state.lock().objects[&path].clone();
     assert!(secret.get("data").is_none() && secret["metadata"]["labels"]["team"] == "a", "{secret}");
     let asked = b.api.asked();

@@ -27,7 +27,7 @@ pub fn notices(server: &Kept, search: &mut Search) {
     ask(server);
     let state = |name: &str| server.call("GET", &format!("access/notices/{name}"), &Value::Null).ok();
     for name in ["hook", "slack", "mail"] {
-        eventually("a notice is tried in vain", || state(name).at("/data/last_error") != "");
+        eventually("a notice is tried in vain", || !state(name).at("/data/last_error").is_empty());
         search.keep(name, &state(name));
         search.keep("a test in vain", &server.call("POST", &format!("access/notices/{name}/test"), &json!({})));
     }

@@ -36,6 +36,8 @@ const NAMES: [&str; 24] = [
     "member_entity_ids",
     "member_group_ids",
 ];
+/// The same below `access/`, whose record is of people, places and their words: see `Shown` of the server's audit log.
+const OF_ACCESS: [&str; 6] = ["cluster", "ticket", "reason", "comment", "command", "id"];
 /// Fields that are paths: an error may repeat them.
 const PATHS: [&str; 4] = ["path", "paths", "from", "to"];
 /// Routes that end the server, its token, or its answers.
@@ -90,7 +92,8 @@ pub fn sweep(server: &Kept, search: &mut Search) -> usize {
 impl Words {
     /// One field with each shape: alone, and beside others that are as they should be.
     fn requests(&self, path: &str, field: &str, fields: &BTreeSet<String>) -> Vec<Map<String, Value>> {
-        let is_name = NAMES.contains(&field) || PATHS.contains(&field);
+        let of_access = path.starts_with("/access/") && OF_ACCESS.contains(&field);
+        let is_name = of_access || NAMES.contains(&field) || PATHS.contains(&field);
         let [odd, plain] = if is_name { &self.name } else { &self.secret };
         let shapes = [
             json!(odd),

@@ -171,7 +171,7 @@ mod tests {
         let before = list(&[a.clone(), b.clone()]);
         assert_eq!(changes(&Requests::new(), &before), [is(&a), is(&b)]);
         assert_eq!(changes(&before, &before), []);
-        assert_eq!(changes(&before, &list(&[granted.clone()])), [Change::Gone("a".into()), is(&granted)]);
+        assert_eq!(changes(&before, &list(std::slice::from_ref(&granted))), [Change::Gone("a".into()), is(&granted)]);
     }
 
     #[test]

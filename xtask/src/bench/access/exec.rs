@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Sides;
 use crate::bench::host;
@@ -35,10 +35,16 @@ pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
         run(sides, command, &mut direct).context("straight")?;
         run(sides, town.kubectl_command("ann", &[])?, &mut plain).context("not recorded")?;
     }
-    town.only("recorded", &["-ttl=30m"])?;
+    let id = town.only("recorded", &["-ttl=30m"])?;
     let before = recordings(sides)?;
     for _ in 0..RUNS {
-        run(sides, town.kubectl_command("ann", &[])?, &mut recorded).context("recorded")?;
+        let ran = run(sides, town.kubectl_command("ann", &[])?, &mut recorded);
+        if let Err(error) = ran {
+            // The record has the reason, a moment later.
+            std::thread::sleep(Duration::from_secs(2));
+            let end = town.lines(&id)?.pop().unwrap_or_default();
+            bail!("recorded: {error:#}; the record says {}", end["refused"]);
+        }
     }
     ensure!(recordings(sides)? == before + RUNS as usize, "the sessions were recorded");
     let mut text = format!(

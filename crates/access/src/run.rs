@@ -106,12 +106,7 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
         tokio::spawn(keep_certificate(vault, [tls.clone(), open_tls.clone()], news)),
         tokio::spawn(api.keep_token()),
         tokio::spawn(sweeper.work(asked)),
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK).await;
-                grants.look();
-            }
-        }),
+        tokio::spawn(look_often(grants)),
         tokio::spawn(async move {
             if let Some(health) = health {
                 health.await;
@@ -154,6 +149,13 @@ fn stop() -> Result<impl Future<Output = ()>, RunError> {
             _ = int.recv() => {}
         }
     })
+}
+
+async fn look_often(grants: Arc<Grants>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        grants.look();
+    }
 }
 
 /// Hears which grants run, for ever.

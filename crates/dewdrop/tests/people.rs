@@ -7,7 +7,7 @@ mod common;
 mod town;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -221,4 +221,48 @@ fn a_trace_for_programs_and_of_a_log_that_was_changed() {
     std::fs::write(&changed, text.replacen("\"comment\":\"fine\"", "\"comment\":\"nope\"", 1)).unwrap();
     let told = town.ok("ben", &["audit", "trace", &id, changed.to_str().unwrap()], 2);
     assert!(told.contains("Do not rely on this"), "{told}");
+}
+
+#[test]
+fn where_roles_are_not_shown_everything_else_works() {
+    let town = Town::open();
+    let told = town.ok("dave", &["kube", "login", "-method=userpass", "username=dave", "password=of-dave"], 2);
+    assert!(told.contains("You have no access now. Ask for it: dewdrop access request ROLE"), "{told}");
+    let told = town.ok("dave", &["kube", "can-i", "get", "pods", "-n", "shop"], 1);
+    assert!(told.starts_with("no: ") && told.contains("a policy for `list` on access/offers is missing"), "{told}");
+}
+
+/// At a terminal, which util-linux plays.
+#[test]
+fn at_a_terminal_questions_are_asked_and_a_spinner_turns() {
+    let town = Town::open();
+    for (name, password) in [("ann", "password=of-ann"), ("ben", "password=of-ben")] {
+        town.ok(name, &["login", "-no-print", "-method=userpass", &format!("username={name}"), password], 0);
+    }
+    let mut command = town.at_terminal("ann", "dewdrop kube login");
+    let mut asking = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut answers = asking.stdin.take().unwrap();
+    let mut screen = asking.stdout.take().unwrap();
+    let mut seen = String::new();
+    let mut until = |what: &str| {
+        let mut bytes = [0; 4096];
+        while !seen.contains(what) {
+            let read = screen.read(&mut bytes).unwrap();
+            assert!(read > 0, "it ended without {what:?}: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+        seen.clone()
+    };
+    until("Which role do you want");
+    answers.write_all(b"shop\n").unwrap();
+    until("Approvers read it: ");
+    answers.write_all(b"slow\n").unwrap();
+    let told = until("Ctrl-C leaves it standing");
+    let id = town.unhide("REQUEST1");
+    assert!(told.contains(&format!("request {id}: waits for approval by 1 of leads: 1 missing, ")), "{told}");
+    assert!(told.contains("needs approval by 1 of leads"), "{told}");
+    town.ok("ben", &["access", "approve", &id], 0);
+    until(&format!("Grant {id} on cluster prod, by the role shop"));
+    drop(answers);
+    assert_eq!(asking.wait().unwrap().code(), Some(0));
 }

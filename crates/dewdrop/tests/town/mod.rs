@@ -1,4 +1,4 @@
-//! Ann asks, ben leads, cleo leads and looks after the record, eve is nobody. The access proxy is played by hand.
+//! Ann asks, ben leads, cleo leads and looks after the record, dave has a policy of before, eve is nobody. The access proxy is played by hand.
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -15,6 +15,11 @@ path "access/requests" { capabilities = ["list"] }
 path "access/offers" { capabilities = ["list"] }
 path "access/requests/*" { capabilities = ["read", "create", "update"] }
 path "access/clusters/+" { capabilities = ["read"] }
+"#;
+/// As it was before roles were offered.
+const BEFORE: &str = r#"
+path "access/request" { capabilities = ["create", "update"] }
+path "access/requests" { capabilities = ["list"] }
 "#;
 const AUDITOR: &str = r#"
 path "access/recordings" { capabilities = ["list"] }
@@ -33,6 +38,7 @@ impl Town {
         town.make("sys/mounts/access", json!({ "type": "access" }));
         town.make("sys/auth/userpass", json!({ "type": "userpass" }));
         town.make("sys/policies/acl/people", json!({ "policy": PEOPLE }));
+        town.make("sys/policies/acl/before", json!({ "policy": BEFORE }));
         town.make("sys/policies/acl/auditor", json!({ "policy": AUDITOR }));
         let accessor = town.server.call("GET", "sys/auth", &Value::Null).ok().value();
         let accessor = accessor["data"]["userpass/"]["accessor"].clone();
@@ -41,6 +47,7 @@ impl Town {
             ("ann", "people", &[0][..]),
             ("ben", "people", &[0, 1]),
             ("cleo", "people,auditor", &[1]),
+            ("dave", "before", &[0]),
             ("eve", "default", &[]),
         ] {
             let user = json!({ "password": format!("of-{name}"), "token_policies": policies });
@@ -82,6 +89,17 @@ impl Town {
         let mut command = Command::new(path);
         command.args(args).env_clear().current_dir(self.home(name)).stdin(Stdio::null()).env("HOME", self.home(name));
         command.env("DEWDROP_ADDR", self.address()).env("DEWDROP_MAX_RETRIES", "0").env("PATH", self.home(name));
+        command
+    }
+
+    /// The same at a terminal.
+    pub fn at_terminal(&self, name: &str, line: &str) -> Command {
+        let ours = self.command(name, "dewdrop", &[]);
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--flush", "--command", line, "/dev/null"]).current_dir(self.home(name));
+        command.env_clear().envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("TERM", "xterm").env("SHELL", "/bin/sh");
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.home(name).display()));
         command
     }
 

@@ -1,5 +1,5 @@
 //! Walks offline between people's grants and what was done by them: from a request, a grant, a recording, a person or a
-//! kubectl command to who asked and why, who approved, each command, how it ended, and who watched the recordings.
+//! kubectl command to who asked and why, who approved, each command, how it ended, and who read the recordings.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub struct Event {
     /// When.
     pub time: String,
     /// `asked`, `approve`, `deny`, `withdraw`, `revoke`, `extend`, `review`, `certificate`; `request`, `stream` or `end` of what
-    /// kubectl did; `watched`.
+    /// kubectl did; `read` (a recording).
     pub what: String,
     /// Who.
     pub by: String,
@@ -124,7 +124,7 @@ pub fn grants(paths: &[PathBuf], needle: &str) -> Result<Found, AuditError> {
             found.grants.iter_mut().for_each(|grant| grant.meet(&line));
         }
     })?;
-    watched(paths, &mut found.grants)?;
+    readers(paths, &mut found.grants)?;
     for grant in &mut found.grants {
         // Proxies tell what was done a moment after it was.
         grant.events.sort_by(|a, b| (&a.time, a.seq).cmp(&(&b.time, b.seq)));
@@ -144,7 +144,7 @@ fn words(ids: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// Who read the recordings of these grants.
-fn watched(paths: &[PathBuf], grants: &mut [Grant]) -> Result<(), AuditError> {
+fn readers(paths: &[PathBuf], grants: &mut [Grant]) -> Result<(), AuditError> {
     let told = |grant: &Grant| {
         grant.events.iter().filter_map(|event| event.command.as_ref()).map(|c| c.recording.clone()).collect()
     };
@@ -157,7 +157,7 @@ fn watched(paths: &[PathBuf], grants: &mut [Grant]) -> Result<(), AuditError> {
         for (grant, recordings) in grants.iter_mut().zip(&all) {
             if !id.is_empty() && recordings.contains(id) {
                 let comment = format!("recording {id}");
-                grant.events.push(Event { comment, ..line.event("watched", &line.act.display_name) });
+                grant.events.push(Event { comment, ..line.event("read", &line.act.display_name) });
             }
         }
     })

@@ -115,7 +115,7 @@ fn found(town: &Town, id: &str) -> Result<()> {
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     };
     let whole = |told: &str| {
-        let parts = [id, "the test wants it", "ben approved: fine", "kubectl exec", "cleo watched", "The log holds"];
+        let parts = [id, "the test wants it", "ben approved: fine", "kubectl exec", "cleo read", "The log holds"];
         parts.iter().all(|part| told.contains(part))
     };
     for what in [id, &recording, "kubectl exec"] {

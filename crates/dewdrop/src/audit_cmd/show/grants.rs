@@ -29,19 +29,19 @@ fn show_grant(out: &mut String, grant: &Grant) {
         }
     }
     grant.summary.iter().for_each(|sentence| out.push_str(&format!("  allows to {}\n", clean(sentence))));
-    // A long recording is read in parts, which is said once.
-    for alike in grant.events.chunk_by(is_watched_again) {
+    // A long recording is read part by part: that is told once.
+    for alike in grant.events.chunk_by(is_read_again) {
         let Some(first) = alike.first() else { continue };
         show_event(out, first);
         if let [_, .., last] = alike {
-            out.push_str(&format!("      {} parts, until {}\n", alike.len(), clean(&last.time)));
+            out.push_str(&format!("      {} times, until {}\n", alike.len(), clean(&last.time)));
         }
     }
 }
 
-fn is_watched_again(one: &Event, next: &Event) -> bool {
+fn is_read_again(one: &Event, next: &Event) -> bool {
     let same = |of: fn(&Event) -> &str| of(one) == of(next);
-    one.what == "watched" && same(|e| &e.what) && same(|e| &e.by) && same(|e| &e.comment) && same(|e| &e.error)
+    one.what == "read" && same(|e| &e.what) && same(|e| &e.by) && same(|e| &e.comment) && same(|e| &e.error)
 }
 
 fn show_event(out: &mut String, event: &Event) {
@@ -91,7 +91,7 @@ fn what(event: &Event) -> String {
         "extend" => ("asked for more time", "ask for more time"),
         "review" => ("reviewed it", "review it"),
         "certificate" => ("got a certificate", "get a certificate"),
-        "watched" => ("watched", "watch"),
+        "read" => ("read", "read"),
         other => (other, other),
     };
     if event.error.is_empty() { done.to_owned() } else { format!("tried to {}", clean(tried)) }

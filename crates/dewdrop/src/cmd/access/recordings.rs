@@ -112,9 +112,9 @@ impl Recordings {
 
     async fn found(&self, ctx: &Ctx, text: &str, chosen: &[(String, Map<String, Value>)]) -> Result<u8> {
         let needle = Needle::new(text, self.ignore_case)?;
-        let (mut hits, mut unread) = (Vec::new(), Vec::new());
+        let (mut hits, mut unread, mut more) = (Vec::new(), Vec::new(), Vec::new());
         for (id, about) in chosen {
-            let found = match self.search_in(ctx, id, &needle).await {
+            let mut found = match self.search_in(ctx, id, &needle).await {
                 // Whoever may read some of them is told what those show, and which others there are.
                 Err(e) if e.status() == Some(403) => {
                     unread.push(id.clone());
@@ -122,8 +122,16 @@ impl Recordings {
                 }
                 found => found?,
             };
+            let is_more = found.len() > self.most;
+            found.truncate(self.most);
             if ctx.out.is_table() && !found.is_empty() {
                 say(&words(id, about, &found));
+                if is_more {
+                    say("             and more; -most COUNT shows them\n");
+                }
+            }
+            if is_more {
+                more.push(id.clone());
             }
             hits.push((id, about, found));
         }
@@ -132,7 +140,7 @@ impl Recordings {
         if !ctx.out.is_table() {
             let lines: Vec<&Hit> = hits.iter().flat_map(|(_, _, found)| found).collect();
             let about: Map<String, Value> = hits.iter().map(|(id, about, _)| ((*id).clone(), json!(about))).collect();
-            let told = json!({ "hits": lines, "recordings": about, "searched": chosen.len() - unread.len(), "not_readable": unread });
+            let told = json!({ "hits": lines, "recordings": about, "searched": chosen.len() - unread.len(), "not_readable": unread, "more_in": more });
             ctx.out.structured(&told)?;
             return Ok(code);
         }
@@ -148,9 +156,11 @@ impl Recordings {
     /// Reads a recording some pieces at a time; no more of it is held than a line.
     async fn search_in(&self, ctx: &Ctx, id: &str, needle: &Needle) -> Result<Vec<Hit>> {
         let (mut seen, mut typed, mut hits) = (Lines::default(), Lines::default(), Vec::new());
+        // One more than is told: it says that there are more.
+        let most = self.most.saturating_add(1);
         let mut from = Some(0);
         let mut tell = |is_typed: bool, at: f64, line: &str| {
-            if let (Some(line), true) = (needle.around(line), hits.len() < self.most) {
+            if let (Some(line), true) = (needle.around(line), hits.len() < most) {
                 hits.push(Hit { recording: id.to_owned(), at, typed: is_typed, line });
             }
         };

@@ -133,12 +133,12 @@ pub trait House: Send + Sync {
         let _ = accessors;
         Err(Fault::internal("this house ends no tokens"))
     }
+}
 
+/// The page of the server at which keys answer.
+pub trait Browsers: Send + Sync {
     /// Makes ready what a browser needs; it is fetched and answered by the codes within.
-    fn show_in_browser(&self, ask: BrowserAsk, now: Moment) -> Result<BrowserTicket, Fault> {
-        let _ = (ask, now);
-        Err(Fault::internal("this house has no page for browsers"))
-    }
+    fn show(&self, ask: BrowserAsk, now: Moment) -> Result<BrowserTicket, Fault>;
 }
 
 /// What a browser shall do with a key (WebAuthn), in front of a person whose terminal waits for it.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use dewdrop_core::engine::{Engine, House, Place};
+use dewdrop_core::engine::{Browsers, Engine, House, Place};
 use dewdrop_core::route::Routes;
 use dewdrop_core::store::{Batch, Change, Revision, SharedStore, decode, get_json, scan_all};
 use dewdrop_core::{Clock, Fault};
@@ -44,6 +44,7 @@ pub struct Identities {
     store: SharedStore,
     clock: Arc<dyn Clock>,
     house: Arc<dyn House>,
+    browsers: Option<Arc<dyn Browsers>>,
     /// Id of the namespace.
     namespace: String,
     /// One write by the API at a time in this process; other processes are met by trying again.
@@ -74,10 +75,17 @@ impl Identities {
     /// Opens the engine of a namespace, by its id.
     #[must_use]
     pub fn open(place: Place, namespace: &str) -> Arc<Self> {
+        Self::with_browsers(place, namespace, None)
+    }
+
+    /// The same, with the page at which keys answer.
+    #[must_use]
+    pub fn with_browsers(place: Place, namespace: &str, browsers: Option<Arc<dyn Browsers>>) -> Arc<Self> {
         Arc::new(Self {
             store: place.store,
             clock: place.clock,
             house: place.house,
+            browsers,
             namespace: namespace.to_owned(),
             writer: Mutex::new(()),
             logins: Queues::default(),

@@ -23,6 +23,7 @@ use crate::mfa::Waiting;
 use crate::mounts::Mounts;
 use crate::server::Server;
 use crate::tokens::Tokens;
+pub use house::ServerHouse;
 pub use namespaces::Namespaces;
 pub use open::{Opening, furnish};
 pub use policies::{Compiled, PolicyBook, PolicyRecord};
@@ -76,7 +77,7 @@ impl Vault {
     /// What engines may ask of the server.
     #[must_use]
     pub fn house(&self) -> Arc<dyn House> {
-        Arc::new(house::ServerHouse(self.me.clone()))
+        Arc::new(ServerHouse(self.me.clone()))
     }
 }
 

@@ -10,7 +10,7 @@ use dewdrop_engines::identity::Identities;
 
 use crate::sys::Sys;
 use crate::tokens::TokenAuth;
-use crate::vault::Vault;
+use crate::vault::{ServerHouse, Vault};
 
 /// An engine, opened.
 pub struct Opened {
@@ -35,7 +35,8 @@ pub fn known_kinds(class: MountClass) -> &'static [&'static str] {
 /// 400 for a type that is not known, with those that are.
 pub fn open(mount: &Mount, place: Place, vault: Weak<Vault>) -> Result<Opened, Fault> {
     if mount.class == MountClass::Secret && mount.kind == "identity" {
-        let identities = Identities::open(place, &mount.namespace.id);
+        let browsers = Arc::new(ServerHouse(vault));
+        let identities = Identities::with_browsers(place, &mount.namespace.id, Some(browsers));
         return Ok(Opened { room: Room::new(identities.clone()), identities: Some(identities) });
     }
     let room = match (mount.class, mount.kind.as_str()) {

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use async_trait::async_trait;
-use dewdrop_core::engine::{BrowserAsk, BrowserTicket, House, KnownLease, MountBy, MountName, Person};
+use dewdrop_core::engine::{BrowserAsk, BrowserTicket, Browsers, House, KnownLease, MountBy, MountName, Person};
 use dewdrop_core::mount::{Mount, MountClass};
 use dewdrop_core::{Fault, Moment, Secret};
 
@@ -56,15 +56,17 @@ impl House for ServerHouse {
         }))
     }
 
-    fn show_in_browser(&self, ask: BrowserAsk, now: Moment) -> Result<BrowserTicket, Fault> {
-        upgrade(&self.0)?.mfa.desk.open(ask, now)
-    }
-
     async fn end_tokens(&self, accessors: &[String]) -> Result<(), Fault> {
         let vault = upgrade(&self.0)?;
         for some in accessors.chunks(AT_ONCE) {
             tokens::end_tokens(&vault, some, false).await?;
         }
         Ok(())
+    }
+}
+
+impl Browsers for ServerHouse {
+    fn show(&self, ask: BrowserAsk, now: Moment) -> Result<BrowserTicket, Fault> {
+        upgrade(&self.0)?.mfa.desk.open(ask, now)
     }
 }

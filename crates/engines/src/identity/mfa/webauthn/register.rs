@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dewdrop_core::call::{Call, Reply};
-use dewdrop_core::engine::{BrowserAct, BrowserAsk};
+use dewdrop_core::engine::{BrowserAct, BrowserAsk, BrowserTicket};
 use dewdrop_core::route::Routes;
 use dewdrop_core::store::Batch;
 use dewdrop_core::wire::{Flag, Text};
@@ -126,7 +126,7 @@ impl Identities {
             let (address, bounds) = (call.caller.address, party.bounds());
             let who = person.name.to_owned();
             let ask = BrowserAsk { act: BrowserAct::Register, options: options.clone(), who, address, bounds };
-            told["browser"] = self.house.show_in_browser(ask, call.now)?.view();
+            told["browser"] = self.in_browser(ask, call.now)?.view();
         }
         told["options"] = options;
         Reply::of(&told)
@@ -171,6 +171,11 @@ impl Identities {
             }
         }
         Err(gave_up())
+    }
+
+    fn in_browser(&self, ask: BrowserAsk, now: Moment) -> Result<BrowserTicket, Fault> {
+        let none = || Fault::internal("this server has no page for browsers");
+        self.browsers.as_ref().ok_or_else(none)?.show(ask, now)
     }
 
     /// Who has a second factor already shows it first.

@@ -48,6 +48,9 @@ fn open(stage: &Stage, dir: &Path, more: &[&str]) -> Result<Process> {
         format!("{{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {{\"name\": \"{NAMESPACE}\"}}}}");
     stage.cluster()?.apply(&namespace)?;
     stage.cluster()?.apply(&text("rbac.yaml")?)?;
+    // Before the webhook counts: it lets nobody but kubelet ask for such a token.
+    let ours = stage.kubectl(&["create", "token", "dewdrop-webhook", "-n", NAMESPACE, "--audience", "dewdrop"])?;
+    std::fs::write(dir.join("server-token"), ours.trim())?;
     stage.cluster()?.apply(&with_url(&text("webhooks.yaml")?, &address))?;
     let process = start(stage, dir, &address, more)?;
     // A configuration counts a moment after it was made.
@@ -73,8 +76,6 @@ fn with_url(text: &str, address: &str) -> String {
 fn start(stage: &Stage, dir: &Path, address: &str, more: &[&str]) -> Result<Process> {
     let token = stage.kubectl(&["create", "token", "dewdrop-webhook", "-n", NAMESPACE])?;
     std::fs::write(dir.join("token"), token.trim())?;
-    let ours = stage.kubectl(&["create", "token", "dewdrop-webhook", "-n", NAMESPACE, "--audience", "dewdrop"])?;
-    std::fs::write(dir.join("server-token"), ours.trim())?;
     std::fs::copy(&stage.cluster()?.ca, dir.join("ca.crt"))?;
     let mut command = Command::new(stage.program());
     command.args(["kube", "webhook", "--listen", address, "--names", "127.0.0.1"]);

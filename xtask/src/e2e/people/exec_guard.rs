@@ -57,6 +57,7 @@ fn straight(stage: &Stage) -> Result<()> {
         &[
             "debug",
             "guarded",
+            "--profile=baseline",
             "--image=dewdrop.test/busybox:1",
             "--image-pull-policy=Never",
             "--",

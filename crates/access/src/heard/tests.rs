@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::inside::Announcement;
 use crate::session::tape::Piece;
 
 const PROXY: &str = "system:serviceaccount:dewdrop-system:dewdrop-proxy";
@@ -20,6 +21,14 @@ impl Carrier for Held {
     }
 
     async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn announce(&self, _: &Announcement) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn left(&self, _: &str) -> Result<(), String> {
         Ok(())
     }
 }

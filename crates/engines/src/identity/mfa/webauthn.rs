@@ -106,5 +106,6 @@ impl MethodAsk {
     }
 }
 
-#[cfg(all(test, feature = "webauthn"))]
+#[cfg(test)]
+#[cfg(feature = "webauthn")]
 mod tests;

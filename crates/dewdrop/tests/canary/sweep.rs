@@ -37,7 +37,43 @@ const NAMES: [&str; 24] = [
     "member_group_ids",
 ];
 /// The same below `access/`, whose record is of people, places and their words: see `Shown` of the server's audit log.
-const OF_ACCESS: [&str; 6] = ["cluster", "ticket", "reason", "comment", "command", "id"];
+const OF_ACCESS: [&str; 35] = [
+    "id",
+    "role",
+    "cluster",
+    "ticket",
+    "kind",
+    "time",
+    "grant",
+    "user",
+    "verb",
+    "target",
+    "namespace",
+    "name",
+    "source",
+    "recording",
+    "act",
+    "path",
+    "uid",
+    "until",
+    "audit_id",
+    "acting_as",
+    "state",
+    "requester",
+    "by",
+    "how",
+    "extends",
+    "at",
+    "granted_at",
+    "ends_at",
+    "container",
+    "reason",
+    "comment",
+    "command",
+    "refused",
+    "summary",
+    "why",
+];
 /// Fields that are paths: an error may repeat them.
 const PATHS: [&str; 4] = ["path", "paths", "from", "to"];
 /// Routes that end the server, its token, or its answers.

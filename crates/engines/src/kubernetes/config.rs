@@ -107,7 +107,7 @@ impl Config {
     pub(super) fn base(&self) -> Result<String, Fault> {
         if self.host.is_empty() {
             return in_cluster(|name| var(name).ok()).ok_or_else(|| {
-                Fault::target("kubernetes_host was unset and could not be determined from environment variables")
+                Fault::bad_request("kubernetes_host was unset and could not be determined from environment variables")
             });
         }
         let is_address = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);

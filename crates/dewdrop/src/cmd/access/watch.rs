@@ -183,7 +183,7 @@ mod tests {
         let said = words(request.as_object().unwrap());
         assert_eq!(
             said,
-            "4k2        pending   ann look on prod, 10 min: disk full  [2J | dewdrop access approve 4k2\n"
+            "4k2        pending   ann look on prod, 10 min: disk full \u{fffd}[2J | dewdrop access approve 4k2\n"
         );
         request["own"] = json!(true);
         assert!(!words(request.as_object().unwrap()).contains("approve"));

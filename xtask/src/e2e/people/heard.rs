@@ -29,6 +29,11 @@ struct Audited<'t, 's> {
 impl Drop for Audited<'_, '_> {
     fn drop(&mut self) {
         self.proxy = None;
+        for path in ["access/roles/audited", "access/clusters/audited"] {
+            if let Err(error) = self.town.stage.vault.ask("DELETE", path, None) {
+                say::failed(&format!("the server still knows {path}: {error:#}"));
+            }
+        }
         if let Some(Err(error)) = self.cluster.take().map(Cluster::down) {
             say::failed(&format!("the audited cluster is not wholly down: {error:#}"));
         }
@@ -43,6 +48,8 @@ impl<'t, 's> Audited<'t, 's> {
         let policy = r#"
             path "access/live" { capabilities = ["read"] }
             path "access/record" { capabilities = ["update"] }
+            path "access/announce" { capabilities = ["update"] }
+            path "auth/kubernetes/sessions/leave" { capabilities = ["update"] }
             path "access/clusters/audited/certificate" { capabilities = ["update"] }"#;
         root("sys/policies/acl/audited-proxy", json!({ "policy": policy }))?;
         let token = root("auth/token/create", json!({ "policies": ["audited-proxy"], "period": "1h" }))?;
@@ -190,7 +197,8 @@ fn strangers(audited: &Audited) -> Result<()> {
     let at = format!("https://127.0.0.1:{}/", audited.ports[1]);
     for token in ["", "Authorization: Bearer ", "Authorization: Bearer of somebody else, long enough"] {
         let mut curl = Command::new("curl");
-        curl.args(["-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", token, "-d", "{}", &at]).stdin(Stdio::null());
+        curl.args(["-sk", "--http1.1", "-o", "/dev/null", "-w", "%{http_code}", "-H", token, "-d", "{}", &at])
+            .stdin(Stdio::null());
         let code = String::from_utf8(curl.output()?.stdout)?;
         ensure!(code == "401", "{token:?} is answered {code}");
     }

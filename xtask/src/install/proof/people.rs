@@ -12,6 +12,8 @@ dewdrop write access/clusters/prod address=https://127.0.0.1:PORT
 dewdrop policy write dewdrop-proxy - <<POLICY
 path "access/live"         { capabilities = ["read"] }
 path "access/record"       { capabilities = ["create", "update"] }
+path "access/announce"     { capabilities = ["create", "update"] }
+path "auth/kubernetes/sessions/leave" { capabilities = ["create", "update"] }
 path "access/recordings/+" { capabilities = ["create", "update"] }
 path "access/clusters/prod/certificate" { capabilities = ["create", "update"] }
 POLICY

@@ -135,9 +135,14 @@ pub fn began(pid: u32) -> Option<u64> {
 
 /// The fields after the name, which stands in brackets and may hold anything, brackets and spaces too.
 fn began_in(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // The first thread may be over while others still hold the program's sockets.
+    let is_over = match *fields.first()? {
+        "X" => true,
+        "Z" => *fields.get(17)? == "1",
+        _ => false,
+    };
+    if is_over { None } else { fields.get(19)?.parse().ok() }
 }
 
 /// The last of a file.
@@ -167,7 +172,9 @@ mod tests {
 
     #[test]
     fn a_zombie_does_not_run() {
-        assert_eq!(began_in(&STAT.replace(") S", ") Z")), None);
+        let zombie = STAT.replace(") S", ") Z");
+        assert_eq!(began_in(&zombie), Some(424_242), "eight of its threads still hold its sockets");
+        assert_eq!(began_in(&zombie.replace(" 0 9 0 ", " 0 1 0 ")), None);
     }
 
     #[test]

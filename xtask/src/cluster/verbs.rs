@@ -114,8 +114,17 @@ impl Cluster {
         let pki = |file: &str| certs::folder(self).join(format!("{}{file}.pem", certs::NEW_ACCOUNTS));
         let more = [("service-account-key-file", pki("")), ("service-account-signing-key-file", pki("-key"))];
         let more: Vec<String> = more.map(|(name, file)| format!("--{name}={}", file.display())).into();
+        self.renew_api(&more)
+    }
+
+    /// Kills the API server and starts it again as it was.
+    pub fn restart_api(&mut self) -> Result<()> {
+        self.renew_api(&[])
+    }
+
+    fn renew_api(&mut self, more: &[String]) -> Result<()> {
         self.kill_daemon("kube-apiserver")?;
-        let api = control::api(self, &more)?;
+        let api = control::api(self, more)?;
         control::wait(self, &api)
     }
 

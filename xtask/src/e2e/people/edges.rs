@@ -117,7 +117,7 @@ pub fn api_server_restarts(stage: &mut Stage) -> Result<()> {
     let id = town.only("shop", &["-ttl=10m"])?;
     let watch = Running::start(&town, &["get", "pods", "--watch"])?;
     let packed = town.pack();
-    stage.cluster_mut()?.rotate_account_keys()?;
+    stage.cluster_mut()?.restart_api()?;
     let town = packed.unpack(stage);
     let works = || Ok(town.kubectl("ann", &["get", "pods"])?.status.success());
     town.stage.wait("kubectl to work with the new API server", PATIENCE, works)?;

@@ -111,20 +111,17 @@ impl Cluster {
     /// The API server signs the tokens of ServiceAccounts with a new key from now on, and knows the former one still.
     pub fn rotate_account_keys(&mut self) -> Result<()> {
         certs::new_service_accounts(self)?;
-        let pki = |file: &str| certs::folder(self).join(format!("{}{file}.pem", certs::NEW_ACCOUNTS));
-        let more = [("service-account-key-file", pki("")), ("service-account-signing-key-file", pki("-key"))];
-        let more: Vec<String> = more.map(|(name, file)| format!("--{name}={}", file.display())).into();
-        self.renew_api(&more)
+        self.restart_api()
     }
 
-    /// Kills the API server and starts it again as it was.
+    /// Kills the API server and starts it again, with the keys of ServiceAccounts that it has.
     pub fn restart_api(&mut self) -> Result<()> {
-        self.renew_api(&[])
-    }
-
-    fn renew_api(&mut self, more: &[String]) -> Result<()> {
+        let pki = |file: &str| certs::folder(self).join(format!("{}{file}.pem", certs::NEW_ACCOUNTS));
+        let keys = [("service-account-key-file", pki("")), ("service-account-signing-key-file", pki("-key"))];
+        let keys = keys.into_iter().filter(|(_, file)| file.exists());
+        let more: Vec<String> = keys.map(|(name, file)| format!("--{name}={}", file.display())).collect();
         self.kill_daemon("kube-apiserver")?;
-        let api = control::api(self, more)?;
+        let api = control::api(self, &more)?;
         control::wait(self, &api)
     }
 

@@ -89,7 +89,7 @@ fn play(program: PathBuf, mode: Mode, only: &str, keep_going: bool) -> Result<()
     Ok(())
 }
 
-/// All scenes of a mode, in order. The default one plays a few in the other mode at the end.
+/// All scenes of a mode, in order.
 fn scenes_of(mode: Mode) -> Vec<scenes::Scene> {
     match mode {
         Mode::Nri => scenes::ALL
@@ -101,7 +101,6 @@ fn scenes_of(mode: Mode) -> Vec<scenes::Scene> {
             .chain(leak_scenes::ALL)
             .chain(second_cluster::ALL)
             .chain(people::ALL)
-            .chain(watch_scenes::SHORT)
             .copied()
             .collect(),
         Mode::Watch => {

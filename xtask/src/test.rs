@@ -98,6 +98,7 @@ fn steps(quick: bool) -> Vec<Step> {
         match crate::cluster::possible() {
             Ok(()) => steps.extend([
                 step("real cluster", &["xtask", "e2e", "--keep-going"]),
+                step("real cluster without NRI", &["xtask", "e2e", "--mode", "watch", "--keep-going"]),
                 step("chart on a real cluster", &["xtask", "install-test"]),
             ]),
             Err(why) => say::warning(&format!("the real cluster is left out: {why:#}")),

@@ -9,17 +9,11 @@ use super::stage::{PATIENCE, Stage};
 use super::watch::Mode;
 use crate::say;
 
-/// What the default run plays in this mode after its own scenes.
-pub const SHORT: &[Scene] = &[
+/// Scenes of this mode alone.
+const OWN: &[Scene] = &[
     ("watch: SIGKILL of a container's process", kill_9),
     ("watch: the API server is away for a while", api_server_away),
     ("watch: a role that binds the pod's labels", bound_labels),
-    ("watch: exit 0 and exit 1", scenes::exits),
-    ("watch: a crash loop leaves at most one", scenes::crash_loop),
-    ("watch: a pod is deleted, gently and by force", scenes::deleted),
-    ("watch: the agent is killed while pods run, start and end", scenes::agent_killed),
-    ("watch: the kernel kills a container for want of memory", super::ends::out_of_memory),
-    ("watch: a job is done", super::ends::job),
     ("watch: one net after the other", nets),
 ];
 
@@ -37,9 +31,8 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 /// The whole list in this mode.
 pub fn all() -> Vec<Scene> {
     let is_in = |scene: &&Scene| !LEFT_OUT.iter().any(|(name, _)| *name == scene.0);
-    let own = SHORT.iter().filter(|(name, _)| !scenes::ALL.iter().any(|(other, _)| name.ends_with(other)));
     let whole = scenes::ALL.iter().chain(super::env_scenes::ALL).chain(super::proof::ALL);
-    whole.filter(is_in).chain(own).chain(SHORT.first()).copied().collect()
+    whole.filter(is_in).chain(OWN).copied().collect()
 }
 
 /// How soon a user is gone after SIGKILL, and that the next start has another.

@@ -19,14 +19,15 @@ const MOST: Duration = Duration::from_secs(10);
 /// No renewal is more often than this.
 const CALM: Duration = Duration::from_secs(1);
 
-/// Keeps a volume until it is closed.
+/// Keeps a volume until it is closed. What it does now and then is boxed: there is one of these for each volume, and nearly all
+/// of them rest.
 pub async fn keep(agent: Arc<Agent>, hold: Arc<Hold>) {
     let mut backoff = Backoff::new(LEAST, MOST, std::process::id().into());
     loop {
         let todo = hold.todo();
         let done = match todo {
             Todo::Close => return,
-            Todo::Mint | Todo::Refresh => replace(&agent, &hold, todo).await,
+            Todo::Mint | Todo::Refresh => Box::pin(replace(&agent, &hold, todo)).await,
             Todo::Renew => rest_and_renew(&agent, &hold).await,
         };
         match done {
@@ -77,7 +78,7 @@ async fn rest_and_renew(agent: &Arc<Agent>, hold: &Arc<Hold>) -> Result<(), Fail
         () = sleep(rest.max(CALM)) => {}
     }
     let (Some(start), Todo::Renew) = (hold.start(), hold.todo()) else { return Ok(()) };
-    match renew(agent, hold, &start).await {
+    match Box::pin(renew(agent, hold, &start)).await {
         Ok(true) => Ok(()),
         // Another one would end this one, and a command that runs cannot be given other variables.
         Ok(false) if hold.must_stay() => {

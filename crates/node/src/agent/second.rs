@@ -180,7 +180,7 @@ impl Agent {
     async fn until_exit(&self, hold: &Hold, id: &str) -> bool {
         let Some(cri) = &self.env.cri else { return false };
         for _ in 0..TRIES {
-            match cri.process(id).await {
+            match Box::pin(cri.process(id)).await {
                 Ok(Found::Ended) => return true,
                 Ok(Found::Runs(process)) => {
                     let process = Arc::new(process);

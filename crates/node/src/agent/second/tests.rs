@@ -143,3 +143,13 @@ async fn where_the_runtime_tells_the_watch_does_next_to_nothing() {
     rig.tell("u", 4, "a", false);
     assert_eq!(hold.phase(), Phase::Taken("a".into()));
 }
+
+/// A node has a hundred of them, and the agent 25 MB.
+#[tokio::test]
+async fn what_waits_for_a_volume_is_small() {
+    let rig = rig().await;
+    let hold = rig.publish("a");
+    let keeps = size_of_val(&super::super::keeper::keep(rig.agent.clone(), hold.clone()));
+    let follows = size_of_val(&rig.agent.until_exit(&hold, "c1"));
+    assert!(keeps <= 1024 && follows <= 1024, "{keeps} and {follows} bytes");
+}

@@ -5,7 +5,7 @@
 //! It always looks at everything there is, never at what has changed: a change only makes it look earlier.
 
 mod desk;
-mod kinds;
+pub(crate) mod kinds;
 mod lease;
 mod list;
 mod plan;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 pub use api::Api;
+pub(crate) use api::part;
 
 use crate::pod::Pod;
 
@@ -19,6 +20,9 @@ pub enum LookUpError {
     /// No answer, or none that can be read.
     #[error("the API server could not be asked: {0}")]
     Away(String),
+    /// Its answer was longer than we read.
+    #[error("the API server could not be asked: the answer is larger than {0} MiB")]
+    TooLarge(usize),
     /// We are not let.
     #[error(
         "the API server does not let us look up {what} (status {status}): the webhook's ServiceAccount needs the right to get {what}"

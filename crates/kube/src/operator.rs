@@ -5,8 +5,9 @@
 //! It always looks at everything there is, never at what has changed: a change only makes it look earlier.
 
 mod desk;
-mod kinds;
+pub(crate) mod kinds;
 mod lease;
+mod list;
 mod plan;
 mod status;
 mod vault;
@@ -15,14 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dewdrop_core::Clock;
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::cluster::{Api, LookUpError};
 
 use desk::Desk;
 use kinds::{Grant, SecretAccess};
 pub use lease::Leader;
+use list::list;
 pub use plan::House;
 pub use vault::{SignIn, Vault};
 
@@ -44,21 +44,6 @@ pub struct Settings {
     pub lease: String,
     /// Who we are: the pod's name.
     pub identity: String,
-}
-
-#[derive(Deserialize)]
-struct List {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default)]
-    items: Vec<Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListMeta {
-    #[serde(default)]
-    resource_version: String,
 }
 
 /// What there is, and the versions from which on a change counts.
@@ -119,23 +104,10 @@ async fn round(api: &Api, leader: &mut Leader, desk: &mut Desk, clock: &dyn Cloc
 }
 
 async fn look(api: &Api) -> Result<Seen, LookUpError> {
-    let accesses = list(api, ACCESSES, "secretaccesses").await?;
-    let grants = list(api, GRANTS, "secretaccessgrants").await?;
-    let versions = (accesses.metadata.resource_version, grants.metadata.resource_version);
-    let many = accesses.items.len();
-    let (accesses, grants) = (readable::<SecretAccess>(accesses.items), readable(grants.items));
-    Ok(Seen { is_whole: accesses.len() == many, accesses, grants, versions })
-}
-
-async fn list(api: &Api, path: &str, what: &'static str) -> Result<List, LookUpError> {
-    let none = || LookUpError::Away(format!("it knows no {what}: install the CRDs (deploy/helm/dewdrop/crds)"));
-    api.get(path, what).await?.ok_or_else(none)
-}
-
-/// One object that cannot be read does not keep the others waiting.
-fn readable<T: for<'de> Deserialize<'de>>(items: Vec<Value>) -> Vec<T> {
-    let read = |item| serde_json::from_value(item).inspect_err(|error| tracing::warn!(%error, "an object is left out"));
-    items.into_iter().filter_map(|item| read(item).ok()).collect()
+    let accesses = list::<SecretAccess>(api, ACCESSES, "secretaccesses").await?;
+    let grants = list::<Grant>(api, GRANTS, "secretaccessgrants").await?;
+    let versions = (accesses.version, grants.version);
+    Ok(Seen { is_whole: accesses.is_whole, accesses: accesses.items, grants: grants.items, versions })
 }
 
 /// Returns soon after something has changed, and at the latest after [`EVERY`].

@@ -118,18 +118,19 @@ sharing() {
   good "" "" "hostIPC: true" | pod "hostIPC" host-namespaces
   good "" "" "hostNetwork: true" | pod "hostNetwork" allowed
   good "" "securityContext: {privileged: true}" | pod "privileged" privileged
-  for name in SYS_PTRACE SYS_ADMIN ALL; do good "" "securityContext: {capabilities: {add: [$name]}}" | pod "$name" capabilities; done
+  for name in SYS_PTRACE SYS_ADMIN ALL CAP_BPF DAC_READ_SEARCH PERFMON SYS_MODULE SYS_RAWIO; do good "" "securityContext: {capabilities: {add: [$name]}}" | pod "$name" capabilities; done
   good "" "securityContext: {capabilities: {add: [NET_BIND_SERVICE], drop: [ALL]}}" | pod "NET_BIND_SERVICE" allowed
 }
 
 host_paths() {
   ns=dd-host
-  for path in / // /var /var/ /var/lib /var//lib /var/lib/kubelet /var/lib/kubelet/pods/x/volumes /proc /proc/1/root /run /var/run \
+  for path in / // /var /var/ /var/lib /var//lib /var/lib/kubelet /var/lib/kubelet/pods/x/volumes /var/lib/containerd /var/lib/containers/storage \
+    /var/lib/docker/overlay2 /var/lib/rancher/k3s/agent /proc /proc/1/root /run /var/run \
     /run/dewdrop/node /var/run/dewdrop /run/containerd/containerd.sock /var/run/docker.sock /etc /etc/kubernetes/kubelet.conf /./proc /var/./lib; do
     good "- {name: h, hostPath: {path: $path}}" | pod "hostPath $path" host-path
     plain "" "volumes: [{name: h, hostPath: {path: $path}}]" | pod "hostPath $path in a strict namespace" host-path
   done
-  for path in /srv/data /var/log /var/lib/kubelet2 /var/libs /procs /etc/ssl/certs /dev/kvm /run/udev /sys /opt/cni/bin; do
+  for path in /srv/data /var/log /var/lib/kubelet2 /var/lib/docker-data /var/libs /procs /etc/ssl/certs /dev/kvm /run/udev /sys /opt/cni/bin; do
     good "- {name: h, hostPath: {path: $path}}" | pod "hostPath $path" allowed
     plain "" "volumes: [{name: h, hostPath: {path: $path}}]" | pod "hostPath $path in a strict namespace" allowed
   done

@@ -99,6 +99,9 @@ struct Taken {
     leaves: Leaves,
     key: Arc<HashKey>,
     class: Class,
+    time: Moment,
+    /// The first line is on the log.
+    is_written: bool,
 }
 
 /// Why the log cannot be opened or written.
@@ -237,22 +240,42 @@ impl Audit {
         if act.mount.is_some() {
             entry::mount(&mut json::Obj::go_on(&mut mount), act);
         }
-        let mut class = if is_rescue(act) { Class::Rescue } else { Class::Ordinary };
-        if act.operation.changes_state() {
-            let mut body = self.buffer();
-            begin(&mut body, act.time, "request");
-            body.extend_from_slice(&about);
-            body.extend_from_slice(b"}\n");
-            let written = log.append(&body, class);
-            self.give_back(body);
-            written.map_err(|error| refuse(&error))?;
-            // What was begun is also ended in the log, if need be in the reserve.
-            class = Class::Rescue;
-        }
+        let class = if is_rescue(act) { Class::Rescue } else { Class::Ordinary };
         let (kind, tuned) =
             act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_response_keys.as_slice()));
         let leaves = Leaves::of(act.fields, act.caller.token_text());
-        Ok(Open(Some(Box::new(Taken { about, mount, shown: Shown::of(kind, tuned), leaves, key, class }))))
+        let shown = Shown::of(kind, tuned);
+        let mut taken = Taken { time: act.time, about, mount, shown, leaves, key, class, is_written: false };
+        if act.operation.changes_state() {
+            self.write_request(log, &mut taken)?;
+        }
+        Ok(Open(Some(Box::new(taken))))
+    }
+
+    /// Some verbs only read and yet something is made: a credential, a login's token, a wrapping token. Before that the line
+    /// of the request is written, unless it was.
+    ///
+    /// # Errors
+    /// 503: the line cannot be written, so nothing must be made.
+    pub fn before_making(&self, open: &mut Open) -> Result<(), Fault> {
+        match (&self.chain, &mut open.0) {
+            (Some(log), Some(taken)) if !taken.is_written => self.write_request(log, taken),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_request(&self, log: &Log, taken: &mut Taken) -> Result<(), Fault> {
+        let mut body = self.buffer();
+        begin(&mut body, taken.time, "request");
+        body.extend_from_slice(&taken.about);
+        body.extend_from_slice(b"}\n");
+        let written = log.append(&body, taken.class);
+        self.give_back(body);
+        written.map_err(|error| refuse(&error))?;
+        taken.is_written = true;
+        // What was begun is also ended in the log, if need be in the reserve.
+        taken.class = Class::Rescue;
+        Ok(())
     }
 
     /// Writes how it ended.

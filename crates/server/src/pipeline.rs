@@ -22,8 +22,9 @@ use dewdrop_core::policy::Permit;
 use dewdrop_core::route::Spot;
 use dewdrop_core::{Fault, Kind, Operation};
 use http::HeaderMap;
+use parking_lot::Mutex;
 
-use crate::audit::{Act, End};
+use crate::audit::{Act, End, Open};
 use crate::http::target::{BadPath, api_path};
 use crate::http::{Handler, Request, Response};
 use crate::mounts::Mounted;
@@ -212,17 +213,17 @@ impl Walk {
         self.mounted = Some(mounted.clone());
         let act = self.act(&caller, headers);
         let open = match self.vault.audit.asked(&act).await {
-            Ok(open) => open,
+            Ok(open) => Mutex::new(open),
             Err(fault) => return reply::refuse(&fault, &self.asked.request_id),
         };
         let fields = std::mem::take(&mut self.asked.fields);
-        let outcome = self.serve(&mounted, &below, &full, fields, &caller).await;
+        let outcome = self.serve(&mounted, &below, &full, fields, &caller, &open).await;
         let (mut response, delivered) = self.answer(outcome);
         if self.asked.operation.changes_state() && response.status.is_success() {
             index::tell(&self.vault, &mut response).await;
         }
         let end = delivered.end(self.vault.clock.now(), response.status.as_u16());
-        match self.vault.audit.answered(open, &end).await {
+        match self.vault.audit.answered(open.into_inner(), &end).await {
             Ok(()) => response,
             Err(fault) => reply::refuse(&fault, &self.asked.request_id),
         }
@@ -236,6 +237,7 @@ impl Walk {
         full: &str,
         mut fields: serde_json::Map<String, serde_json::Value>,
         caller: &Arc<Caller>,
+        open: &Mutex<Open>,
     ) -> Result<Delivered, Fault> {
         let operation = self.asked.operation;
         let below =
@@ -276,6 +278,7 @@ impl Walk {
             caller,
             asked: &self.asked,
             lists: lists.as_ref().map(|rule| (rule, full)),
+            open,
         };
         within("engine", delivery.run(&spot, call)).await
     }

@@ -116,17 +116,19 @@ pub fn deleted(stage: &mut Stage) -> Result<()> {
 }
 
 fn foreign_mount(stage: &mut Stage) -> Result<()> {
-    let pod = TestPod::new("thief").with("app", WAIT).beside(
-        "thief",
-        "ls -R /secrets; cat /secrets/db/password; sleep 1000",
-        &["app"],
-    );
-    stage.apply(&pod)?;
-    stage.user_of("thief", "app")?;
-    stage.until_told("thief", "belongs to container")?;
-    let log = stage.kubectl(&["logs", "thief", "-c", "thief"]).unwrap_or_default();
-    ensure!(log.is_empty(), "the other container ran and said {log:?}");
-    stage.delete("thief")?;
+    let script = "ls -R /secrets; cat /secrets/db/password /secrets/password; sleep 1000";
+    let whole = serde_json::json!({ "name": "secrets-app", "mountPath": "/secrets", "readOnly": true });
+    let mut part = whole.clone();
+    part["subPath"] = "db".into();
+    for (name, mount) in [("thief", whole), ("thief-of-a-part", part)] {
+        let pod = TestPod::new(name).with("app", WAIT).beside("thief", script, &[]);
+        stage.apply(&pod.patched("/spec/containers/1/volumeMounts", serde_json::json!([mount])))?;
+        stage.user_of(name, "app")?;
+        stage.until_told(name, "belongs to container")?;
+        let log = stage.kubectl(&["logs", name, "-c", "thief"]).unwrap_or_default();
+        ensure!(log.is_empty(), "the other container of {name} ran and said {log:?}");
+        stage.delete(name)?;
+    }
     stage.until_empty().map(drop)
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::role::{Bounds, Role};
 use crate::glob::matches;
 use crate::jose::Claims;
+
+/// Each is looked up at every login; a provider that names more would keep the server busy.
+const MOST_GROUPS: usize = 2000;
 
 /// A claim by its name, or by a JSON pointer when it begins with a slash.
 fn claim<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
@@ -53,6 +56,9 @@ impl Role {
             one @ (Value::String(_) | Value::Bool(_) | Value::Number(_)) => vec![one.clone()],
             _ => return Err(format!("{name:?} claim could not be converted to string list")),
         };
+        if values.len() > MOST_GROUPS {
+            return Err(format!("{name:?} claim names {} groups: at most {MOST_GROUPS} are looked up", values.len()));
+        }
         let odd = || "value in groups claim could not be parsed as string".to_owned();
         let texts = values.iter().map(|value| value.as_str().map(str::to_owned).ok_or_else(odd));
         texts.filter(|text| text.as_ref().map_or(true, |text| !text.is_empty())).collect()
@@ -94,10 +100,17 @@ impl Bounds {
     fn is_same(&self, wanted: &Value, given: &Value) -> bool {
         match (wanted, given) {
             (Value::String(pattern), Value::String(text)) if self.with_globs => matches(pattern, text),
-            (Value::Number(wanted), Value::Number(given)) => wanted == given || wanted.as_f64() == given.as_f64(),
+            (Value::Number(wanted), Value::Number(given)) => is_same_number(wanted, given),
             _ => wanted == given,
         }
     }
+}
+
+/// `7` and `7.0` are the same. Whole numbers are compared as such: beyond 2^53, as ids of some providers are, several of them
+/// are one and the same float.
+fn is_same_number(wanted: &Number, given: &Number) -> bool {
+    let are_whole = [wanted, given].iter().all(|number| number.is_u64() || number.is_i64());
+    wanted == given || (!are_whole && wanted.as_f64() == given.as_f64())
 }
 
 fn list(value: &Value) -> Option<Vec<Value>> {

@@ -112,7 +112,7 @@ impl Api {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(away)? {
             if body.len() + chunk.len() > MOST {
-                return Err(LookUpError::Away(format!("the answer is larger than {} MiB", MOST >> 20)));
+                return Err(LookUpError::TooLarge(MOST >> 20));
             }
             body.extend_from_slice(&chunk);
         }
@@ -142,8 +142,8 @@ impl Cluster for Api {
 /// What stays in a part of a path: names of the API have letters, digits, `-` and `.`.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
-/// One part of a path, whatever is in it.
-fn part(name: &str) -> String {
+/// One part of a path or a query, whatever is in it.
+pub(crate) fn part(name: &str) -> String {
     match name {
         "." | ".." | "" => "%00".to_owned(), // No name at all, and no way out of the folder either.
         name => utf8_percent_encode(name, NAME).to_string(),

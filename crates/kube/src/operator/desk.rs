@@ -129,22 +129,22 @@ impl Desk {
         Ok(Some(Verdict { ready: true, reason: "Written", message }))
     }
 
-    /// What was granted once and is no more ends now.
+    /// What was granted once and is no more ends now. The finalizer does not say whether there is a role: whoever may change
+    /// the declaration may have taken it out.
     async fn refuse(
         &mut self,
         access: &SecretAccess,
         reason: &'static str,
         message: String,
     ) -> Result<Option<Verdict>, Trouble> {
-        if is_held(access) {
-            self.server.remove(&self.house.name(access)).await?;
-        }
+        self.server.remove(&self.house.name(access)).await?;
         Ok(Some(Verdict { ready: false, reason, message }))
     }
 
+    /// Another's finalizer may keep the declaration for long: the role goes now.
     async fn take_leave(&mut self, access: &SecretAccess) -> Result<Option<Verdict>, Trouble> {
+        self.server.remove(&self.house.name(access)).await?;
         if is_held(access) {
-            self.server.remove(&self.house.name(access)).await?;
             let others = access.metadata.finalizers.iter().filter(|one| *one != FINALIZER).cloned();
             self.objects.set_finalizers(access, &others.collect::<Vec<_>>()).await?;
         }

@@ -66,6 +66,12 @@ pub enum Refusal {
     /// A name that could match more than one thing.
     #[error("{0:?} is no name of a ServiceAccount or a container: name each, as `*` would be all of them")]
     Name(String),
+    /// Nobody or nothing is named: that could mean all.
+    #[error("{0} is empty: name at least one")]
+    Empty(&'static str),
+    /// The server would put a life of its own in its place.
+    #[error("ttl {0:?} is no time of a second or more, such as 30m or 1h")]
+    Ttl(String),
 }
 
 impl Refusal {
@@ -74,7 +80,7 @@ impl Refusal {
         match self {
             Self::NotGranted { .. } => "PathNotGranted",
             Self::TooLong { .. } => "TooLong",
-            Self::Path { .. } | Self::Name(_) => "Invalid",
+            Self::Path { .. } | Self::Name(_) | Self::Empty(_) | Self::Ttl(_) => "Invalid",
         }
     }
 }
@@ -83,12 +89,13 @@ impl House {
     /// Names begin with `prefix`, which must not begin another cluster's prefix: they would remove each other's roles.
     ///
     /// # Errors
-    /// It has another dot than the one at its end.
+    /// It has another dot than the one at its end, or what the server would write otherwise.
     pub fn new(prefix: &str, audience: &str) -> Result<Self, String> {
         let plain =
-            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            |word: &str| !word.is_empty() && word.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
         if !prefix.strip_suffix('.').is_some_and(plain) {
-            return Err(format!("the prefix must be letters, digits, - and _ with a dot at the end, not {prefix:?}"));
+            let why = "small letters (the server knows no others in names), digits, - and _ with a dot at the end";
+            return Err(format!("the prefix must be {why}, not {prefix:?}"));
         }
         Ok(Self { prefix: prefix.to_owned(), audience: audience.to_owned() })
     }
@@ -110,6 +117,18 @@ impl House {
     pub fn plan(&self, access: &SecretAccess, grants: &[Grant]) -> Result<Plan, Refusal> {
         let (spec, namespace) = (&access.spec, &access.metadata.namespace);
         let ttl = ttl(access);
+        for (list, is_empty) in [
+            ("serviceAccountNames", spec.service_account_names.is_empty()),
+            ("containers", spec.containers.is_empty()),
+            ("paths", spec.paths.is_empty()),
+        ] {
+            if is_empty {
+                return Err(Refusal::Empty(list));
+            }
+        }
+        if parse_ttl(ttl).map_or(true, |ttl| ttl.as_secs() == 0) {
+            return Err(Refusal::Ttl(ttl.to_owned()));
+        }
         for name in spec.service_account_names.iter().chain(&spec.containers) {
             if !is_name(name) {
                 return Err(Refusal::Name(name.clone()));

@@ -6,7 +6,8 @@ use super::Violation;
 
 const RULE: &str = "host-path";
 
-/// Beside kubelet's own folder: processes, our own state, the runtimes' sockets and folders, kubelet's keys.
+/// Beside kubelet's own folder: processes, our own state, the runtimes' sockets and folders (whoever writes to a container's
+/// root file system there runs as that container), kubelet's keys.
 const ALWAYS: &[&str] = &[
     "/proc",
     "/run/dewdrop",
@@ -15,6 +16,10 @@ const ALWAYS: &[&str] = &[
     "/run/nri",
     "/run/docker.sock",
     "/run/k3s",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+    "/var/lib/rancher",
     "/etc/kubernetes",
 ];
 
@@ -83,6 +88,10 @@ mod tests {
         "/var//lib",
         "/var/lib/kubelet",
         "/var/lib/kubelet/pods/x/volumes",
+        "/var/lib/containerd",
+        "/var/lib/containers/storage",
+        "/var/lib/docker/overlay2",
+        "/var/lib/rancher/k3s/agent",
         "/proc",
         "/proc/1/root",
         "/run",
@@ -100,6 +109,7 @@ mod tests {
         "/srv/data",
         "/var/log",
         "/var/lib/kubelet2",
+        "/var/lib/docker-data",
         "/var/libs",
         "/procs",
         "/etc/ssl/certs",

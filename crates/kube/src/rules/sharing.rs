@@ -9,8 +9,9 @@ const HOST: &str = "host-namespaces";
 const PRIVILEGED: &str = "privileged";
 const CAPABILITIES: &str = "capabilities";
 
-/// With each of these one container reads another's memory, `/proc/PID/root` or mounts.
-const FORBIDDEN: &[&str] = &["ALL", "SYS_ADMIN", "SYS_PTRACE"];
+/// With each of these one container reads another's memory, `/proc/PID/root` or mounts, or any file of the node.
+const FORBIDDEN: &[&str] =
+    &["ALL", "BPF", "DAC_READ_SEARCH", "PERFMON", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"];
 
 /// Namespaces and rights.
 pub fn check(pod: &Pod) -> Vec<Violation> {
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn capabilities_that_look_into_others() {
-        for name in ["SYS_PTRACE", "CAP_SYS_ADMIN", "ALL", "all", "sys_ptrace"] {
+        let more = ["BPF", "CAP_PERFMON", "DAC_READ_SEARCH", "SYS_MODULE", "sys_rawio"];
+        for name in ["SYS_PTRACE", "CAP_SYS_ADMIN", "ALL", "all", "sys_ptrace"].into_iter().chain(more) {
             let pod = with("/spec/containers/1/securityContext", json!({"capabilities": {"add": ["NET_ADMIN", name]}}));
             assert_eq!(broken(&pod), [CAPABILITIES], "{name}");
         }

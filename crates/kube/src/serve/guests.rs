@@ -1,5 +1,6 @@
 //! Limits for each address that calls. Anybody in the cluster can reach the port, and the API server must get through
-//! whatever others do: so nobody shares a limit with it.
+//! whatever one other does: so each has limits of its own. All share the places for connections: sixteen addresses together
+//! can take them up.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -2,6 +2,7 @@
 //! the work.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
@@ -12,8 +13,8 @@ use super::start::Start;
 use crate::nri::{Adjustment, Container, Link, Pod, State, Watcher};
 use crate::pidfd;
 
-/// Where kubelet mounts a pod's inline volumes, below the pod's folder.
-const INLINE: &str = "/volumes/kubernetes.io~csi/";
+/// Where kubelet binds what a container mounts with `subPath`, below the pod's folder: `VOLUME/CONTAINER/NUMBER`.
+const SUB_PATHS: &str = "volume-subpaths";
 
 impl Watcher for Agent {
     fn synchronize(&self, pods: Vec<Pod>, containers: Vec<Container>) {
@@ -90,17 +91,17 @@ impl Agent {
     /// The second net behind the webhook: a volume of ours belongs to one container of the pod.
     fn refuse_foreign(&self, pod: &Pod, container: &Container) -> Result<(), String> {
         let pod_dir = self.pods_dir.join(&pod.uid);
-        let inside = format!("{}{INLINE}", pod_dir.display());
-        for mount in container.mounts.iter().filter(|mount| mount.source.starts_with(&inside)) {
-            for hold in self.of_pod(&pod.uid) {
-                let about = &hold.about;
-                let is_it = about.target.to_str().is_some_and(|target| mount.source.starts_with(target));
-                if is_it && about.spec.container != container.name {
-                    return Err(format!(
-                        "dewdrop: container {:?} mounts a volume that belongs to container {:?}",
-                        container.name, about.spec.container
-                    ));
-                }
+        let holds = self.of_pod(&pod.uid);
+        for mount in &container.mounts {
+            let source = Path::new(&mount.source);
+            let its = holds.iter().find(|hold| {
+                hold.about.spec.container != container.name && is_of_volume(source, &hold.about.target, &pod_dir)
+            });
+            if let Some(hold) = its {
+                return Err(format!(
+                    "dewdrop: container {:?} mounts a volume that belongs to container {:?}",
+                    container.name, hold.about.spec.container
+                ));
             }
         }
         Ok(())
@@ -114,7 +115,39 @@ impl Agent {
     }
 }
 
+/// Whether what is mounted is a volume of a pod, or a part of it. Kubelet publishes a volume at `volumes/DRIVER/VOLUME/mount`
+/// below the pod's folder.
+fn is_of_volume(source: &Path, target: &Path, pod_dir: &Path) -> bool {
+    let volume = target.parent().and_then(Path::file_name);
+    let is_part = |volume| source.starts_with(pod_dir.join(SUB_PATHS).join(volume));
+    source.starts_with(target) || volume.is_some_and(is_part)
+}
+
 /// A handle of the container's process that stays right when the number is used again.
 fn process_of(container: &Container) -> Option<OwnedFd> {
     pidfd::open(container.pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_known_whole_and_by_its_parts() {
+        let pod = Path::new("/var/lib/kubelet/pods/u");
+        let target = pod.join("volumes/kubernetes.io~csi/db/mount");
+        for (below, is_it) in [
+            ("volumes/kubernetes.io~csi/db/mount", true),
+            ("volumes/kubernetes.io~csi/db/mount/password", true),
+            ("volume-subpaths/db/thief/0", true),
+            ("volumes/kubernetes.io~csi/db/mounts", false),
+            ("volumes/kubernetes.io~csi/db2/mount", false),
+            ("volume-subpaths/db2/thief/0", false),
+            ("volumes/kubernetes.io~empty-dir/db", false),
+            ("etc-hosts", false),
+        ] {
+            assert_eq!(is_of_volume(&pod.join(below), &target, pod), is_it, "{below}");
+        }
+        assert!(!is_of_volume(Path::new("/var/lib/kubelet/pods/other/volume-subpaths/db/thief/0"), &target, pod));
+    }
 }

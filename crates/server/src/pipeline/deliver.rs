@@ -15,7 +15,7 @@ use super::Asked;
 use super::reply::{self, Envelope, Signed};
 use super::who::ListRule;
 use super::wrap::{WrapAsk, wrap_response};
-use crate::audit::End;
+use crate::audit::{End, Open};
 use crate::http::Response;
 use crate::leases::{MintAsk, mint};
 use crate::mfa::{self, Admitted, Door};
@@ -37,6 +37,8 @@ pub struct Delivery<'a> {
     pub asked: &'a Asked,
     /// Which keys of a list are shown, and the full path of the list.
     pub lists: Option<(&'a ListRule, &'a str)>,
+    /// The request on the audit log.
+    pub open: &'a Mutex<Open>,
 }
 
 /// A body that is no envelope.
@@ -114,6 +116,11 @@ impl Delivery<'_> {
         }
     }
 
+    /// What cannot be written down is not made, whatever the verb is: `GET` makes credentials, and ends sign-ins by browser.
+    fn before_making(&self) -> Result<(), Fault> {
+        self.vault.audit.before_making(&mut self.open.lock())
+    }
+
     fn filtered(&self, data: Map<String, Value>) -> Result<Map<String, Value>, Fault> {
         match self.lists {
             Some((rule, full)) => rule.apply(data, full, self.asked.now),
@@ -123,6 +130,7 @@ impl Delivery<'_> {
 
     /// A token, or a request for a second factor.
     async fn login(&self, delivered: &mut Delivered, login: Login) -> Result<(), Fault> {
+        self.before_making()?;
         let door = Door {
             vault: self.vault,
             mount: &self.mounted.mount,
@@ -146,6 +154,7 @@ impl Delivery<'_> {
     /// Detached: the caller may hang up, the credential is made to its end all the same.
     async fn mint(&self, delivered: &mut Delivered, asked: dewdrop_core::call::Mint) -> Result<(), Fault> {
         let token = self.caller.token.clone().ok_or_else(|| Fault::denied("a credential needs a token"))?;
+        self.before_making()?;
         let ask =
             MintAsk { mount: self.mounted.mount.clone(), path: self.below.to_owned(), token, now: self.asked.now };
         let minted = tokio::spawn(carried(mint(self.vault.clone(), ask, asked)))
@@ -158,6 +167,7 @@ impl Delivery<'_> {
     }
 
     async fn wrap(&self, delivered: Delivered, ttl: Duration, accessor: Option<String>) -> Result<Delivered, Fault> {
+        self.before_making()?;
         let response = match &delivered.unwrapped {
             Some(envelope) => envelope.clone(),
             None => serde_json::to_string(&delivered.envelope(&self.asked.request_id))

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::audit::verify::files;
 use crate::vault::rig::Rig;
 
 async fn secrets(rig: &Rig, paths: &[&str]) {
@@ -123,4 +124,31 @@ async fn work_that_goes_on_answers_202_with_an_envelope() {
         assert_eq!(got.status, 202, "{path}: {got:?}");
         assert!(got.json["request_id"].is_string() && got.json["warnings"].is_array(), "{path}: {got:?}");
     }
+}
+
+/// `GET` makes something, too: a wrapping token here, a credential or a login's token elsewhere.
+#[tokio::test]
+async fn what_a_get_makes_is_on_the_audit_log_before_it_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::audited(folder.path()).await;
+    secrets(&rig, &["x"]).await;
+    let kinds = || {
+        let text: String =
+            files(folder.path()).unwrap().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let reads = lines.filter(|line| line["request"]["operation"] == "read");
+        reads.map(|line| line["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let read = || rig.ask("GET", "secret/data/x", Value::Null);
+    assert_eq!(read().send().await.status, 200);
+    assert_eq!(kinds(), ["response"]);
+    assert_eq!(read().header("x-vault-wrap-ttl", "60").send().await.status, 200);
+    assert_eq!(kinds(), ["response", "request", "response"]);
+
+    let (vault, log) = (rig.vault(), rig.vault().audit.standing().unwrap().file);
+    std::fs::remove_file(log).unwrap();
+    rig.advance(1);
+    let before = vault.store.revision().await.unwrap();
+    assert_eq!(read().header("x-vault-wrap-ttl", "60").send().await.status, 503);
+    assert_eq!(vault.store.revision().await.unwrap(), before, "nothing is made that cannot be written down");
 }

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dewdrop_core::mount::Limits;
-use dewdrop_core::{Clock as _, FakeClock, Moment, Secret};
+use dewdrop_core::{Clock, FakeClock, Moment, Secret};
 use dewdrop_store::Memory;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
 use crate::audit::Audit;
+use crate::config;
 use crate::http::{Connection, Handler, Peer, Request};
 use crate::pipeline::Api;
 use crate::seal::{Eyes, InitAsk, initialize, unseal_with};
@@ -48,8 +50,26 @@ pub struct Got {
 
 impl Rig {
     pub async fn new() -> Self {
+        Self::with(|_| Audit::none()).await
+    }
+
+    /// One that keeps its audit log in a folder.
+    pub async fn audited(folder: &Path) -> Self {
+        let log = config::AuditLog {
+            path: Some(folder.to_owned()),
+            reserve: 0,
+            file_bytes: 1 << 30,
+            checkpoint: Duration::from_secs(10),
+            checkpoint_lines: 1000,
+        };
+        let config = config::Audit { log, devices: Vec::new(), allow_api: false, allow_prefix: false };
+        Self::with(|clock| Audit::open(&config, clock).unwrap()).await
+    }
+
+    async fn with(audit: impl FnOnce(&Arc<dyn Clock>) -> Audit) -> Self {
         let (store, clock) = (Arc::new(Memory::new()), FakeClock::at(Moment(1_800_000_000_000)));
-        let server = server(&store, &clock);
+        let shared: Arc<dyn Clock> = clock.clone();
+        let server = server(&store, &clock, audit(&shared));
         let made =
             initialize(&server, InitAsk { shares: 1, threshold: 1 }, &Eyes::default(), Some(ROOT)).await.unwrap();
         let rig = Self { server, clock, store, shares: made.shares };
@@ -60,7 +80,7 @@ impl Rig {
     /// A new server over the same store.
     pub async fn restart(&mut self) {
         self.server.seal();
-        self.server = server(&self.store, &self.clock);
+        self.server = server(&self.store, &self.clock, Audit::none());
         self.unseal().await;
     }
 
@@ -151,7 +171,7 @@ impl Got {
     }
 }
 
-fn server(store: &Arc<Memory>, clock: &Arc<FakeClock>) -> Arc<Server> {
+fn server(store: &Arc<Memory>, clock: &Arc<FakeClock>, audit: Audit) -> Arc<Server> {
     let settings = Settings {
         limits: Limits::default(),
         storage_type: "inmem",
@@ -168,7 +188,7 @@ fn server(store: &Arc<Memory>, clock: &Arc<FakeClock>) -> Arc<Server> {
         clock: clock.clone(),
         store: store.clone(),
         auto_seals: Vec::new(),
-        audit: Arc::new(Audit::none()),
+        audit: Arc::new(audit),
         settings,
         traces: None,
     };

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dewdrop_core::Secret;
 use dewdrop_core::secret::same_bytes;
-use dewdrop_core::{Fault, Secret};
 use parking_lot::Mutex;
 
 use super::browser::Callback;
@@ -16,7 +16,7 @@ use crate::jose::Claims;
 pub const LIFE: Duration = Duration::from_secs(600);
 /// The most sign-ins of one mount at once: a bound for memory, far above what people do.
 const MOST: usize = 10_000;
-/// The most of one address; beyond it that address's oldest ends.
+/// The most of one address (of IPv6: of one /64); beyond it that address's oldest ends.
 const MOST_OF_ONE: usize = 500;
 
 /// One sign-in.
@@ -69,25 +69,22 @@ pub enum Stage {
 pub struct Pendings(Mutex<HashMap<String, Pending>>);
 
 impl Pendings {
-    /// Begins one.
-    ///
-    /// # Errors
-    /// 503: too many are under way.
-    pub fn add(&self, state: String, pending: Pending, now: Duration) -> Result<(), Fault> {
+    /// Begins one. Where there is no room, another ends: the oldest of the address that has the most. So whoever fills it has
+    /// his own end, and nobody else is kept out.
+    pub fn add(&self, state: String, pending: Pending, now: Duration) {
         let mut all = self.0.lock();
         if all.len() >= MOST {
             all.retain(|_, one| !one.is_over(now));
         }
-        let same = || all.iter().filter(|(_, one)| one.address == pending.address);
-        if pending.address.is_some() && same().count() >= MOST_OF_ONE {
-            let oldest = same().min_by_key(|(_, one)| one.begun).map(|(state, _)| state.clone());
-            oldest.map(|state| all.remove(&state));
-        }
-        if all.len() >= MOST {
-            return Err(Fault::unavailable("too many sign-ins are under way; try again in some minutes"));
+        let home = home_of(pending.address);
+        let own = all.values().filter(|one| home_of(one.address) == home).count();
+        if home.is_some() && own >= MOST_OF_ONE {
+            end_oldest(&mut all, home);
+        } else if all.len() >= MOST {
+            let greediest = greediest(&all);
+            end_oldest(&mut all, greediest);
         }
         all.insert(state, pending);
-        Ok(())
     }
 
     /// One that is under way, as it is now.
@@ -133,6 +130,29 @@ impl Pendings {
     }
 }
 
+/// Who counts as one: an address, or the network of one customer where addresses are plenty.
+fn home_of(address: Option<IpAddr>) -> Option<IpAddr> {
+    match address.map(|address| address.to_canonical()) {
+        Some(IpAddr::V6(six)) => Some(IpAddr::V6((six.to_bits() >> 64 << 64).into())),
+        other => other,
+    }
+}
+
+fn greediest(all: &HashMap<String, Pending>) -> Option<IpAddr> {
+    let mut homes = HashMap::<Option<IpAddr>, usize>::new();
+    for one in all.values() {
+        *homes.entry(home_of(one.address)).or_default() += 1;
+    }
+    homes.into_iter().max_by_key(|(_, many)| *many).and_then(|(home, _)| home)
+}
+
+fn end_oldest(all: &mut HashMap<String, Pending>, home: Option<IpAddr>) {
+    let its = all.iter().filter(|(_, one)| home_of(one.address) == home);
+    if let Some(oldest) = its.min_by_key(|(_, one)| one.begun).map(|(state, _)| state.clone()) {
+        all.remove(&oldest);
+    }
+}
+
 impl Pending {
     fn is_over(&self, now: Duration) -> bool {
         now >= self.begun + LIFE
@@ -167,33 +187,46 @@ mod tests {
         let all = Pendings::default();
         let now = Duration::from_secs(1);
         for at in 0..=500u64 {
-            all.add(format!("s{at}"), pending(1, at), now).unwrap();
+            all.add(format!("s{at}"), pending(1, at), now);
         }
         assert!(all.find("s0", now).is_none());
         assert!(all.find("s1", now).is_some() && all.find("s500", now).is_some());
     }
 
     #[test]
-    fn there_is_a_most_and_the_old_make_room() {
+    fn one_network_is_one_address() {
+        let all = Pendings::default();
+        for at in 0..1000u16 {
+            let address = IpAddr::from([0x2001, 0xdb8, 0, 1, at, 0, 0, 1]);
+            all.add(format!("s{at}"), Pending { address: Some(address), ..pending(1, at.into()) }, Duration::ZERO);
+        }
+        assert_eq!(all.0.lock().len(), MOST_OF_ONE);
+    }
+
+    #[test]
+    fn many_addresses_keep_nobody_else_out() {
         let all = Pendings::default();
         for at in 0..MOST {
-            all.add(format!("s{at}"), pending(0, 0), Duration::ZERO).unwrap();
+            let address = 1 + u8::try_from(at / MOST_OF_ONE).unwrap();
+            all.0.lock().insert(format!("s{at}"), pending(address, 1));
         }
-        assert!(all.add("more".into(), pending(2, 0), Duration::ZERO).is_err());
-        all.add("more".into(), pending(2, 600_000), LIFE).unwrap();
-        assert!(all.find("s1", LIFE).is_none());
-        assert_eq!(all.0.lock().len(), 1);
+        all.add("hers".into(), pending(200, 2), Duration::ZERO);
+        all.add("his".into(), pending(201, 3), Duration::ZERO);
+        assert!(all.find("hers", Duration::ZERO).is_some() && all.find("his", Duration::ZERO).is_some());
+        assert_eq!(all.0.lock().len(), MOST);
+        all.add("late".into(), pending(2, 600_001), LIFE + Duration::from_millis(2));
+        assert_eq!(all.0.lock().len(), 2, "those that are over make room first");
     }
 
     #[test]
     fn each_is_used_once_and_in_time() {
         let all = Pendings::default();
-        all.add("s".into(), pending(1, 0), Duration::ZERO).unwrap();
+        all.add("s".into(), pending(1, 0), Duration::ZERO);
         assert!(all.take("s", Duration::ZERO).is_some());
         assert!(all.take("s", Duration::ZERO).is_none());
-        all.add("s".into(), pending(1, 0), Duration::ZERO).unwrap();
+        all.add("s".into(), pending(1, 0), Duration::ZERO);
         assert!(all.take("s", LIFE).is_none());
-        all.add("s".into(), pending(1, 0), Duration::ZERO).unwrap();
+        all.add("s".into(), pending(1, 0), Duration::ZERO);
         assert!(all.begin_asking("s") && !all.begin_asking("s"));
         all.tidy(LIFE);
         assert!(all.0.lock().is_empty());

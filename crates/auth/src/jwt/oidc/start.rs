@@ -15,8 +15,9 @@ use super::provider::{Document, Provider, Trouble};
 use super::redirects::is_allowed;
 use super::wire::{BeginRequest, text};
 
-/// The longest text of a client's own, in bytes.
+/// The longest text of a client's own, and the longest URI, in bytes: what waits is in memory, and nobody has signed in yet.
 const LONGEST: usize = 1024;
+const LONGEST_URI: usize = 2048;
 
 impl Jwt {
     pub(super) async fn begin(self: Arc<Self>, call: Call, ask: BeginRequest) -> Result<Reply, Fault> {
@@ -38,6 +39,10 @@ impl Jwt {
         }
         if client_nonce.len() > LONGEST {
             return Err(Fault::bad_request("client_nonce is longer than 1024 bytes"));
+        }
+        // A device's is compared with nothing.
+        if redirect.len() > LONGEST_URI {
+            return Err(Fault::bad_request("redirect_uri is longer than 2048 bytes"));
         }
         let may_go = callback == Callback::Device || is_allowed(&redirect, &role.browser.redirects);
         if !role.browser.is_on || !may_go {
@@ -69,7 +74,7 @@ impl Jwt {
             fields.insert("state".into(), state.clone().into());
             fields.insert("poll_interval".into(), role.browser.pause().as_secs().to_string().into());
         }
-        self.pending.add(state, pending, self.place.clock.steady())?;
+        self.pending.add(state, pending, self.place.clock.steady());
         Ok(Reply::data(fields))
     }
 
@@ -93,7 +98,7 @@ impl Jwt {
         if !complete {
             fields.insert("user_code".into(), device.user_code.into());
         }
-        self.pending.add(state, Pending { stage, ..pending }, now)?;
+        self.pending.add(state, Pending { stage, ..pending }, now);
         Ok(Reply::data(fields))
     }
 

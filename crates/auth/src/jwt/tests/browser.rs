@@ -96,6 +96,16 @@ fn field(url: &str, name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name} in {url}")).to_owned()
 }
 
+/// A device's redirect_uri is compared with nothing, and would be kept for ten minutes for whoever asks.
+#[tokio::test]
+async fn nobody_fills_the_memory_with_what_is_not_looked_at() {
+    let lying = Lying::new().await;
+    lying.role(json!({ "callback_mode": "device" })).await;
+    let ask = json!({ "role": "dev", "redirect_uri": "x".repeat(1 << 20), "client_nonce": "mine" });
+    let fault = lying.rig.harness.write("oidc/auth_url", ask).await.unwrap_err();
+    assert!(fault.kind == Kind::BadRequest && fault.told.contains("redirect_uri is longer"), "{fault:?}");
+}
+
 #[tokio::test]
 async fn a_sign_in_tells_who_it_is_with_the_groups_of_the_userinfo() {
     let lying = Lying::new().await;

@@ -95,6 +95,27 @@ async fn free_claims_are_bound() {
     assert!(rig.refused(json!({ "ref": "release-1" })).await.contains("does not match"), "no glob unless it is said");
 }
 
+/// 2^53 + 1 and 2^53 are one float, and two projects.
+#[tokio::test]
+async fn a_large_number_is_no_other() {
+    let rig = Rig::new().await;
+    rig.role(json!({ "bound_claims": { "run": 9_007_199_254_740_993_u64 } })).await;
+    rig.login(json!({ "run": 9_007_199_254_740_993_u64 })).await.unwrap();
+    assert!(rig.refused(json!({ "run": 9_007_199_254_740_992_u64 })).await.contains("does not match"));
+    rig.role(json!({ "bound_claims": { "run": 7 } })).await;
+    rig.login(json!({ "run": 7.0 })).await.unwrap();
+    assert!(rig.refused(json!({ "run": 7.5 })).await.contains("does not match"));
+}
+
+#[tokio::test]
+async fn a_provider_names_no_end_of_groups() {
+    let rig = Rig::new().await;
+    rig.role(json!({ "groups_claim": "groups" })).await;
+    let groups = |many: usize| json!({ "groups": (0..many).map(|n| n.to_string()).collect::<Vec<_>>() });
+    rig.login(groups(2000)).await.unwrap();
+    assert!(rig.refused(groups(2001)).await.contains("at most 2000"));
+}
+
 #[tokio::test]
 async fn a_user_and_groups_must_be_texts() {
     let rig = Rig::new().await;

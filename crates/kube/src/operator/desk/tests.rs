@@ -132,6 +132,32 @@ async fn a_grant_that_is_withdrawn_takes_the_role_with_it() {
     assert_eq!((scene.seen().0, scene.seen().3.status.as_str()), (1, "True"));
 }
 
+/// Who may change a declaration may take its finalizer out as well: that must not save the role.
+#[tokio::test]
+async fn a_grant_that_is_withdrawn_takes_the_role_of_one_that_is_not_held_any_more() {
+    let mut scene = Scene::new();
+    scene.look(0).await;
+    scene.change(|world| world.access.as_mut().unwrap().metadata.finalizers.clear());
+    scene.granted = false;
+    scene.look(1).await;
+    assert_eq!((scene.seen().0, scene.seen().3.reason.as_str()), (0, "PathNotGranted"));
+}
+
+#[tokio::test]
+async fn a_deletion_that_another_finalizer_holds_up_takes_the_role_at_once() {
+    let mut scene = Scene::new();
+    scene.look(0).await;
+    scene.change(|world| {
+        let metadata = &mut world.access.as_mut().unwrap().metadata;
+        metadata.finalizers = vec!["team/keep".into()];
+        metadata.deletion_timestamp = Some("now".into());
+    });
+    scene.look(1).await;
+    assert_eq!(scene.seen().0, 0);
+    let access = scene.world.0.lock().unwrap().access.clone().unwrap();
+    assert_eq!(access.metadata.finalizers, ["team/keep"], "another's finalizer is his");
+}
+
 #[tokio::test]
 async fn what_was_never_granted_is_never_written() {
     let mut scene = Scene::new();

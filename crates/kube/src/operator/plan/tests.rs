@@ -75,6 +75,24 @@ fn no_token_lives_longer_than_its_grant_says() {
     assert_eq!(asked("31m", &[limited("30m")]).unwrap_err().reason(), "TooLong");
     assert_eq!(asked("31m", &[limited("30m"), limited("1h")]).unwrap(), "31m", "one that reaches is enough");
     assert_eq!(asked("1m", &[limited("soon")]).unwrap_err().reason(), "TooLong");
+    for server_s_own in ["0", "0s", "", "0h0m", "0.5s", "-1h", "soon"] {
+        let refusal = asked(server_s_own, &[limited("30m")]).unwrap_err();
+        assert_eq!(refusal.reason(), "Invalid", "{server_s_own:?} would be the server's own, which is longer");
+    }
+}
+
+/// Without containers a role would be for whoever has a token of the ServiceAccount.
+#[test]
+fn a_declaration_names_who_may() {
+    let grants = [grant("shop", "secret/a", &["read"])];
+    let wanted = || access(json!([{ "path": "secret/a" }]));
+    let (mut no_container, mut no_account) = (wanted(), wanted());
+    no_container.spec.containers.clear();
+    no_account.spec.service_account_names.clear();
+    for access in [no_container, no_account, access(json!([]))] {
+        let refusal = house().plan(&access, &grants).unwrap_err();
+        assert_eq!(refusal.reason(), "Invalid", "{refusal}");
+    }
 }
 
 #[test]
@@ -117,7 +135,7 @@ fn what_could_mean_more_than_it_says_is_refused_whatever_is_granted() {
 
 #[test]
 fn no_prefix_begins_another() {
-    for wrong in ["", ".", "k8s", "k8s.b.", "k8s/.", "k8s*."] {
+    for wrong in ["", ".", "k8s", "k8s.b.", "k8s/.", "k8s*.", "K8s."] {
         assert!(House::new(wrong, "dewdrop").is_err(), "{wrong}");
     }
     let (one, two) = (House::new("k8s.", "dewdrop").unwrap(), House::new("k8s-b.", "dewdrop").unwrap());

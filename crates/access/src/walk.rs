@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::{Body, Cut};
-use crate::grants::{Grants, Live, Miss};
+use crate::grants::{Grant, Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
 use crate::inside;
@@ -121,7 +121,10 @@ impl Desk {
         ticket.line().api.audit_id = headers::name_request(request.headers_mut());
         let question = review::question(&info);
         if question.is_none() {
-            self.judge(&live, &info)?;
+            judge(&live.grant, &self.cluster, &info)?;
+            if headers::applies(request.headers()) {
+                judge(&live.grant, &self.cluster, &info.made())?;
+            }
         }
         if left::is_watched(&info) {
             let (api, record, clock) = (self.api.clone(), self.record.clone(), self.clock.clone());
@@ -144,18 +147,6 @@ impl Desk {
         }
     }
 
-    fn judge(&self, live: &Live, info: &Info) -> Result<(), Refusal> {
-        let attributes = info.attributes();
-        if live.grant.scope.allows(&self.cluster, &attributes) {
-            return Ok(());
-        }
-        let has = live.grant.scope.in_words().join("; ");
-        Err(Refusal::forbidden(format!(
-            "your grant {} does not allow to {attributes}. It allows: {has}. Ask for more with `dewdrop access request`",
-            live.grant.id
-        )))
-    }
-
     async fn forward(
         &self,
         live: Arc<Live>,
@@ -164,7 +155,7 @@ impl Desk {
         ticket: &mut Ticket,
     ) -> Result<Served, Refusal> {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
-        ticket.enters(inside::announce(info, &live.grant.id, &self.cluster, &self.carrier, &mut onward).await?);
+        ticket.enters(inside::announce(info, &live, &self.cluster, &self.carrier, &mut onward).await?);
         let client = upgrade_of(request.headers()).map(|protocol| {
             onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             onward.insert(header::UPGRADE, protocol);
@@ -223,6 +214,19 @@ enum Served {
     Through(Response<Incoming>, Arc<Live>),
     /// The answer begins a stream; the client's side of it.
     Switched(Response<Incoming>, Arc<Live>, OnUpgrade, Option<(Wire, Tape)>),
+}
+
+/// Whether a grant allows it.
+fn judge(grant: &Grant, cluster: &str, info: &Info) -> Result<(), Refusal> {
+    let attributes = info.attributes();
+    if grant.scope.allows(cluster, &attributes) {
+        return Ok(());
+    }
+    let has = grant.scope.in_words().join("; ");
+    Err(Refusal::forbidden(format!(
+        "your grant {} does not allow to {attributes}. It allows: {has}. Ask for more with `dewdrop access request`",
+        grant.id
+    )))
 }
 
 fn read(request: &Request<Incoming>) -> Result<Info, Refusal> {

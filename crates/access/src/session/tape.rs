@@ -223,7 +223,10 @@ async fn take_away(
         if let Err(why) = send(&*carrier, &id, &piece, PATIENCE).await {
             tracing::warn!(%why, recording = id, "a session is cut: it cannot be recorded");
             broken.cancel();
-            return;
+            // What went on meanwhile is told all the same, if the server comes back in time.
+            if send(&*carrier, &id, &piece, FAREWELL).await.is_err() {
+                return;
+            }
         }
         number += 1;
     }
@@ -350,6 +353,12 @@ mod tests {
         pod.write_all(&frame(1, b"y")).await.unwrap();
         let cut = timeout(Duration::from_secs(20), tape.carry(Wire::Channels, client, server)).await.unwrap();
         assert!(cut.unwrap_err().to_string().contains("cannot be recorded"));
+        drop(tape);
+        *held.broken.lock() = false;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let pieces = held.pieces.lock();
+        assert!(pieces.iter().any(|piece| piece.cast.contains("\"o\", \"y\"")), "what was seen before it was cut");
+        assert!(pieces.last().is_some_and(|piece| piece.last));
     }
 
     #[tokio::test(start_paused = true)]

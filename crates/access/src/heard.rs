@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -38,6 +39,8 @@ const BATCHES: usize = 2;
 const LONGEST: usize = 8 << 20;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const BODY: Duration = Duration::from_secs(20);
+/// Whoever has not shown the token by then is cut: else a few strangers would keep the API server out.
+const STRANGER: Duration = Duration::from_secs(10);
 /// Events that are known again; twice as many are kept.
 const KNOWN: usize = 20_000;
 
@@ -133,7 +136,7 @@ impl Ear {
     /// Writes the lines of a batch; all of them, or the whole comes again.
     async fn take(&self, body: &[u8]) -> Result<(), (StatusCode, &'static str)> {
         let none = (StatusCode::BAD_REQUEST, "this is no EventList of audit.k8s.io/v1");
-        let events = EventList::read(body).ok_or(none)?;
+        let events = events(body).ok_or(none)?;
         let lines: Vec<Line> = events.iter().filter_map(|event| self.reader.line(event)).collect();
         for chunk in lines.chunks(BATCH) {
             let new: Vec<Line> = chunk.iter().filter(|line| !self.is_known(&mark(line))).cloned().collect();
@@ -163,6 +166,11 @@ impl Ear {
     }
 }
 
+/// The events of a body; `None`: it is none.
+pub fn events(body: &[u8]) -> Option<Vec<event::Event>> {
+    EventList::read(body)
+}
+
 /// The name of an event alone is not enough: whoever asks the API server may give all his requests the same one (`Audit-ID`).
 /// When a request came is the API server's own word, to the microsecond.
 fn mark(line: &Line) -> Mark {
@@ -178,9 +186,12 @@ fn mark(line: &Line) -> Mark {
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, ear: Arc<Ear>) {
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
-    let service = service_fn(move |request| {
-        let ear = Arc::clone(&ear);
+    let is_known = Arc::new(AtomicBool::new(false));
+    let knows = Arc::clone(&is_known);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (ear, knows) = (Arc::clone(&ear), Arc::clone(&knows));
         async move {
+            knows.fetch_or(ear.knows(request.headers()), Ordering::Relaxed);
             let (code, told) = ear.answer(request).await;
             let mut response = Response::new(Full::new(Bytes::from_static(told.as_bytes())));
             *response.status_mut() = code;
@@ -193,7 +204,15 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, ear: Arc<Ear>) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(8);
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    unless_a_stranger(&is_known, builder.serve_connection(TokioIo::new(stream), service)).await;
+}
+
+/// Serves, for a moment only where nobody shows the token.
+async fn unless_a_stranger<T>(is_known: &AtomicBool, serving: impl Future<Output = T>) {
+    tokio::pin!(serving);
+    if timeout(STRANGER, &mut serving).await.is_err() && is_known.load(Ordering::Relaxed) {
+        serving.await;
+    }
 }
 
 /// Who the proxy is to the API server, by its own token.

@@ -153,6 +153,14 @@ async fn many_events_and_long_words_are_written_all_the_same() {
     assert_eq!(held.0.lock().0.len(), 400);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stranger_keeps_no_place() {
+    let forever = std::future::pending::<()>;
+    let serves = |known: bool| async move { unless_a_stranger(&AtomicBool::new(known), forever()).await };
+    assert!(timeout(STRANGER * 2, serves(false)).await.is_ok());
+    assert!(timeout(STRANGER * 2, serves(true)).await.is_err(), "the API server keeps its connection");
+}
+
 #[test]
 fn only_the_token_of_the_file_counts() {
     let dir = tempfile::tempdir().unwrap();

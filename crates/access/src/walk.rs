@@ -29,6 +29,9 @@ use crate::upstream::{ApiServer, WayError};
 /// Parts of a pod that are entered. Kubernetes before 1.35 lets `get` do it over WebSocket; here it is always a `create`.
 const ENTERED: [&str; 3] = ["exec", "attach", "portforward"];
 
+/// What a connection may become.
+const UPGRADES: [&[u8]; 2] = [b"websocket", b"SPDY/3.1"];
+
 /// What all requests are put to.
 pub struct Desk {
     /// The cluster's name.
@@ -279,14 +282,32 @@ fn shortened(path: &str) -> String {
     path.chars().take(256).collect()
 }
 
-/// The protocol that a client wants to speak from here on.
+/// The protocol that a client wants to speak from here on, if it is one that Kubernetes speaks: others could be requests again,
+/// which nobody would judge.
 fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let wants = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let wants = wants.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
-    headers.get(header::UPGRADE).filter(|_| wants).cloned()
+    let is_known = |value: &&HeaderValue| UPGRADES.iter().any(|known| value.as_bytes().eq_ignore_ascii_case(known));
+    headers.get(header::UPGRADE).filter(|_| wants).filter(is_known).cloned()
 }
 
 fn gateway(error: &WayError) -> Refusal {
     tracing::warn!(%error, "no answer of the API server");
     Refusal::bad_gateway("the API server of this cluster does not answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_becomes_nothing_that_holds_requests() {
+        let of = |protocol: &'static str| {
+            let lines = [(header::CONNECTION, "keep-alive, Upgrade"), (header::UPGRADE, protocol)];
+            upgrade_of(&lines.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect())
+        };
+        assert!(of("websocket").is_some() && of("WebSocket").is_some() && of("SPDY/3.1").is_some());
+        assert!(of("h2c").is_none() && of("HTTP/2.0").is_none() && of("websocket, h2c").is_none());
+        assert!(upgrade_of(&HeaderMap::new()).is_none());
+    }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{Mount, data_of, told};
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
+use crate::terminal::harmless_json;
 use crate::terminal::safe::Safe;
 
 /// `dewdrop access replay`.
@@ -58,7 +59,7 @@ impl Replay {
             let part = part(ctx, &self.mount, &self.id, number).await?;
             let cast = part.get("cast").and_then(Value::as_str).unwrap_or_default();
             if is_cast {
-                write(cast.as_bytes())?;
+                write(harmless_json(cast).as_bytes())?;
             } else {
                 for event in cast.lines().filter_map(event).filter(|event| !event.typed) {
                     let pause = ((event.at - before) / self.speed).clamp(0.0, self.idle);

@@ -113,6 +113,19 @@ impl Info {
         }
     }
 
+    /// The command that exec is asked to run, as a person would type it; empty: none.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let pairs = self.query.as_deref().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let words = pairs.filter(|(key, _)| unescaped(key).is_ok_and(|key| key == "command"));
+        let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
+        let quoted = |word: String| {
+            let is_bare = !word.is_empty() && word.chars().all(is_plain);
+            if is_bare { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+        };
+        words.filter_map(|(_, word)| unescaped(word).ok()).map(quoted).collect::<Vec<_>>().join(" ")
+    }
+
     /// Path and query, as they go on.
     #[must_use]
     pub fn target(&self) -> String {

@@ -202,6 +202,7 @@ impl Desk {
             namespace: of.namespace.clone(),
             name: of.name.clone(),
             target: resource_name(of),
+            command: info.command(),
         };
         let tape = Tape::begin(about, self.clock.clone(), self.carrier.clone()).await;
         tape.map(|tape| Some((wire, tape)))

@@ -123,6 +123,16 @@ fn a_proxy_gets_the_slash_at_the_end_of_its_path() {
 }
 
 #[test]
+fn a_command_is_read_as_it_would_be_typed() {
+    let command = |query: &str| {
+        Info::read(&Method::POST, "/api/v1/namespaces/shop/pods/web/exec", Some(query)).unwrap().command()
+    };
+    assert_eq!(command("command=ls&command=-l&container=app&stdin=true"), "ls -l");
+    assert_eq!(command("c%6fmmand=sh&command=-c&command=echo+it%27s%0Ax"), "sh -c 'echo it'\\''s\nx'");
+    assert_eq!(command("stdin=true&command"), "");
+}
+
+#[test]
 fn an_apply_is_asked_about_as_what_it_may_make() {
     let made = |method: &str, path: &str| {
         let info = Info::read(&method.parse().unwrap(), path, None).unwrap();

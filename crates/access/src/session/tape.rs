@@ -47,6 +47,9 @@ pub struct About {
     pub name: String,
     /// `pods/exec` or `pods/attach`.
     pub target: String,
+    /// What exec runs. It may hold secrets, as what is typed may: so it is in the recording, and not among what is listed.
+    #[serde(skip)]
+    pub command: String,
 }
 
 /// How the session's bytes are to be read.
@@ -100,7 +103,7 @@ impl Tape {
     pub async fn begin(about: About, clock: Arc<dyn Clock>, carrier: Arc<dyn Carrier>) -> Result<Self, String> {
         let id = new_id()?;
         let title = format!("{} {} in {}", about.target, about.name, about.namespace);
-        let cast = cast::header(clock.now().seconds(), &title);
+        let cast = cast::header(clock.now().seconds(), &title, &about.command);
         let first = Piece { number: 0, cast, about: Some(about), last: false };
         send(&*carrier, &id, &first, PATIENCE).await?;
         let (lines, waiting) = mpsc::channel(QUEUE);
@@ -301,6 +304,7 @@ mod tests {
             namespace: text("shop"),
             name: text("web"),
             target: text("pods/exec"),
+            command: text("id -u"),
         }
     }
 
@@ -334,9 +338,13 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let pieces = held.pieces.lock();
         let cast: String = pieces.iter().map(|piece| piece.cast.as_str()).collect();
-        for line in
-            ["\"title\":\"pods/exec web in shop\"", "\"i\", \"id\\n\"", "\"o\", \"uid=0\\n\"", "\"o\", \"oops\""]
-        {
+        for line in [
+            "\"command\":\"id -u\"",
+            "\"title\":\"pods/exec web in shop\"",
+            "\"i\", \"id\\n\"",
+            "\"o\", \"uid=0\\n\"",
+            "\"o\", \"oops\"",
+        ] {
             assert!(cast.contains(line), "{line} is missing in {cast}");
         }
         assert!(pieces.last().unwrap().last && pieces.iter().enumerate().all(|(n, piece)| piece.number as usize == n));

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use dewdrop_api::Call;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Mount, data_of, told};
@@ -46,6 +47,12 @@ pub struct Event {
     pub typed: bool,
     /// The bytes.
     pub bytes: Vec<u8>,
+}
+
+/// What is read of the first line.
+#[derive(Deserialize)]
+struct Head {
+    command: String,
 }
 
 impl Replay {
@@ -91,8 +98,11 @@ fn write(bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| Failure::usage(format!("print the recording: {e}")))
 }
 
-/// What was seen or typed, of a line of a cast.
+/// What was seen or typed, of a line of a cast. The command that the session ran stands in its head, and counts as typed.
 pub fn event(line: &str) -> Option<Event> {
+    if let Ok(Head { command }) = serde_json::from_str(line) {
+        return Some(Event { at: 0.0, typed: true, bytes: format!("{command}\n").into_bytes() });
+    }
     let (at, code, data): (f64, String, String) = serde_json::from_str(line).ok()?;
     let (typed, bytes) = match code.as_str() {
         "o" | "i" => (code == "i", data.into_bytes()),
@@ -112,6 +122,7 @@ mod tests {
         assert_eq!(event("[1.500000, \"o\", \"a\\n\"]"), told(1.5, false, b"a\n"));
         assert_eq!(event("[2.000000, \"o64\", \"/w==\"]"), told(2.0, false, b"\xff"));
         assert_eq!(event("[2.000000, \"i\", \"x\"]"), told(2.0, true, b"x"));
+        assert_eq!(event("{\"version\": 2, \"command\": \"rm -rf /\"}"), told(0.0, true, b"rm -rf /\n"));
         for line in ["{\"version\": 2}", "[1.0, \"r\", \"80x24\"]", "", "[1.0, \"o64\", \"?\"]"] {
             assert_eq!(event(line), None, "{line}");
         }

@@ -153,7 +153,8 @@ pub fn unknown(info: &Info, why: &str) -> Trace {
     Trace { act: "made".into(), path: info.path.clone(), why: why.into(), ..Trace::default() }
 }
 
-fn trace(info: &Info, code: u16, body: &[u8]) -> Option<Trace> {
+/// What an answer tells; `None`: nothing that lasts.
+pub fn trace(info: &Info, code: u16, body: &[u8]) -> Option<Trace> {
     let of = info.resource.as_ref()?;
     let Ok(object) = serde_json::from_slice::<Object>(body) else {
         return Some(unknown(info, "the answer could not be read"));

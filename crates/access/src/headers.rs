@@ -32,6 +32,7 @@ const NOT_ON: &[&str] = &[
     "x-method-override",
     "x-original-uri",
     "x-original-url",
+    "x-real-ip",
     "x-rewrite-url",
 ];
 /// How a request is named in the API server's audit.
@@ -70,7 +71,9 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
     let mut to = HeaderMap::with_capacity(from.len() + 4);
     for (name, value) in from {
         let plain = name.as_str().replace('_', "-");
-        if !NOT_ON.contains(&plain.as_str()) && !named.iter().any(|own| own == name.as_str()) {
+        // The name is ours by now, whatever the client says that belongs to the connection.
+        let ends_here = name.as_str() != AUDIT && named.iter().any(|own| own == name.as_str());
+        if !NOT_ON.contains(&plain.as_str()) && !ends_here {
             to.append(name, value.clone());
         }
     }
@@ -110,6 +113,14 @@ pub fn back(headers: &mut HeaderMap) {
     for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"] {
         headers.remove(name);
     }
+}
+
+/// Whether a patch is an apply on the server's side: of an object that is not there, it makes one.
+#[must_use]
+pub fn applies(headers: &HeaderMap) -> bool {
+    let is_apply =
+        |value: &HeaderValue| value.to_str().is_ok_and(|kind| kind.to_ascii_lowercase().contains("apply-patch"));
+    headers.get_all(header::CONTENT_TYPE).iter().any(is_apply)
 }
 
 /// What kubectl says of its own command (KEP-859): `kubectl exec`, for the record. Values of flags are not in it.
@@ -183,6 +194,34 @@ mod tests {
                 "impersonate-group: shop",
                 "impersonate-extra-dewdrop.dev%2fgrant: g1",
             ]
+        );
+    }
+
+    #[test]
+    fn no_client_takes_the_requests_name_away() {
+        let mut from = headers(&[("Connection", "Audit-ID, close"), ("Audit-ID", "mine"), ("X-Real-IP", "10.0.0.1")]);
+        let name = name_request(&mut from);
+        let to = onward(&from, &grant(), &HeaderValue::from_static("Bearer ours")).unwrap();
+        assert_eq!(to.get(AUDIT).unwrap(), name.as_str());
+        assert!(!to.contains_key("x-real-ip"), "where the request came from is not the client's to say");
+    }
+
+    #[test]
+    fn only_an_apply_may_make_what_is_not_there() {
+        for kind in [
+            "application/apply-patch+yaml",
+            "application/apply-patch+cbor; charset=utf-8",
+            "Application/Apply-Patch+YAML",
+        ] {
+            assert!(applies(&headers(&[("Content-Type", kind)])), "{kind}");
+        }
+        assert!(applies(&headers(&[
+            ("Content-Type", "application/json"),
+            ("Content-Type", "application/apply-patch+yaml")
+        ])));
+        assert!(
+            !applies(&headers(&[("Content-Type", "application/strategic-merge-patch+json")]))
+                && !applies(&headers(&[]))
         );
     }
 

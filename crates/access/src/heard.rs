@@ -8,9 +8,11 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -27,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use self::event::EventList;
 pub use self::event::Reader;
 use crate::door::Tls;
-use crate::record::{Carrier, Line};
+use crate::record::{BATCH, Carrier, Line};
 
 /// Connections at once.
 const CONNECTIONS: usize = 32;
@@ -37,8 +39,8 @@ const BATCHES: usize = 2;
 const LONGEST: usize = 8 << 20;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const BODY: Duration = Duration::from_secs(20);
-/// Lines in one request to the server.
-const CHUNK: usize = 200;
+/// Whoever has not shown the token by then is cut: else a few strangers would keep the API server out.
+const STRANGER: Duration = Duration::from_secs(10);
 /// Events that are known again; twice as many are kept.
 const KNOWN: usize = 20_000;
 
@@ -64,8 +66,11 @@ pub struct Ear {
     /// Batches under way.
     pub places: Semaphore,
     /// Events that are on the chain already: the API server sends a batch again whose answer it missed.
-    pub known: Mutex<[HashSet<String>; 2]>,
+    known: Mutex<[HashSet<Mark>; 2]>,
 }
+
+/// By what an event is known again.
+type Mark = Vec<u8>;
 
 // === impl Ear ===
 
@@ -131,10 +136,10 @@ impl Ear {
     /// Writes the lines of a batch; all of them, or the whole comes again.
     async fn take(&self, body: &[u8]) -> Result<(), (StatusCode, &'static str)> {
         let none = (StatusCode::BAD_REQUEST, "this is no EventList of audit.k8s.io/v1");
-        let events = EventList::read(body).ok_or(none)?;
+        let events = events(body).ok_or(none)?;
         let lines: Vec<Line> = events.iter().filter_map(|event| self.reader.line(event)).collect();
-        for chunk in lines.chunks(CHUNK) {
-            let new: Vec<Line> = chunk.iter().filter(|line| !self.is_known(&line.api.audit_id)).cloned().collect();
+        for chunk in lines.chunks(BATCH) {
+            let new: Vec<Line> = chunk.iter().filter(|line| !self.is_known(&mark(line))).cloned().collect();
             if new.is_empty() {
                 continue;
             }
@@ -142,30 +147,51 @@ impl Ear {
                 tracing::warn!(%why, "events of the API server cannot be written; it sends them again");
                 return Err((StatusCode::SERVICE_UNAVAILABLE, "the record cannot be written now; send these again"));
             }
-            self.keep(new);
+            self.keep(&new);
         }
         Ok(())
     }
 
-    fn is_known(&self, id: &str) -> bool {
-        self.known.lock().iter().any(|known| known.contains(id))
+    fn is_known(&self, mark: &Mark) -> bool {
+        self.known.lock().iter().any(|known| known.contains(mark))
     }
 
-    fn keep(&self, lines: Vec<Line>) {
+    fn keep(&self, lines: &[Line]) {
         let mut known = self.known.lock();
         let [new, old] = &mut *known;
         if new.len() >= KNOWN {
             *old = std::mem::take(new);
         }
-        new.extend(lines.into_iter().map(|line| line.api.audit_id));
+        new.extend(lines.iter().map(mark));
     }
+}
+
+/// The events of a body; `None`: it is none.
+pub fn events(body: &[u8]) -> Option<Vec<event::Event>> {
+    EventList::read(body)
+}
+
+/// The name of an event alone is not enough: whoever asks the API server may give all his requests the same one (`Audit-ID`).
+/// When a request came is the API server's own word, to the microsecond.
+fn mark(line: &Line) -> Mark {
+    let what = &line.what;
+    let texts = [&line.api.audit_id, &line.time, &line.user, &what.verb, &what.target, &what.namespace, &what.name];
+    let mut context = Context::new(&SHA256);
+    for text in texts {
+        context.update(&text.len().to_be_bytes());
+        context.update(text.as_bytes());
+    }
+    context.finish().as_ref().to_vec()
 }
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, ear: Arc<Ear>) {
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
-    let service = service_fn(move |request| {
-        let ear = Arc::clone(&ear);
+    let is_known = Arc::new(AtomicBool::new(false));
+    let knows = Arc::clone(&is_known);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (ear, knows) = (Arc::clone(&ear), Arc::clone(&knows));
         async move {
+            knows.fetch_or(ear.knows(request.headers()), Ordering::Relaxed);
             let (code, told) = ear.answer(request).await;
             let mut response = Response::new(Full::new(Bytes::from_static(told.as_bytes())));
             *response.status_mut() = code;
@@ -178,7 +204,15 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, ear: Arc<Ear>) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(8);
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    unless_a_stranger(&is_known, builder.serve_connection(TokioIo::new(stream), service)).await;
+}
+
+/// Serves, for a moment only where nobody shows the token.
+async fn unless_a_stranger<T>(is_known: &AtomicBool, serving: impl Future<Output = T>) {
+    tokio::pin!(serving);
+    if timeout(STRANGER, &mut serving).await.is_err() && is_known.load(Ordering::Relaxed) {
+        serving.await;
+    }
 }
 
 /// Who the proxy is to the API server, by its own token.

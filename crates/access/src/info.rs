@@ -72,7 +72,7 @@ impl Info {
     pub fn read(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Unreadable> {
         let parts = parts(path)?;
         let query_says = Query::read(query.unwrap_or_default())?;
-        let path = written(&parts);
+        let mut written = written(&parts);
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (verb, resource) = match parts.as_slice() {
             ["api", _version, rest @ ..] if !rest.is_empty() => read_resource(method, "", rest, &query_says)?,
@@ -81,7 +81,20 @@ impl Info {
             }
             _ => (method.as_str().to_ascii_lowercase(), None),
         };
-        Ok(Self { verb, resource, path, query: query.map(str::to_owned) })
+        // There the rest is the path of somebody else, to whom it may mean something: API servers lead from `proxy` to `proxy/`.
+        if resource.as_ref().is_some_and(|of| of.subresource == "proxy") && path.ends_with('/') {
+            written.push('/');
+        }
+        Ok(Self { verb, resource, path: written, query: query.map(str::to_owned) })
+    }
+
+    /// The same as a question whether it may be made, if it is a patch that can (as the API server asks it of RBAC:
+    /// `createAuthorizerAttributes` of its patch handler). No patch makes a part of an object.
+    #[must_use]
+    pub fn made(&self) -> Self {
+        let is_whole = self.resource.as_ref().is_some_and(|of| of.subresource.is_empty());
+        let verb = if self.verb == "patch" && is_whole { "create" } else { &self.verb };
+        Self { verb: verb.to_owned(), ..self.clone() }
     }
 
     /// As rules are asked about it.
@@ -98,6 +111,19 @@ impl Info {
                 name: &of.name,
             }),
         }
+    }
+
+    /// The command that exec is asked to run, as a person would type it; empty: none.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let pairs = self.query.as_deref().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let words = pairs.filter(|(key, _)| unescaped(key).is_ok_and(|key| key == "command"));
+        let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
+        let quoted = |word: String| {
+            let is_bare = !word.is_empty() && word.chars().all(is_plain);
+            if is_bare { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+        };
+        words.filter_map(|(_, word)| unescaped(word).ok()).map(quoted).collect::<Vec<_>>().join(" ")
     }
 
     /// Path and query, as they go on.

@@ -8,6 +8,7 @@ use aws_lc_rs::rand::fill;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
+use crate::grants::{Live, Miss};
 use crate::info::Info;
 use crate::record::Carrier;
 use crate::refuse::Refusal;
@@ -46,10 +47,10 @@ pub struct Inside {
 /// Announces a request that leads into a pod, and says so in its headers; `None`: it leads into none, or reads nothing there.
 ///
 /// # Errors
-/// The server cannot be told.
+/// The server cannot be told, or the grant ended meanwhile.
 pub async fn announce(
     info: &Info,
-    grant: &str,
+    live: &Live,
     cluster: &str,
     carrier: &Arc<dyn Carrier>,
     headers: &mut HeaderMap,
@@ -65,7 +66,7 @@ pub async fn announce(
     let value = HeaderValue::from_str(&session).map_err(|_| Refusal::unavailable("a session has no name"))?;
     let announcement = Announcement {
         session: session.clone(),
-        grant: grant.to_owned(),
+        grant: live.grant.id.clone(),
         cluster: cluster.to_owned(),
         namespace: of.namespace.clone(),
         name: of.name.clone(),
@@ -73,6 +74,10 @@ pub async fn announce(
     };
     let told = carrier.announce(&announcement).await;
     told.map_err(|why| Refusal::unavailable(format!("the server cannot be told of the session: {why}")))?;
+    // That may have taken seconds, and a command runs from the moment in which the API server hears of it.
+    if live.over.is_cancelled() {
+        return Err(Refusal::unauthorized(Miss::None.to_string()));
+    }
     headers.insert(HeaderName::from_static("impersonate-extra-dewdrop.dev%2fsession"), value);
     let reads = READING.contains(&of.subresource.as_str());
     Ok(reads.then(|| Inside { session, carrier: carrier.clone() }))
@@ -111,6 +116,9 @@ mod tests {
         announced: Mutex<Vec<Announcement>>,
         left: Mutex<Vec<String>>,
         away: bool,
+        /// A grant that ends while its door is announced.
+        ends: tokio_util::sync::CancellationToken,
+        is_ending: bool,
     }
 
     #[async_trait::async_trait]
@@ -125,6 +133,9 @@ mod tests {
 
         async fn announce(&self, announcement: &Announcement) -> Result<(), String> {
             self.announced.lock().push(announcement.clone());
+            if self.is_ending {
+                self.ends.cancel();
+            }
             if self.away { Err("away".into()) } else { Ok(()) }
         }
 
@@ -138,7 +149,12 @@ mod tests {
         let info = Info::read(&method, path, None).unwrap();
         let carrier: Arc<dyn Carrier> = heard.clone();
         let mut headers = HeaderMap::new();
-        (announce(&info, "g1", "prod", &carrier, &mut headers).await, headers)
+        let grant = serde_json::from_value(serde_json::json!({
+            "id": "g1", "user": "ann", "role": "look", "ends_at": "2026-01-01T00:00:00Z",
+            "scope": { "clusters": [], "namespaces": [], "rules": [] },
+        }));
+        let live = Live { grant: grant.unwrap(), over: heard.ends.clone() };
+        (announce(&info, &live, "prod", &carrier, &mut headers).await, headers)
     }
 
     #[tokio::test]
@@ -175,6 +191,13 @@ mod tests {
             assert!(inside.unwrap().is_none() && headers.is_empty(), "{path}");
         }
         assert_eq!(heard.announced.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_in_by_a_grant_that_ended_while_he_was_announced() {
+        let heard = Arc::new(Heard { is_ending: true, ..Heard::default() });
+        let (inside, headers) = asks(&heard, Method::POST, "/api/v1/namespaces/shop/pods/web/exec").await;
+        assert!(inside.is_err() && headers.is_empty());
     }
 
     #[tokio::test]

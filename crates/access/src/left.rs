@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use crate::info::Info;
+use crate::record::short;
 use crate::refuse::Refusal;
 
 pub mod token;
@@ -71,6 +72,21 @@ struct Metadata {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     expiration_timestamp: String,
+}
+
+// === impl Trace ===
+
+impl Trace {
+    /// A path that is cut names no object, so none is deleted by it.
+    pub fn shorten(&mut self) {
+        if short(&self.path).len() < self.path.len() {
+            self.uid.clear();
+            "its path is too long to be kept".clone_into(&mut self.why);
+        }
+        for text in [&mut self.path, &mut self.uid, &mut self.until, &mut self.why] {
+            text.truncate(short(text).len());
+        }
+    }
 }
 
 /// Whether the answer to a request must be looked at.
@@ -137,7 +153,8 @@ pub fn unknown(info: &Info, why: &str) -> Trace {
     Trace { act: "made".into(), path: info.path.clone(), why: why.into(), ..Trace::default() }
 }
 
-fn trace(info: &Info, code: u16, body: &[u8]) -> Option<Trace> {
+/// What an answer tells; `None`: nothing that lasts.
+pub fn trace(info: &Info, code: u16, body: &[u8]) -> Option<Trace> {
     let of = info.resource.as_ref()?;
     let Ok(object) = serde_json::from_slice::<Object>(body) else {
         return Some(unknown(info, "the answer could not be read"));

@@ -3,6 +3,8 @@
 
 mod body;
 mod door;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod headers;
 mod health;

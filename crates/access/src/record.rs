@@ -16,7 +16,9 @@ use crate::session::tape::Piece;
 /// Lines that wait to be sent, at most.
 const QUEUE: usize = 8192;
 /// Lines in one request: a server refuses bodies with more than 1,000 strings (`max_request_json_strings`), keys included.
-const BATCH: usize = 30;
+pub const BATCH: usize = 21;
+/// The longest text of a line, in bytes. The server refuses longer ones, and what it refuses holds up all that waits behind it.
+const LONGEST: usize = 1000;
 /// Lines wait for company this long.
 const GATHER: Duration = Duration::from_millis(100);
 /// The oldest line may wait this long before nothing more is allowed.
@@ -160,7 +162,8 @@ impl Record {
         Ticket { line, record: self.clone(), began: self.clock.steady(), inside: None }
     }
 
-    fn write(&self, line: Line) {
+    fn write(&self, mut line: Line) {
+        line.shorten();
         // `is_open` keeps room; what is lost all the same is said.
         if self.lines.try_send(line).is_err() {
             tracing::error!("a line of the record was lost: the queue is full");
@@ -170,6 +173,27 @@ impl Record {
     fn now(&self) -> Moment {
         self.clock.now()
     }
+}
+
+// === impl Line ===
+
+impl Line {
+    /// Paths come from people, and reasons quote them.
+    fn shorten(&mut self) {
+        let What { verb, target, namespace, name } = &mut self.what;
+        for text in [verb, target, namespace, name, &mut self.command, &mut self.end.refused] {
+            text.truncate(short(text).len());
+        }
+        if let Some(left) = &mut self.left {
+            left.shorten();
+        }
+    }
+}
+
+/// As much of a text as a line holds.
+#[must_use]
+pub fn short(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or(text)
 }
 
 // === impl Ticket ===
@@ -310,10 +334,32 @@ mod tests {
         let text = || "x".to_owned();
         let what = What { verb: text(), target: text(), namespace: text(), name: text() };
         let end = End { refused: text(), received: Some(1), ..End::default() };
-        let line = Line { command: text(), recording: text(), what, end, ..Line::default() };
+        let api = Api { audit_id: text(), acting_as: text(), around: true };
+        let left = Some(Trace::default());
+        let line = Line { command: text(), recording: text(), what, end, api, left, ..Line::default() };
         let body = serde_json::json!({ "lines": vec![line; BATCH] }).to_string();
         let strings = body.matches('"').count() / 2;
         assert!(strings <= 1000, "{strings} strings");
+    }
+
+    #[tokio::test]
+    async fn no_path_of_anybody_is_too_long_for_the_record() {
+        let held = Held::default();
+        let (record, work) = Record::new(FakeClock::at(Moment(1_767_225_600_000)), held.clone());
+        tokio::spawn(work);
+        let long = || "é".repeat(40_000);
+        let what = What { verb: long(), target: long(), namespace: long(), name: long() };
+        let left = Trace { path: long(), uid: "u1".into(), why: long(), ..Trace::default() };
+        let mut ticket = record.begin(Line { what, command: long(), left: Some(left), ..Line::default() });
+        ticket.line().end.refused = long();
+        drop(ticket);
+        until(|| held.lines.lock().len() == 1).await;
+        let line = held.lines.lock().first().cloned().unwrap();
+        let mut texts = serde_json::to_value(&line).unwrap();
+        let left = texts["left"].take();
+        let all = texts.as_object().unwrap().values().chain(left.as_object().unwrap().values());
+        assert!(all.filter_map(serde_json::Value::as_str).all(|text| text.len() <= LONGEST), "{line:?}");
+        assert_eq!(left["uid"], "", "what names no object is not deleted");
     }
 
     #[tokio::test]

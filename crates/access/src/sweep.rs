@@ -21,6 +21,8 @@ use crate::upstream::ApiServer;
 const USER: &str = "dewdrop:sweep";
 /// What could not be deleted is tried again after this time, at the earliest.
 const AGAIN: Duration = Duration::from_secs(50);
+/// So long may one deletion take: the others wait for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// No answer to a deletion is longer; the rest is not read.
 const LONGEST: usize = 1 << 20;
 
@@ -86,7 +88,7 @@ impl Sweeper {
             what: What { verb: "delete".into(), target: info.path.clone(), ..What::default() },
             ..Line::default()
         });
-        let (code, act, why) = match self.ask(grant, &item).await {
+        let (code, act, why) = match in_time(self.ask(grant, &item)).await {
             Ok((code, told)) => {
                 let (act, why) = outcome(code, &told);
                 (code.as_u16(), act, why)
@@ -122,6 +124,11 @@ impl Sweeper {
         });
         Ok((code, told.unwrap_or_default()))
     }
+}
+
+async fn in_time<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let late = || format!("the API server has not answered for {} s", PATIENCE.as_secs());
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What the server names must be what it could have heard from a proxy.
@@ -162,6 +169,13 @@ mod tests {
         ] {
             assert!(item(path, uid).is_none(), "{path} {uid}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_holds_up_no_other() {
+        let told = tokio::time::timeout(PATIENCE * 2, in_time(std::future::pending::<Result<(), String>>())).await;
+        assert!(told.unwrap().unwrap_err().contains("not answered"));
+        assert_eq!(in_time(async { Ok(1) }).await, Ok(1));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::{Body, Cut};
-use crate::grants::{Grants, Live, Miss};
+use crate::grants::{Grant, Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
 use crate::inside;
@@ -28,6 +28,9 @@ use crate::upstream::{ApiServer, WayError};
 
 /// Parts of a pod that are entered. Kubernetes before 1.35 lets `get` do it over WebSocket; here it is always a `create`.
 const ENTERED: [&str; 3] = ["exec", "attach", "portforward"];
+
+/// What a connection may become.
+const UPGRADES: [&[u8]; 2] = [b"websocket", b"SPDY/3.1"];
 
 /// What all requests are put to.
 pub struct Desk {
@@ -121,7 +124,10 @@ impl Desk {
         ticket.line().api.audit_id = headers::name_request(request.headers_mut());
         let question = review::question(&info);
         if question.is_none() {
-            self.judge(&live, &info)?;
+            judge(&live.grant, &self.cluster, &info)?;
+            if headers::applies(request.headers()) {
+                judge(&live.grant, &self.cluster, &info.made())?;
+            }
         }
         if left::is_watched(&info) {
             let (api, record, clock) = (self.api.clone(), self.record.clone(), self.clock.clone());
@@ -144,18 +150,6 @@ impl Desk {
         }
     }
 
-    fn judge(&self, live: &Live, info: &Info) -> Result<(), Refusal> {
-        let attributes = info.attributes();
-        if live.grant.scope.allows(&self.cluster, &attributes) {
-            return Ok(());
-        }
-        let has = live.grant.scope.in_words().join("; ");
-        Err(Refusal::forbidden(format!(
-            "your grant {} does not allow to {attributes}. It allows: {has}. Ask for more with `dewdrop access request`",
-            live.grant.id
-        )))
-    }
-
     async fn forward(
         &self,
         live: Arc<Live>,
@@ -164,7 +158,7 @@ impl Desk {
         ticket: &mut Ticket,
     ) -> Result<Served, Refusal> {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
-        ticket.enters(inside::announce(info, &live.grant.id, &self.cluster, &self.carrier, &mut onward).await?);
+        ticket.enters(inside::announce(info, &live, &self.cluster, &self.carrier, &mut onward).await?);
         let client = upgrade_of(request.headers()).map(|protocol| {
             onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             onward.insert(header::UPGRADE, protocol);
@@ -208,6 +202,7 @@ impl Desk {
             namespace: of.namespace.clone(),
             name: of.name.clone(),
             target: resource_name(of),
+            command: info.command(),
         };
         let tape = Tape::begin(about, self.clock.clone(), self.carrier.clone()).await;
         tape.map(|tape| Some((wire, tape)))
@@ -223,6 +218,19 @@ enum Served {
     Through(Response<Incoming>, Arc<Live>),
     /// The answer begins a stream; the client's side of it.
     Switched(Response<Incoming>, Arc<Live>, OnUpgrade, Option<(Wire, Tape)>),
+}
+
+/// Whether a grant allows it.
+fn judge(grant: &Grant, cluster: &str, info: &Info) -> Result<(), Refusal> {
+    let attributes = info.attributes();
+    if grant.scope.allows(cluster, &attributes) {
+        return Ok(());
+    }
+    let has = grant.scope.in_words().join("; ");
+    Err(Refusal::forbidden(format!(
+        "your grant {} does not allow to {attributes}. It allows: {has}. Ask for more with `dewdrop access request`",
+        grant.id
+    )))
 }
 
 fn read(request: &Request<Incoming>) -> Result<Info, Refusal> {
@@ -275,14 +283,32 @@ fn shortened(path: &str) -> String {
     path.chars().take(256).collect()
 }
 
-/// The protocol that a client wants to speak from here on.
+/// The protocol that a client wants to speak from here on, if it is one that Kubernetes speaks: others could be requests again,
+/// which nobody would judge.
 fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let wants = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let wants = wants.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
-    headers.get(header::UPGRADE).filter(|_| wants).cloned()
+    let is_known = |value: &&HeaderValue| UPGRADES.iter().any(|known| value.as_bytes().eq_ignore_ascii_case(known));
+    headers.get(header::UPGRADE).filter(|_| wants).filter(is_known).cloned()
 }
 
 fn gateway(error: &WayError) -> Refusal {
     tracing::warn!(%error, "no answer of the API server");
     Refusal::bad_gateway("the API server of this cluster does not answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_becomes_nothing_that_holds_requests() {
+        let of = |protocol: &'static str| {
+            let lines = [(header::CONNECTION, "keep-alive, Upgrade"), (header::UPGRADE, protocol)];
+            upgrade_of(&lines.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect())
+        };
+        assert!(of("websocket").is_some() && of("WebSocket").is_some() && of("SPDY/3.1").is_some());
+        assert!(of("h2c").is_none() && of("HTTP/2.0").is_none() && of("websocket, h2c").is_none());
+        assert!(upgrade_of(&HeaderMap::new()).is_none());
+    }
 }

@@ -17,9 +17,33 @@ pub fn harmless(c: char) -> char {
     }
 }
 
+/// JSON in which nothing moves a terminal either: what is not harmless is escaped, and JSON reads it as the same.
+#[must_use]
+pub fn harmless_json(json: &str) -> String {
+    let mut told = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\n' | '\t' => told.push(c),
+            c if harmless(c) != c => told.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => told.push(c),
+        }
+    }
+    told
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_says_the_same_and_moves_nothing() {
+        let text = "a\u{9b}2J\u{202e}b\u{7f}\u{9d}52;c;x\u{9c}é\t\n";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        let told = harmless_json(&json);
+        assert_eq!(serde_json::from_str::<Vec<String>>(&told).unwrap(), [text]);
+        assert!(told.chars().all(|c| c == '\n' || harmless(c) == c), "{told}");
+        assert!(json.contains('\u{9b}'), "as JSON is written otherwise");
+    }
 
     #[test]
     fn nothing_moves() {

@@ -22,6 +22,7 @@ mod watch;
 mod who;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -60,6 +61,8 @@ pub struct Access {
     desk: Arc<Desk>,
     /// Sessions that are about to begin.
     doors: doors::Doors,
+    /// Lines of what went around, since there were last too many.
+    around: AtomicUsize,
 }
 
 #[async_trait]
@@ -126,6 +129,7 @@ impl Access {
             swept: Mutex::default(),
             desk,
             doors: doors::Doors::default(),
+            around: AtomicUsize::new(0),
         })
     }
 

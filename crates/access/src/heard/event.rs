@@ -3,15 +3,14 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use dewdrop_core::access::{Attributes, ResourceAsk};
 use serde::Deserialize;
 
-use crate::record::{Api, Line, What};
+use crate::record::{self, Api, Line, What};
 
 /// How a grant is named in what the proxy says of a person.
 const GRANT: &str = "dewdrop.dev/grant";
-/// The longest word of an event that is kept.
-const LONGEST: usize = 512;
 
 /// What the API server sends.
 #[derive(Deserialize)]
@@ -93,10 +92,7 @@ impl Reader {
     /// The line of an event; `None`: it is none for the record.
     #[must_use]
     pub fn line(&self, event: &Event) -> Option<Line> {
-        let is_name = |text: &str| {
-            (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        if !matches!(event.stage.as_str(), "ResponseComplete" | "Panic") || !is_name(&event.audit_id) {
+        if !matches!(event.stage.as_str(), "ResponseComplete" | "Panic") {
             return None;
         }
         let grant = self.grant(event);
@@ -107,7 +103,7 @@ impl Reader {
             what: what(event),
             // The others are the client's own word.
             source: event.source_ips.last().map_or_else(String::new, |source| short(source)),
-            api: Api { audit_id: event.audit_id.clone(), ..Api::default() },
+            api: Api { audit_id: name(&event.audit_id), ..Api::default() },
             ..Line::default()
         };
         line.end.code = event.response_status.as_ref().map_or(0, |status| status.code);
@@ -129,6 +125,17 @@ impl Reader {
         let [grant] = person.extra.get(GRANT)?.as_slice() else { return None };
         Some(short(grant))
     }
+}
+
+/// The event's name. Whoever asks the API server may choose it (`Audit-ID`): one that is none for us gets another, and is told.
+fn name(text: &str) -> String {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if (1..=64).contains(&text.len()) && is_plain {
+        return text.to_owned();
+    }
+    let digest = digest(&SHA256, text.as_bytes());
+    let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("renamed-{hex}")
 }
 
 fn what(event: &Event) -> What {
@@ -154,5 +161,5 @@ fn what(event: &Event) -> What {
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
+    record::short(text).to_owned()
 }

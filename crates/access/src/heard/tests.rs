@@ -16,6 +16,12 @@ impl Carrier for Held {
         if held.1 {
             return Err("away".into());
         }
+        let body = json!({ "lines": lines });
+        assert!(body.to_string().matches('"').count() / 2 <= 1000, "a server takes no more strings");
+        let texts = lines.iter().map(|line| serde_json::to_value(line).unwrap());
+        let all: Vec<Value> =
+            texts.flat_map(|line| line.as_object().unwrap().values().cloned().collect::<Vec<_>>()).collect();
+        assert!(all.iter().filter_map(Value::as_str).all(|text| text.len() <= 1024), "nor longer ones");
         held.0.extend_from_slice(lines);
         Ok(())
     }
@@ -71,7 +77,6 @@ async fn what_came_by_a_grant_is_joined_and_everything_else_went_around() {
         event("a-4", "system:node:n1", json!({})),
         event("a-5", PROXY, ann(&json!(["g1", "g2"]))),
         event("a-6", "kubernetes-admin", json!({ "stage": "RequestReceived" })),
-        event("a 7", "kubernetes-admin", json!({})),
         event("a-8", "kubernetes-admin", json!({ "objectRef": null, "requestURI": "/logs?x=S3cret" })),
     ];
     ear.take(&list(&events)).await.unwrap();
@@ -116,6 +121,44 @@ async fn what_comes_twice_is_written_once_and_what_could_not_be_written_comes_ag
     for wrong in [&b"{}"[..], b"", br#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1beta1","items":[]}"#] {
         assert_eq!(ear.take(wrong).await.unwrap_err().0, StatusCode::BAD_REQUEST);
     }
+}
+
+#[tokio::test]
+async fn whoever_names_his_requests_himself_hides_none_of_them() {
+    let held = Held::default();
+    let ear = ear(&held, std::path::Path::new("/nowhere"));
+    let at = |second: u32| json!({ "requestReceivedTimestamp": format!("2026-01-01T00:00:{second:02}.000001Z") });
+    let mut events: Vec<Value> =
+        ["a b", "a/b.c", "", "\u{1b}[2J", &"x".repeat(65)].map(|id| event(id, "eve", at(1))).into();
+    events.extend([event("same", "eve", at(1)), event("same", "eve", at(2))]);
+    events.push(event("same", "eve", json!({ "verb": "delete" })));
+    ear.take(&list(&events)).await.unwrap();
+    ear.take(&list(&[event("same", "eve", at(3))])).await.unwrap();
+    ear.take(&list(&events)).await.unwrap();
+    let lines = held.0.lock().0.clone();
+    assert_eq!(lines.len(), events.len() + 1, "each of them once");
+    let is_plain =
+        |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    assert!(lines.iter().all(|line| is_plain(&line.api.audit_id)));
+}
+
+#[tokio::test]
+async fn many_events_and_long_words_are_written_all_the_same() {
+    let held = Held::default();
+    let ear = ear(&held, std::path::Path::new("/nowhere"));
+    let long = json!({ "objectRef": { "resource": "pods", "namespace": "shop", "name": "界".repeat(500) } });
+    let mut events: Vec<Value> = (0..399).map(|n| event(&format!("a-{n}"), "eve", json!({}))).collect();
+    events.push(event("long", "eve", long));
+    ear.take(&list(&events)).await.unwrap();
+    assert_eq!(held.0.lock().0.len(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_keeps_no_place() {
+    let forever = std::future::pending::<()>;
+    let serves = |known: bool| async move { unless_a_stranger(&AtomicBool::new(known), forever()).await };
+    assert!(timeout(STRANGER * 2, serves(false)).await.is_ok());
+    assert!(timeout(STRANGER * 2, serves(true)).await.is_err(), "the API server keeps its connection");
 }
 
 #[test]

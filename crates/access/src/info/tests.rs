@@ -112,10 +112,42 @@ fn an_escaped_word_is_the_word() {
     assert_eq!(info.target(), "/api/v1/namespaces/shop/pods?a=b");
 }
 
+#[test]
+fn a_proxy_gets_the_slash_at_the_end_of_its_path() {
+    let path = |path: &str| Info::read(&Method::GET, path, None).unwrap().path;
+    for kept in ["/api/v1/namespaces/shop/services/web/proxy/", "/api/v1/nodes/n1/proxy/logs/"] {
+        assert_eq!(path(kept), kept);
+    }
+    assert_eq!(path("/api/v1/namespaces/shop/services/web/proxy"), "/api/v1/namespaces/shop/services/web/proxy");
+    assert_eq!(path("/api/v1/namespaces/shop/pods/web/log/"), "/api/v1/namespaces/shop/pods/web/log");
+}
+
+#[test]
+fn a_command_is_read_as_it_would_be_typed() {
+    let command = |query: &str| {
+        Info::read(&Method::POST, "/api/v1/namespaces/shop/pods/web/exec", Some(query)).unwrap().command()
+    };
+    assert_eq!(command("command=ls&command=-l&container=app&stdin=true"), "ls -l");
+    assert_eq!(command("c%6fmmand=sh&command=-c&command=echo+it%27s%0Ax"), "sh -c 'echo it'\\''s\nx'");
+    assert_eq!(command("stdin=true&command"), "");
+}
+
+#[test]
+fn an_apply_is_asked_about_as_what_it_may_make() {
+    let made = |method: &str, path: &str| {
+        let info = Info::read(&method.parse().unwrap(), path, None).unwrap();
+        info.made().attributes().to_string()
+    };
+    let web = "/apis/apps/v1/namespaces/shop/deployments/web";
+    assert_eq!(made("PATCH", web), "create deployments.apps \"web\" in namespace shop");
+    assert_eq!(made("PATCH", &format!("{web}/scale")), "patch deployments/scale.apps \"web\" in namespace shop");
+    assert_eq!(made("PUT", web), "update deployments.apps \"web\" in namespace shop");
+}
+
 proptest! {
     /// What goes on is read again as what was judged, and holds nothing that is read in two ways.
     #[test]
-    fn what_goes_on_is_what_was_judged(path in "(/(api|apis|v1|namespaces|watch|pods|a|%2e|%2F|\\.|\\.\\.|[ -~]{0,4})){0,8}/?") {
+    fn what_goes_on_is_what_was_judged(path in "(/(api|apis|v1|namespaces|watch|pods|proxy|a|%2e|%2F|\\.|\\.\\.|[ -~]{0,4})){0,8}/?") {
         if let Ok(info) = Info::read(&Method::GET, &path, None) {
             let again = Info::read(&Method::GET, &info.path, None).unwrap();
             prop_assert_eq!(&again, &info);

@@ -31,10 +31,14 @@ struct Size {
     height: u16,
 }
 
-/// The first line.
+/// The first line; `command` is empty where there is none.
 #[must_use]
-pub fn header(seconds: u64, title: &str) -> String {
-    format!("{}\n", json!({ "version": 2, "width": 80, "height": 24, "timestamp": seconds, "title": title }))
+pub fn header(seconds: u64, title: &str, command: &str) -> String {
+    let mut head = json!({ "version": 2, "width": 80, "height": 24, "timestamp": seconds, "title": title });
+    if !command.is_empty() {
+        head["command"] = command.into();
+    }
+    format!("{head}\n")
 }
 
 /// Whether a person may say something on a channel.
@@ -129,8 +133,9 @@ mod tests {
         assert_eq!(cast.piece(at, STDOUT, "é".as_bytes().split_at(1).1), "[1.500000, \"o\", \"é\"]\n");
         assert_eq!(cast.piece(at, STDERR, b"\xff"), "[1.500000, \"o64\", \"/w==\"]\n");
         assert_eq!(cast.piece(at, STDERR, b"\xe2\x82") + &cast.end(at), "[1.500000, \"o64\", \"4oI=\"]\n");
-        let first: serde_json::Value = serde_json::from_str(&header(7, "exec web")).unwrap();
-        assert_eq!((&first["version"], &first["timestamp"]), (&json!(2), &json!(7)));
+        let first: serde_json::Value = serde_json::from_str(&header(7, "exec web", "id")).unwrap();
+        assert_eq!((&first["version"], &first["timestamp"], &first["command"]), (&json!(2), &json!(7), &json!("id")));
+        assert!(!header(7, "attach web", "").contains("command"));
     }
 
     proptest! {

@@ -1,15 +1,22 @@
 //! WebSocket frames (RFC 6455) of a stream that passes by. Nothing is held but what is unfinished of a header; payloads are
 //! handed on as they come, each piece with the channel of its message.
+//!
+//! API servers (`golang.org/x/net/websocket`) take each frame for a message, also those that go on with one before, and of a
+//! length in eight bytes they leave the first bit out. So messages in several frames and such lengths are not read: for us they
+//! would be another stream than for the API server. No client of Kubernetes writes them.
 
 /// The longest header: two bytes, eight of length, four of the mask.
 const LONGEST: usize = 14;
-const CONTINUATION: u8 = 0x0;
+/// The longest ping, pong or close.
+const LONGEST_CONTROL: u64 = 125;
 /// API servers take it for binary, so it is read as that: nothing goes round the recording as text.
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
+/// The longest payload: the first bit of a length is none of it.
+const MOST: u64 = u64::MAX >> 1;
 
 /// One direction of a stream.
 #[derive(Debug, Default)]
@@ -28,7 +35,6 @@ struct Frame {
     at: usize,
     /// Whether it carries a message of channels (and not a ping, a pong or a close).
     carries: bool,
-    is_last: bool,
 }
 
 /// The stream is no WebSocket, or not one that we can read.
@@ -63,9 +69,6 @@ impl Frames {
                 self.tell(&plain, &mut piece);
             }
             self.frame.at += take;
-            if self.frame.left == 0 {
-                self.close();
-            }
         }
         Ok(())
     }
@@ -105,26 +108,18 @@ impl Frames {
             _ => length.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
         };
         let opcode = first & 0x0f;
-        let carries = matches!(opcode, CONTINUATION | TEXT | BINARY);
-        if !carries && !(CLOSE..=PONG).contains(&opcode) {
+        let carries = matches!(opcode, TEXT | BINARY);
+        let is_control = (CLOSE..=PONG).contains(&opcode) && left <= LONGEST_CONTROL;
+        if first & FIN == 0 || left > MOST || !(carries || is_control) {
             return Err(Unreadable);
         }
         let mask = mask.first_chunk::<4>().copied().filter(|_| is_masked);
-        self.frame = Frame { left, mask, at: 0, carries, is_last: first & FIN != 0 };
-        if carries && opcode != CONTINUATION {
+        self.frame = Frame { left, mask, at: 0, carries };
+        if carries {
             self.channel = None;
         }
         self.header.clear();
-        if left == 0 {
-            self.close();
-        }
         Ok(())
-    }
-
-    fn close(&mut self) {
-        if self.frame.carries && self.frame.is_last {
-            self.channel = None;
-        }
     }
 }
 
@@ -179,9 +174,9 @@ mod tests {
     fn channels_in_pieces_of_any_size() {
         let mut stream = frame(BINARY, true, Some([1, 2, 3, 4]), b"\x00hello");
         stream.extend(frame(0x9, true, Some([9, 9, 9, 9]), b"ping"));
-        stream.extend(frame(BINARY, false, None, b"\x01one "));
+        stream.extend(frame(BINARY, true, None, b"\x01one "));
         stream.extend(frame(0xa, true, None, b""));
-        stream.extend(frame(CONTINUATION, true, None, b"two"));
+        stream.extend(frame(BINARY, true, None, b"\x01two"));
         stream.extend(frame(BINARY, true, None, b""));
         stream.extend(frame(BINARY, true, None, b"\x02"));
         stream.extend(frame(BINARY, true, None, &[&b"\x01"[..], &[b'x'; 70_000]].concat()));
@@ -202,6 +197,22 @@ mod tests {
     fn what_is_compressed_is_not_guessed_at() {
         assert_eq!(told(&[0xc2, 0x01, 0x00], 1), Err(Unreadable));
         assert_eq!(told(&frame(0x3, true, None, b"\x00x"), 1), Err(Unreadable), "a kind that nobody knows");
+    }
+
+    #[test]
+    fn what_an_api_server_takes_for_other_messages_is_not_read() {
+        let begun = frame(BINARY, false, Some([1, 2, 3, 4]), b"\x04");
+        let typed = frame(0x0, true, Some([1, 2, 3, 4]), b"\x00rm -rf /\n");
+        assert_eq!(told(&[begun, typed.clone()].concat(), 7), Err(Unreadable), "a message in two frames");
+        assert_eq!(told(&typed, 7), Err(Unreadable), "what goes on with nothing");
+        // Five bytes to the API server, which leaves the first bit out; to us it would never end.
+        for opcode in [0x8a, 0x82] {
+            let mut header = vec![opcode, 127, 0x80, 0, 0, 0, 0, 0, 0, 5];
+            header.extend(b"\x04abcd");
+            header.extend(frame(BINARY, true, None, b"\x00id\n"));
+            assert_eq!(told(&header, 7), Err(Unreadable), "{opcode}");
+        }
+        assert_eq!(told(&frame(0x9, true, None, &[0; 126]), 7), Err(Unreadable), "a ping that is none");
     }
 
     proptest! {

@@ -23,8 +23,11 @@ const VERSION: u16 = 3;
 const SYN_STREAM: u16 = 1;
 const SYN_REPLY: u16 = 2;
 const HEADERS: u16 = 8;
-/// RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE: they carry nothing that anybody reads.
-const BARE: [u16; 5] = [3, 4, 6, 7, 9];
+/// RST_STREAM, PING, GOAWAY, WINDOW_UPDATE, and how long each is: they carry nothing that anybody reads. API servers read
+/// just that much of them, whatever length they say.
+const BARE: [(u16, usize); 4] = [(3, 8), (6, 4), (7, 8), (9, 8)];
+/// Says how long it is in its own words; only the API server might send it.
+const SETTINGS: u16 = 4;
 /// Says that a stream's end has come; no other flag of data means anything.
 const FIN: u8 = 0x01;
 /// Where the header block begins in SYN_STREAM and in HEADERS.
@@ -125,8 +128,8 @@ impl Spdy {
             SYN_STREAM | HEADERS if from_person && (1..=LONGEST).contains(&self.left) => {
                 Ok(Kind::Block(kind, Vec::with_capacity(self.left)))
             }
-            SYN_REPLY | HEADERS if !from_person => Ok(Kind::Passed),
-            kind if BARE.contains(&kind) => Ok(Kind::Passed),
+            SYN_REPLY | HEADERS | SETTINGS if !from_person => Ok(Kind::Passed),
+            kind if BARE.contains(&(kind, self.left)) => Ok(Kind::Passed),
             _ => Err(Unreadable),
         }
     }
@@ -135,7 +138,9 @@ impl Spdy {
         let Kind::Block(kind, block) = std::mem::replace(&mut self.kind, Kind::Passed) else { return Ok(()) };
         let at = if kind == SYN_STREAM { AFTER_SYN_STREAM } else { AFTER_HEADERS };
         let (head, compressed) = block.split_at_checked(at).ok_or(Unreadable)?;
-        let headers = self.inflater.as_mut().ok_or(Unreadable)?.read(compressed, LONGEST).ok_or(Unreadable)?;
+        let plain = self.inflater.as_mut().ok_or(Unreadable)?.read(compressed, LONGEST).ok_or(Unreadable)?;
+        // Also of frames that open nothing: what a block has too much, the API server reads as the beginning of the next one.
+        let headers = headers_of(&plain).ok_or(Unreadable)?;
         if kind != SYN_STREAM {
             return Ok(());
         }
@@ -150,20 +155,20 @@ impl Spdy {
     }
 }
 
-/// The channel that a stream's headers name, once and plainly.
-fn channel_of(mut block: &[u8]) -> Option<u8> {
-    let count = number(&mut block)?;
-    let mut found = None;
-    for _ in 0..count {
-        let (name, value) = (text(&mut block)?, text(&mut block)?);
-        if name.eq_ignore_ascii_case(b"streamtype") {
-            let at = KINDS.iter().position(|kind| kind.as_bytes() == value)?;
-            if found.replace(u8::try_from(at).ok()?).is_some() {
-                return None;
-            }
-        }
+/// Names and values of a block; `None`: it is not just these.
+fn headers_of(mut block: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let mut headers = Vec::new();
+    for _ in 0..number(&mut block)? {
+        headers.push((text(&mut block)?, text(&mut block)?));
     }
-    found.filter(|_| block.is_empty())
+    block.is_empty().then_some(headers)
+}
+
+/// The channel that a stream's headers name, once and plainly.
+fn channel_of(headers: &[(&[u8], &[u8])]) -> Option<u8> {
+    let mut kinds = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"streamtype"));
+    let (Some((_, kind)), None) = (kinds.next(), kinds.next()) else { return None };
+    u8::try_from(KINDS.iter().position(|known| known.as_bytes() == *kind)?).ok()
 }
 
 fn number(block: &mut &[u8]) -> Option<u32> {

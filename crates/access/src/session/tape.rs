@@ -47,6 +47,9 @@ pub struct About {
     pub name: String,
     /// `pods/exec` or `pods/attach`.
     pub target: String,
+    /// What exec runs. It may hold secrets, as what is typed may: so it is in the recording, and not among what is listed.
+    #[serde(skip)]
+    pub command: String,
 }
 
 /// How the session's bytes are to be read.
@@ -100,7 +103,7 @@ impl Tape {
     pub async fn begin(about: About, clock: Arc<dyn Clock>, carrier: Arc<dyn Carrier>) -> Result<Self, String> {
         let id = new_id()?;
         let title = format!("{} {} in {}", about.target, about.name, about.namespace);
-        let cast = cast::header(clock.now().seconds(), &title);
+        let cast = cast::header(clock.now().seconds(), &title, &about.command);
         let first = Piece { number: 0, cast, about: Some(about), last: false };
         send(&*carrier, &id, &first, PATIENCE).await?;
         let (lines, waiting) = mpsc::channel(QUEUE);
@@ -223,7 +226,10 @@ async fn take_away(
         if let Err(why) = send(&*carrier, &id, &piece, PATIENCE).await {
             tracing::warn!(%why, recording = id, "a session is cut: it cannot be recorded");
             broken.cancel();
-            return;
+            // What went on meanwhile is told all the same, if the server comes back in time.
+            if send(&*carrier, &id, &piece, FAREWELL).await.is_err() {
+                return;
+            }
         }
         number += 1;
     }
@@ -298,6 +304,7 @@ mod tests {
             namespace: text("shop"),
             name: text("web"),
             target: text("pods/exec"),
+            command: text("id -u"),
         }
     }
 
@@ -331,9 +338,13 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let pieces = held.pieces.lock();
         let cast: String = pieces.iter().map(|piece| piece.cast.as_str()).collect();
-        for line in
-            ["\"title\":\"pods/exec web in shop\"", "\"i\", \"id\\n\"", "\"o\", \"uid=0\\n\"", "\"o\", \"oops\""]
-        {
+        for line in [
+            "\"command\":\"id -u\"",
+            "\"title\":\"pods/exec web in shop\"",
+            "\"i\", \"id\\n\"",
+            "\"o\", \"uid=0\\n\"",
+            "\"o\", \"oops\"",
+        ] {
             assert!(cast.contains(line), "{line} is missing in {cast}");
         }
         assert!(pieces.last().unwrap().last && pieces.iter().enumerate().all(|(n, piece)| piece.number as usize == n));
@@ -350,6 +361,12 @@ mod tests {
         pod.write_all(&frame(1, b"y")).await.unwrap();
         let cut = timeout(Duration::from_secs(20), tape.carry(Wire::Channels, client, server)).await.unwrap();
         assert!(cut.unwrap_err().to_string().contains("cannot be recorded"));
+        drop(tape);
+        *held.broken.lock() = false;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let pieces = held.pieces.lock();
+        assert!(pieces.iter().any(|piece| piece.cast.contains("\"o\", \"y\"")), "what was seen before it was cut");
+        assert!(pieces.last().is_some_and(|piece| piece.last));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::{Failure, Result};
+use crate::terminal::harmless_json;
 
 /// How replies are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +160,9 @@ pub fn warn_all(envelope: &Envelope) {
 }
 
 fn pretty<T: Serialize>(what: &T) -> Result<String> {
-    serde_json::to_string_pretty(what).map_err(|e| Failure::usage(format!("the reply cannot be written as JSON: {e}")))
+    let text = serde_json::to_string_pretty(what);
+    let text = text.map_err(|e| Failure::usage(format!("the reply cannot be written as JSON: {e}")))?;
+    Ok(harmless_json(&text))
 }
 
 fn to_value<T: Serialize>(what: &T) -> Result<Value> {

@@ -2,6 +2,7 @@
 //! the audit chain; here it is kept to be listed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dewdrop_core::call::{Call, Reply};
@@ -15,8 +16,9 @@ use serde_json::{Map, Value};
 
 use super::{Access, PAGE, keys};
 
-/// Of these the newest are kept.
+/// Of these the newest are kept; so many more before that is looked after, whatever the hour.
 const MOST: usize = 10_000;
+const SURPLUS: usize = 2000;
 const KEEP_AROUND: Duration = Duration::from_secs(30 * 24 * 3600);
 /// In one answer.
 const AT_ONCE: usize = 1000;
@@ -70,7 +72,7 @@ fn key(line: &Map<String, Value>) -> Option<String> {
 
 impl Access {
     /// Keeps those lines of the record that went round the proxies.
-    pub(super) async fn keep_around(&self, lines: &[Map<String, Value>]) -> Result<(), Fault> {
+    pub(super) async fn keep_around(&self, lines: &[Map<String, Value>], now: Moment) -> Result<(), Fault> {
         let mut batch = Batch::new();
         for line in lines.iter().filter(|line| line.get("around") == Some(&Value::Bool(true))) {
             let is_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > LONGEST);
@@ -82,8 +84,14 @@ impl Access {
             about.insert("code".to_owned(), line.get("code").and_then(Value::as_u64).unwrap_or_default().into());
             batch = batch.put_json(key, &about)?;
         }
-        if !batch.changes.is_empty() {
-            self.store.commit(batch).await?;
+        let count = batch.changes.len();
+        if count == 0 {
+            return Ok(());
+        }
+        self.store.commit(batch).await?;
+        if self.around.fetch_add(count, Ordering::Relaxed) + count >= SURPLUS {
+            self.around.store(0, Ordering::Relaxed);
+            self.tidy_around(now).await?;
         }
         Ok(())
     }
@@ -94,10 +102,15 @@ impl Access {
         let too_many = rows.len().saturating_sub(MOST);
         let oldest = now.0.saturating_sub(u64::try_from(KEEP_AROUND.as_millis()).unwrap_or(u64::MAX));
         let oldest = format!("{}{}", keys::AROUND, Moment(oldest).rfc3339());
-        for (at, row) in rows.into_iter().enumerate() {
-            if at < too_many || row.key.as_slice() < oldest.as_bytes() {
-                self.store.commit(Batch::new().delete(row.key)).await?;
-            }
+        let old: Vec<Vec<u8>> = rows
+            .into_iter()
+            .enumerate()
+            .filter(|(at, row)| *at < too_many || row.key.as_slice() < oldest.as_bytes())
+            .map(|(_, row)| row.key)
+            .collect();
+        for some in old.chunks(PAGE) {
+            let batch = some.iter().fold(Batch::new(), |batch, key| batch.delete(key.as_slice()));
+            self.store.commit(batch).await?;
         }
         Ok(())
     }

@@ -20,8 +20,9 @@ use super::Access;
 
 /// An announcement is good for so long: the API server asks within milliseconds.
 const GOOD_FOR: Duration = Duration::from_secs(30);
-/// Announcements at once.
+/// Announcements at once, and by one grant: nobody keeps all others out.
 const MOST: usize = 10_000;
+const MOST_OF_ONE: usize = 200;
 /// The shortest name of a session: it must not be guessed.
 const SHORTEST: usize = 32;
 const LONGEST: usize = 512;
@@ -183,7 +184,8 @@ impl Doors {
     fn announce(&self, session: String, door: Door, now: Moment) -> Result<(), Fault> {
         let mut known = self.0.lock();
         known.retain(|_, one| now.since(one.at) < GOOD_FOR);
-        if known.len() >= MOST || known.contains_key(&session) {
+        let of_one = known.values().filter(|one| one.door.grant == door.grant).count();
+        if known.len() >= MOST || of_one >= MOST_OF_ONE || known.contains_key(&session) {
             return Err(Fault::unavailable("too many sessions begin at once, or this one has begun; try again"));
         }
         known.insert(session, Announced { door, at: now, used_by: None });

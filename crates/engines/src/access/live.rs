@@ -57,7 +57,7 @@ async fn record(access: Arc<Access>, call: Call, fields: RecordFields) -> Result
     for line in fields.lines.iter().filter(|line| line.contains_key("left")) {
         access.note(line, call.now).await?;
     }
-    access.keep_around(&fields.lines).await?;
+    access.keep_around(&fields.lines, call.now).await?;
     Ok(Reply::nothing())
 }
 

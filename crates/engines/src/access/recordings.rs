@@ -16,6 +16,9 @@ use super::{Access, KEEP, PAGE, keys};
 
 /// The longest piece.
 const LONGEST: usize = 1 << 20;
+/// The longest recording: whoever prints for hours does not fill the server's disk. The proxy cuts a session that cannot be
+/// recorded.
+const MOST: u64 = 1 << 30;
 /// Pieces in one answer.
 const AT_ONCE: usize = 16;
 const LONGEST_WORD: usize = 2000;
@@ -26,6 +29,9 @@ struct About {
     /// The grant, the person, the cluster, the namespace, the pod, the command.
     of: Map<String, Value>,
     began: Moment,
+    /// Bytes of all pieces.
+    #[serde(default)]
+    bytes: u64,
     /// When its end was told; `None`: it goes on, or its proxy died.
     ended: Option<Moment>,
 }
@@ -102,6 +108,10 @@ async fn write(access: Arc<Access>, call: Call, fields: PieceFields) -> Result<R
         return if there.value == cast.as_bytes() { Ok(Reply::nothing()) } else { Err(told_otherwise()) };
     }
     let (mut about, revision) = access.recording(id, number, fields.about, call.now).await?;
+    about.bytes = about.bytes.saturating_add(cast.len() as u64);
+    if about.bytes > MOST {
+        return Err(Fault::bad_request("a recording has at most 1 GiB: this one is full, and its session must end"));
+    }
     if fields.last.is_some_and(|flag| flag.0) {
         about.ended = Some(call.now);
     }
@@ -151,7 +161,7 @@ impl Access {
                 if of.values().any(bad) {
                     return Err(Fault::bad_request("about: texts of at most 2000 bytes"));
                 }
-                Ok((About { of, began: now, ended: None }, 0))
+                Ok((About { of, began: now, bytes: 0, ended: None }, 0))
             }
             _ => Err(Fault::bad_request("number: a recording begins with piece 0, once")),
         }

@@ -84,8 +84,31 @@ fn what_could_be_read_in_two_ways_is_not_read() {
         again[11] = number;
         refused(&[bytes(OPENED[0]), again].concat());
     }
+    // The API server reads as much of these as their kind has, and what follows as frames: to us it would be theirs.
+    for kind in [3, 6, 7, 9] {
+        refused(&[opened(), control(kind, &[0, 0, 0, 1, 0, 0, 0, 1, 0]), data(3, 0, b"id\n")].concat());
+    }
+    refused(&[opened(), control(4, &[0, 0, 0, 0])].concat());
     // Compressed on their own, where one stream of them was agreed upon.
     refused(&[bytes(OPENED[0]), bytes(OPENED[0])].concat());
+}
+
+/// A block that is not compressed, after those that were.
+fn stored(plain: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(plain.len()).unwrap();
+    [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), plain].concat()
+}
+
+#[test]
+fn a_block_of_headers_says_no_more_than_headers() {
+    let headers = |plain: &[u8]| [opened(), control(8, &[&[0, 0, 0, 3][..], &stored(plain)].concat())].concat();
+    let sent = |plain: &[u8]| read(&mut Spdy::pair()[0], &[headers(plain), data(3, 0, b"id\n")].concat(), 1000);
+    let none = [0, 0, 0, 0];
+    assert_eq!(sent(&none), Ok(vec![(0, b"id\n".to_vec())]));
+    // The API server would find the stream's kind here, and not where it is said.
+    let more = b"\0\0\0\x02\0\0\0\x0astreamtype\0\0\0\x05stdin\0\0\0\x01";
+    assert_eq!(sent(&[&none[..], more].concat()), Err(Unreadable));
+    assert_eq!(sent(&[0, 0, 0, 1]), Err(Unreadable), "headers that are not there");
 }
 
 #[test]
@@ -104,6 +127,7 @@ fn a_stream_says_once_what_it_carries() {
         }
         bytes
     };
+    let channel_of = |block: &[u8]| headers_of(block).and_then(|headers| channel_of(&headers));
     assert_eq!(channel_of(&block(&[("port", "1"), ("streamtype", "stdout")])), Some(1));
     assert_eq!(channel_of(&block(&[("StreamType", "stdin")])), Some(0));
     for pairs in [

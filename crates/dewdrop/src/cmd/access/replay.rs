@@ -8,11 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use dewdrop_api::Call;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Mount, data_of, told};
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
+use crate::terminal::harmless_json;
 use crate::terminal::safe::Safe;
 
 /// `dewdrop access replay`.
@@ -47,6 +49,12 @@ pub struct Event {
     pub bytes: Vec<u8>,
 }
 
+/// What is read of the first line.
+#[derive(Deserialize)]
+struct Head {
+    command: String,
+}
+
 impl Replay {
     pub(super) async fn run(self, ctx: &Ctx) -> Result<u8> {
         if !(self.speed > 0.0 && self.idle >= 0.0) {
@@ -58,7 +66,7 @@ impl Replay {
             let part = part(ctx, &self.mount, &self.id, number).await?;
             let cast = part.get("cast").and_then(Value::as_str).unwrap_or_default();
             if is_cast {
-                write(cast.as_bytes())?;
+                write(harmless_json(cast).as_bytes())?;
             } else {
                 for event in cast.lines().filter_map(event).filter(|event| !event.typed) {
                     let pause = ((event.at - before) / self.speed).clamp(0.0, self.idle);
@@ -90,8 +98,11 @@ fn write(bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| Failure::usage(format!("print the recording: {e}")))
 }
 
-/// What was seen or typed, of a line of a cast.
+/// What was seen or typed, of a line of a cast. The command that the session ran stands in its head, and counts as typed.
 pub fn event(line: &str) -> Option<Event> {
+    if let Ok(Head { command }) = serde_json::from_str(line) {
+        return Some(Event { at: 0.0, typed: true, bytes: format!("{command}\n").into_bytes() });
+    }
     let (at, code, data): (f64, String, String) = serde_json::from_str(line).ok()?;
     let (typed, bytes) = match code.as_str() {
         "o" | "i" => (code == "i", data.into_bytes()),
@@ -111,6 +122,7 @@ mod tests {
         assert_eq!(event("[1.500000, \"o\", \"a\\n\"]"), told(1.5, false, b"a\n"));
         assert_eq!(event("[2.000000, \"o64\", \"/w==\"]"), told(2.0, false, b"\xff"));
         assert_eq!(event("[2.000000, \"i\", \"x\"]"), told(2.0, true, b"x"));
+        assert_eq!(event("{\"version\": 2, \"command\": \"rm -rf /\"}"), told(0.0, true, b"rm -rf /\n"));
         for line in ["{\"version\": 2}", "[1.0, \"r\", \"80x24\"]", "", "[1.0, \"o64\", \"?\"]"] {
             assert_eq!(event(line), None, "{line}");
         }

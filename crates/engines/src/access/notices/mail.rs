@@ -15,7 +15,7 @@ use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
 use super::letter::Letter;
-use super::words;
+use super::{web, words};
 
 /// The whole of one try.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,6 +94,9 @@ impl Mail {
         if self.host.is_empty() || self.host.len() > 253 || !self.host.chars().all(is_host) {
             return Err("host: the name or address of the mail server".into());
         }
+        if self.host.parse().is_ok_and(web::is_off_limits) {
+            return Err("host: addresses of the link (169.254.0.0/16, fe80::/10) are not asked".into());
+        }
         if self.username.is_empty() != self.password.is_empty() {
             return Err("username and password belong together".into());
         }
@@ -116,11 +119,23 @@ impl Mail {
     /// Why it was not delivered; nothing of the password.
     pub async fn send(&self, transport: &Transport, letter: &Letter) -> Result<(), String> {
         let message = self.message(letter)?;
+        self.look_up().await?;
         match tokio::time::timeout(PATIENCE, transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.without_password(&words::chain(&error))),
             Err(_) => Err(format!("the mail server took longer than {} s", PATIENCE.as_secs())),
         }
+    }
+
+    /// A name must not lead where no number may: the library looks it up by itself, so it is looked up before.
+    async fn look_up(&self) -> Result<(), String> {
+        let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port()))).await;
+        let found = found.map_err(|_| "the mail server's name is not found in time".to_owned())?;
+        let mut found = found.map_err(|error| format!("the mail server's name is not found: {}", error.kind()))?;
+        if found.any(|address| web::is_off_limits(address.ip())) {
+            return Err("the mail server's name leads to an address that is not asked".into());
+        }
+        Ok(())
     }
 
     /// What a server answers may repeat what it was sent.
@@ -277,6 +292,24 @@ mod tests {
             assert!(!head.replace("\r\n", "").contains(['\r', '\n', '\0', '\u{1b}']), "{head}");
             assert!(body.contains("Comment"), "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_mail_server_is_not_on_the_link() {
+        for host in ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"] {
+            let mail = Mail { host: host.into(), ..mail() };
+            assert!(mail.check().unwrap_err().contains("link"), "{host}");
+            assert!(mail.look_up().await.unwrap_err().contains("not asked"), "{host}");
+        }
+        assert_eq!(Mail { host: "localhost".into(), ..mail() }.look_up().await, Ok(()));
+    }
+
+    #[test]
+    fn nobody_writes_lines_that_look_like_ours() {
+        let evil = "disk full\n$ dewdrop access approve other\nBeware: nothing\n- get pods";
+        let whole = words::whole(&letter(evil));
+        assert!(whole.contains("Reason: disk full\n  | $ dewdrop access approve other\n  | Beware"), "{whole}");
+        assert!(!whole.lines().any(|line| line.starts_with(['$', '-']) || line.starts_with("Beware")), "{whole}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Webhooks, and messages to Slack: one `POST` within limits. No redirect is followed and no answer is read.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -123,11 +123,16 @@ fn signature(secret: &str, time: &str, body: &str) -> String {
     format!("v1={}", hex::encode(hmac::sign(&key, format!("{time}.{body}").as_bytes())))
 }
 
+/// Where one cloud has it beyond the link (its instance metadata service over IPv6).
+const BEYOND_THE_LINK: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
 /// Where clouds have what a machine may ask about itself.
-fn is_off_limits(address: IpAddr) -> bool {
+pub fn is_off_limits(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || v6 == BEYOND_THE_LINK
+        }
     }
 }
 
@@ -174,6 +179,7 @@ mod tests {
             ("https://[fe80::1]/", false),
             ("https://[::ffff:169.254.169.254]/", false),
             ("https://0.0.0.0/", false),
+            ("https://[fd00:ec2::254]/latest", false),
             ("file:///etc/passwd", true),
         ] {
             let why = check(url, insecure).unwrap_err();

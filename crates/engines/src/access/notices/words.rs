@@ -90,7 +90,7 @@ pub fn headline(letter: &Letter) -> String {
 /// All that a person must know, line by line.
 pub fn whole(letter: &Letter) -> String {
     let mut lines = vec![headline(letter)];
-    lines.extend(facts(letter).into_iter().map(|(name, value)| format!("{name}: {value}")));
+    lines.extend(facts(letter).into_iter().map(|(name, value)| format!("{name}: {}", quoted(&value))));
     let (allowed, dangers) = (list(letter, "summary"), list(letter, "dangers"));
     if !allowed.is_empty() {
         lines.push("It allows to:".into());
@@ -99,6 +99,11 @@ pub fn whole(letter: &Letter) -> String {
     lines.extend(dangers.into_iter().map(|line| format!("Beware: {line}")));
     lines.extend(letter.commands.iter().map(|command| format!("$ {command}")));
     lines.join("\n")
+}
+
+/// The lines of one person's words after the first, marked as his: none of them can look like one of ours, with something to type.
+fn quoted(text: &str) -> String {
+    text.replace('\n', "\n  | ")
 }
 
 fn facts(letter: &Letter) -> Vec<(&'static str, String)> {

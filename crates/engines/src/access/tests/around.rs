@@ -1,3 +1,5 @@
+use dewdrop_core::store::Store;
+
 use super::*;
 
 fn line(id: &str, time: &str, user: &str) -> Value {
@@ -37,4 +39,16 @@ async fn it_is_removed_when_it_is_old_and_what_has_no_name_is_refused() {
     s.later(31 * 24 * 60);
     s.harness.room.tick(&s.harness.mount, dewdrop_core::Clock::now(&*s.harness.clock)).await.unwrap();
     assert_eq!(s.harness.list("around").await.unwrap_err().kind, Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_flood_is_not_kept_until_the_hour_is_over() {
+    let s = Stage::new();
+    let of = |number: u32| line(&format!("a{number}"), &format!("2026-01-01T00:00:00.{number:06}Z"), "eve");
+    for number in (0..13_000).step_by(1000) {
+        heard(&s, (number..number + 1000).map(of).collect()).await.unwrap();
+    }
+    let kept = s.harness.store.scan(b"around/", None, 20_000).await.unwrap().len();
+    assert!((10_000..12_000).contains(&kept), "{kept}");
+    assert_eq!(s.harness.list("around").await.unwrap().data()["keys"][0], "a12999");
 }

@@ -106,3 +106,16 @@ async fn a_session_has_a_name_that_nobody_guesses_and_one_door() {
     let twice = s.harness.write("announce", door(&id, json!({ "name": "other" }))).await;
     assert!(twice.is_err(), "an announcement is not changed");
 }
+
+#[tokio::test]
+async fn nobody_takes_all_the_places() {
+    let (s, id) = stage().await;
+    let of = |grant: &str, number: u32| door(grant, json!({ "session": format!("{number:032}") }));
+    for number in 0..200 {
+        announced(&s, of("greedy", number)).await;
+    }
+    let refused = s.harness.write("announce", of("greedy", 200)).await.unwrap_err();
+    assert_eq!(refused.kind, Kind::Unavailable);
+    announced(&s, door(&id, json!({}))).await;
+    assert_eq!(asks(&s, door(&id, json!({}))).await, "");
+}

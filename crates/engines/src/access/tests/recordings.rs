@@ -46,6 +46,18 @@ async fn a_long_one_is_read_in_parts_and_removed_when_it_is_old() {
 }
 
 #[tokio::test]
+async fn one_that_is_full_takes_its_end_and_nothing_more() {
+    use dewdrop_core::store::{Batch, Store};
+    let s = Stage::new();
+    piece(&s, 0, "head", json!({})).await.unwrap();
+    let full = json!({ "of": {}, "began": 0, "ended": null, "bytes": (1u64 << 30) - 2 });
+    s.harness.store.commit(Batch::new().put_json("recordings/r1", &full).unwrap()).await.unwrap();
+    assert_eq!(piece(&s, 1, "abc", json!({})).await.unwrap_err().kind, Kind::BadRequest);
+    piece(&s, 1, "ab", json!({})).await.unwrap();
+    piece(&s, 2, "", json!({ "last": true })).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_too_large_or_no_text_is_refused() {
     let s = Stage::new();
     assert!(piece(&s, 0, &"x".repeat((1 << 20) + 1), json!({})).await.is_err());

@@ -142,7 +142,7 @@ impl Answer<'_> {
 
     fn words(&self) -> String {
         if let Some(grant) = self.by {
-            return match grant.until() {
+            let mut said = match grant.until() {
                 Some(until) => {
                     format!(
                         "yes: by grant {} until {} ({} left)\n",
@@ -157,6 +157,10 @@ impl Answer<'_> {
                     in_words(grant.left())
                 ),
             };
+            if grant.is_direct() {
+                said.push_str("There the cluster's RBAC decides, not the grant: kubectl auth can-i asks it.\n");
+            }
+            return said;
         }
         let mut said = format!("no: no grant of yours allows to {}\n", self.asked);
         if let Some(grant) = self.waits {

@@ -97,6 +97,11 @@ impl Grant {
         matches!(self.state().as_str(), "active" | "granted")
     }
 
+    /// Whether the cluster has no access proxy, so that its RBAC decides and not the grant.
+    pub fn is_direct(&self) -> bool {
+        text(&self.case, "mode") == "direct"
+    }
+
     /// Its end; `None`: it has not begun.
     pub fn until(&self) -> Option<Moment> {
         Moment::parse_rfc3339(&text(&self.case, "ends_at")).ok()
@@ -136,7 +141,7 @@ impl Grant {
             "ticket": text(&self.case, "ticket"), "approvers": self.approvers(), "ends_at": text(&self.case, "ends_at"),
             "start_by": text(&self.case, "start_by"), "seconds_left": self.left(),
             "approvals_needed": text(&self.case, "approvals_needed"),
-            "break_glass": self.case.get("break_glass").cloned().unwrap_or_default(),
+            "mode": text(&self.case, "mode"), "break_glass": self.case.get("break_glass").cloned().unwrap_or_default(),
         })
     }
 

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use clap::Args;
 use dewdrop_api::Call;
 use dewdrop_core::access::{Rule, Scope};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::grants;
 use crate::cmd::access::told::texts;
 use crate::cmd::access::{Mount, data_of};
 use crate::ctx::Ctx;
@@ -34,19 +35,13 @@ impl Rbac {
         let role =
             data_of(ctx.ask(call).await.map_err(|e| e.doing(&format!("Error reading the role {}", self.role)))?)?;
         let objects =
-            objects(&self.role, &scope(&role)?, &texts(&role, "kubernetes_groups")).map_err(Failure::usage)?;
+            objects(&self.role, &grants::scope(&role)?, &texts(&role, "kubernetes_groups")).map_err(Failure::usage)?;
         if !ctx.out.is_table() {
             return ctx.out.structured(&json!({ "apiVersion": "v1", "kind": "List", "items": objects }));
         }
         say(&yaml(&objects));
         Ok(0)
     }
-}
-
-fn scope(role: &Map<String, Value>) -> Result<Scope> {
-    let of = |name: &str| role.get(name).cloned().unwrap_or_else(|| json!([]));
-    let whole = json!({ "clusters": of("clusters"), "namespaces": of("namespaces"), "rules": of("rules") });
-    serde_json::from_value(whole).map_err(|_| Failure::server("the server tells rules that this program does not know"))
 }
 
 /// A ClusterRole with the rules, bound in each namespace of the role, or in the whole cluster when the role has `*`.
@@ -76,7 +71,7 @@ fn objects(role: &str, scope: &Scope, groups: &[String]) -> std::result::Result<
     if scope.namespaces.iter().any(|own| own == ALL) {
         objects.push(bound("ClusterRoleBinding", None));
     } else {
-        objects.extend(scope.namespaces.iter().map(|namespace| bound("RoleBinding", Some(namespace))));
+        objects.extend(scope.namespaces.iter().map(|namespace| bound("RoleBinding", Some(namespace.as_str()))));
     }
     Ok(objects)
 }

@@ -143,7 +143,8 @@ const TRACE_HELP: &str = "Usage: dewdrop audit trace [options] WHAT FOLDER | FIL
 Walks from a lease, a user at a database or a token's accessor to the request that made it, to who asked, and to its end.
 
 Walks from a request for access, a grant, a recording, a person or a kubectl command (a part of it, with a blank in it) to who
-asked and why, who approved, each command by this grant, how it ended, and who read its recordings.
+asked and why, who approved, each command by this grant, how it ended, and who read its recordings. Likewise from a certificate
+of a cluster without the access proxy, by the API server's name for it (X509SHA256=...).
 
   -public-key FILE    The server's audit-signing.pub: the log is verified as well
   -format json        For programs

@@ -20,7 +20,7 @@ use town::Town;
 fn conversations_are_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/people");
     let mut wrong = String::new();
-    for name in ["grant", "record"] {
+    for name in ["grant", "record", "direct"] {
         let file = folder.join(format!("{name}.txt"));
         let written = std::fs::read_to_string(&file).unwrap();
         let played = play(&written);

@@ -8,6 +8,7 @@ mod authority;
 mod case;
 mod clusters;
 mod decide;
+mod direct;
 mod doors;
 mod hours;
 mod keys;

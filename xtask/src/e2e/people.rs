@@ -3,6 +3,7 @@
 mod attacks;
 mod cli;
 mod constrained;
+mod direct;
 mod edges;
 mod exec_guard;
 mod heard;
@@ -30,6 +31,7 @@ pub const ALL: &[Scene] = &[
     ("people: what was made to keep access is refused, shown, and swept at the end", sweep::swept),
     ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),
     ("people: the API server tells what came by a grant and what went around", heard::heard),
+    ("people: a cluster without the access proxy", direct::direct),
     ("people: kubectl dewdrop, and from a command back to its approval", cli::plugin),
     ("people: exec needs a grant, and what it saw is replaced", exec_guard::guarded),
     ("kubernetes-engine: tokens, bindings and roles for as long as a lease", kube_engine::lives),

@@ -5,6 +5,7 @@ mod grants;
 mod kubeconfig;
 mod login;
 pub mod plugin;
+mod rbac;
 mod resources;
 mod whoami;
 
@@ -33,6 +34,8 @@ pub enum Kube {
     Config(credential::KubeConfig),
     /// Give kubectl a certificate for your grant; kubectl calls this itself
     Credential(credential::Credential),
+    /// Print what binds a role's rules to its group: a cluster without the access proxy needs it
+    Rbac(rbac::Rbac),
     /// Run the access proxy of a cluster
     Proxy(Box<proxy::Proxy>),
     /// Run the admission webhook: guards for pods with secrets, and the wrapper in front of commands
@@ -54,6 +57,7 @@ impl Kube {
             Self::Doctor(doctor) => doctor.run(ctx).await,
             Self::Config(config) => config.run(ctx).await,
             Self::Credential(credential) => credential.run(ctx).await,
+            Self::Rbac(rbac) => rbac.run(ctx).await,
             Self::Proxy(proxy) => proxy.run(ctx).await,
             Self::Webhook(webhook) => webhook.run(ctx).await,
             Self::Operator(operator) => operator.run(ctx).await,

@@ -24,6 +24,7 @@ path "access/requests" { capabilities = ["list"] }
 const AUDITOR: &str = r#"
 path "access/recordings" { capabilities = ["list"] }
 path "access/recordings/+" { capabilities = ["read"] }
+path "access/roles/+" { capabilities = ["read"] }
 "#;
 
 /// A server with people.
@@ -131,8 +132,26 @@ impl Town {
                 let config = json!({ "clusters": [{ "name": "mine", "cluster": { "server": "https://mine" } }], "users": [], "contexts": [] });
                 std::fs::write(self.home("ann").join(".kube/config"), config.to_string()).unwrap();
             }
+            "a cluster without the proxy is made known" => self.edge(),
             other => panic!("{other} does not happen here"),
         }
+    }
+
+    /// A cluster whose API server would be known by some certificate, and a role for it.
+    fn edge(&self) {
+        let ca = self.server.call("GET", "access/ca", &Value::Null).ok().value()["data"]["certificate"].clone();
+        let cluster = json!({ "mode": "direct", "address": "https://10.0.0.1:6443", "certificate_authority": ca });
+        self.make("access/clusters/edge", cluster);
+        let mut role = role("shop", &["get", "list"], "pods");
+        for (field, value) in [
+            ("clusters", json!("edge")),
+            ("namespaces", json!("shop,web")),
+            ("kubernetes_groups", json!("dewdrop:edge")),
+            ("record_sessions", json!(false)),
+        ] {
+            role[field] = value;
+        }
+        self.make("access/roles/edge", role);
     }
 
     /// A session in two pieces; the border is within a word and within a sequence.

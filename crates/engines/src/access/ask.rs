@@ -98,7 +98,8 @@ async fn ask(access: Arc<Access>, call: Call, fields: AskFields) -> Result<Reply
     // Whether a role exists is told only to those who may ask for it.
     let refused = || Fault::denied_saying(format!("you may not ask for the role {name:?}, or there is none"));
     let role = found.filter(|role| role.requesters.has(&person)).ok_or_else(refused)?;
-    let asked = asked(&role, &name, &person, fields, call.now).map_err(Fault::bad_request)?;
+    let mut asked = asked(&role, &name, &person, fields, call.now).map_err(Fault::bad_request)?;
+    asked.direct = access.terms(&name, &role, &asked.scope, &person.name).await?;
     if asked.break_glass && !role.break_glass.has(&person) {
         return Err(Fault::denied_saying("you are not among those who may have this role by break-glass"));
     }
@@ -154,6 +155,7 @@ fn asked(role: &Role, name: &str, person: &Person, fields: AskFields, now: Momen
         waits_until: now.plus(role.times.wait),
         break_glass: fields.break_glass.is_some_and(|flag| flag.0),
         extends: String::new(),
+        direct: None,
     })
 }
 

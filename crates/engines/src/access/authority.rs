@@ -1,5 +1,7 @@
-//! The authority of a mount, and the certificates that it signs: `ca`, `ca/rotate`, `requests/{id}/certificate`.
+//! The authority of a mount, those of direct clusters, and the certificates that they sign: `ca`, `ca/rotate`,
+//! `requests/{id}/certificate`. An authority is for one audience: what one signs is nothing to whoever trusts another.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use dewdrop_core::store::{Batch, get_json};
 use dewdrop_core::wire::Text;
 use dewdrop_core::{Fault, Moment};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
 use schemars::JsonSchema;
@@ -18,13 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroize;
 
-use super::case::Case;
 use super::notices::Event;
 use super::role::Role;
 use super::{Access, decide, keys};
 
 /// The longest life of a certificate; kubectl's plug-in asks for the next in time.
 const CERTIFICATE: Duration = Duration::from_secs(10 * 60);
+/// What the authority of the mount is called.
+const NAME: &str = "Dewdrop access";
 /// The life of an authority.
 const AUTHORITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Clocks differ.
@@ -70,14 +73,7 @@ async fn read(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fau
 }
 
 async fn rotate(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {
-    let _turn = access.queues.turn(keys::AUTHORITY).await;
-    let found = get_json::<Authorities>(&*access.store, keys::AUTHORITY.as_bytes()).await?;
-    let (old, revision) = found.unwrap_or_default();
-    let mut all = vec![Authority::make(call.now)?];
-    all.extend(old.0.into_iter().next());
-    let all = Authorities(all);
-    let batch = Batch::new().put_json(keys::AUTHORITY, &all)?.expect(keys::AUTHORITY, revision);
-    access.store.commit(batch).await?;
+    let all = access.rotated(keys::AUTHORITY, NAME, call.now).await?;
     Ok(Reply::data(Map::from_iter([("certificate".to_owned(), all.bundle().into())])))
 }
 
@@ -103,18 +99,33 @@ async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields)
     if !was_running {
         needs_second_factor(&call, &role)?;
     }
+    let terms = access.terms_of(&case, &role, &person.name).await?;
     let running = case.start(call.now)?;
-    let end = running.until.min(call.now.plus(CERTIFICATE));
-    let authorities = access.authorities(call.now).await?;
-    let signed = authorities.sign(&case, &person.name, &key, call.now, end)?;
+    let end = running.until.min(call.now.plus(terms.as_ref().map_or(CERTIFICATE, |terms| terms.ttl)));
+    let cluster = case.asked.scope.clusters.first().map_or("", String::as_str);
+    let authorities = match terms {
+        None => access.authorities(call.now).await?,
+        Some(_) => access.authorities_of(cluster, call.now).await?,
+    };
+    let group = terms.as_ref().map(|terms| terms.group.as_str());
+    let signed = authorities.sign(&case.id, &person.name, group, &key, call.now..end)?;
     if !was_running {
         access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Started]).await?;
     }
-    let data = json!({
-        "certificate": signed, "issuing_ca": authorities.bundle(), "expires_at": end.rfc3339(),
+    let mut data = json!({
+        "certificate": signed.pem(), "issuing_ca": authorities.bundle(), "expires_at": end.rfc3339(),
         "grant_ends_at": running.until.rfc3339(), "id": case.id,
     });
+    if terms.is_some() {
+        data["fingerprint"] = fingerprint(&signed).into();
+    }
     Ok(Reply::data(if let Value::Object(map) = data { map } else { Map::new() }))
+}
+
+/// SHA-256 of a certificate, in hex: the API server's audit log names whoever shows it so, after `X509SHA256=`
+/// (`authentication.kubernetes.io/credential-id`, KEP-4193).
+fn fingerprint(signed: &Certificate) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, signed.der()))
 }
 
 /// Once for each grant: certificates that follow go by the first.
@@ -140,19 +151,44 @@ pub(super) fn public_key(csr: &str) -> Result<CertificateSigningRequestParams, F
 }
 
 impl Access {
-    /// The authorities; the first call makes one.
+    /// The authorities of the mount, which proxies trust; the first call makes one.
     pub(super) async fn authorities(&self, now: Moment) -> Result<Authorities, Fault> {
-        if let Some((found, _)) = get_json::<Authorities>(&*self.store, keys::AUTHORITY.as_bytes()).await? {
+        self.authorities_at(keys::AUTHORITY, NAME, now).await
+    }
+
+    /// The authorities of a direct cluster, which its API server trusts and nobody else.
+    pub(super) async fn authorities_of(&self, cluster: &str, now: Moment) -> Result<Authorities, Fault> {
+        self.authorities_at(&keys::authority(cluster), &direct_name(cluster), now).await
+    }
+
+    async fn authorities_at(&self, key: &str, name: &str, now: Moment) -> Result<Authorities, Fault> {
+        if let Some((found, _)) = get_json::<Authorities>(&*self.store, key.as_bytes()).await? {
             return Ok(found);
         }
-        let _turn = self.queues.turn(keys::AUTHORITY).await;
-        if let Some((found, _)) = get_json::<Authorities>(&*self.store, keys::AUTHORITY.as_bytes()).await? {
+        let _turn = self.queues.turn(key).await;
+        if let Some((found, _)) = get_json::<Authorities>(&*self.store, key.as_bytes()).await? {
             return Ok(found);
         }
-        let made = Authorities(vec![Authority::make(now)?]);
-        self.store.commit(Batch::new().put_json(keys::AUTHORITY, &made)?.expect(keys::AUTHORITY, 0)).await?;
+        let made = Authorities(vec![Authority::make(name, now)?]);
+        self.store.commit(Batch::new().put_json(key, &made)?.expect(key, 0)).await?;
         Ok(made)
     }
+
+    /// Puts a new authority before the last one.
+    pub(super) async fn rotated(&self, key: &str, name: &str, now: Moment) -> Result<Authorities, Fault> {
+        let _turn = self.queues.turn(key).await;
+        let (old, revision) = get_json::<Authorities>(&*self.store, key.as_bytes()).await?.unwrap_or_default();
+        let mut all = vec![Authority::make(name, now)?];
+        all.extend(old.0.into_iter().next());
+        let all = Authorities(all);
+        self.store.commit(Batch::new().put_json(key, &all)?.expect(key, revision)).await?;
+        Ok(all)
+    }
+}
+
+/// What the authority of a direct cluster is called.
+pub(super) fn direct_name(cluster: &str) -> String {
+    format!("{NAME} to {cluster}")
 }
 
 // === impl Authorities ===
@@ -163,20 +199,24 @@ impl Authorities {
         self.0.iter().map(|authority| authority.certificate.as_str()).collect()
     }
 
-    /// A client certificate for a grant. Its names are the grant's, whatever the request said.
+    /// A client certificate for a grant. Its names are the grant's, whatever the request said. An API server reads the
+    /// organization as the person's group; a proxy needs none.
     fn sign(
         &self,
-        case: &Case,
+        grant: &str,
         person: &str,
+        group: Option<&str>,
         csr: &CertificateSigningRequestParams,
-        now: Moment,
-        end: Moment,
-    ) -> Result<String, Fault> {
+        life: Range<Moment>,
+    ) -> Result<Certificate, Fault> {
         let mut params = leaf(person, ExtendedKeyUsagePurpose::ClientAuth)?;
-        let grant = format!("{GRANT}{}", case.id);
-        let name = grant.try_into().map_err(|_| Fault::internal("the name of a grant is no URI"))?;
+        if let Some(group) = group {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
+        let name = format!("{GRANT}{grant}").try_into();
+        let name = name.map_err(|_| Fault::internal("the name of a grant is no URI"))?;
         params.subject_alt_names = vec![SanType::URI(name)];
-        self.sign_leaf(params, csr, now, end)
+        self.sign_leaf(params, csr, life)
     }
 
     /// A server certificate for an access proxy.
@@ -189,20 +229,18 @@ impl Authorities {
     ) -> Result<String, Fault> {
         let mut params = leaf("Dewdrop access proxy", ExtendedKeyUsagePurpose::ServerAuth)?;
         params.subject_alt_names = server_names(names).map_err(Fault::bad_request)?;
-        self.sign_leaf(params, csr, now, end)
+        Ok(self.sign_leaf(params, csr, now..end)?.pem())
     }
 
     fn sign_leaf(
         &self,
         mut params: CertificateParams,
         csr: &CertificateSigningRequestParams,
-        now: Moment,
-        end: Moment,
-    ) -> Result<String, Fault> {
+        life: Range<Moment>,
+    ) -> Result<Certificate, Fault> {
         let authority = self.0.first().ok_or_else(|| Fault::internal("no authority"))?;
-        valid(&mut params, now, end);
-        let signed = params.signed_by(&csr.public_key, &authority.issuer()?).map_err(made)?;
-        Ok(signed.pem())
+        valid(&mut params, life.start, life.end);
+        params.signed_by(&csr.public_key, &authority.issuer()?).map_err(made)
     }
 }
 
@@ -240,12 +278,12 @@ impl Drop for Authority {
 // === impl Authority ===
 
 impl Authority {
-    fn make(now: Moment) -> Result<Self, Fault> {
+    fn make(name: &str, now: Moment) -> Result<Self, Fault> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(made)?;
         let mut params = CertificateParams::default();
         params.serial_number = Some(serial()?);
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "Dewdrop access");
+        params.distinguished_name.push(DnType::CommonName, name);
         valid(&mut params, now, now.plus(AUTHORITY));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

@@ -7,6 +7,8 @@ use dewdrop_core::Moment;
 use dewdrop_core::access::Scope;
 use serde::{Deserialize, Serialize};
 
+use super::direct::Terms;
+
 /// A request and all that came of it. What was asked never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
@@ -49,6 +51,9 @@ pub struct Asked {
     pub break_glass: bool,
     /// The running grant that it would make longer; empty: none.
     pub extends: String,
+    /// How a cluster without a proxy is told; `None`: the proxy judges by this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Terms>,
 }
 
 /// Somebody, as he was called then.

@@ -52,6 +52,7 @@ async fn approve(access: Arc<Access>, call: Call, fields: WordFields) -> Result<
     case.asked.scope.within(&role.scope).map_err(|wide| {
         Fault::bad_request(format!("the role was changed since; {}: ask anew", ask::too_wide(&wide)))
     })?;
+    access.terms_of(&case, &role, &case.asked.by.name).await?;
     case.approve(word)?;
     let (also, events) = settled(&access, &call, &mut case, &role).await?;
     access.keep(&call.mount, &case, revision, also, events).await?;

@@ -19,10 +19,15 @@ pub fn case(id: &str) -> String {
     format!("{CASES}{id}")
 }
 
-/// All clusters with a proxy.
+/// The authorities that a cluster without a proxy trusts, and no other cluster.
+pub fn authority(cluster: &str) -> String {
+    format!("authorities/{cluster}")
+}
+
+/// All clusters.
 pub const CLUSTERS: &str = "clusters/";
 
-/// A cluster with a proxy.
+/// A cluster.
 pub fn cluster(name: &str) -> String {
     format!("{CLUSTERS}{name}")
 }

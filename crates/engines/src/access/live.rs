@@ -98,7 +98,8 @@ impl Access {
     pub(super) async fn grants(&self, call: &Call, cluster: &str, now: Moment) -> Result<Vec<Value>, Fault> {
         let mut grants = Vec::new();
         for case in self.open_cases(now).await? {
-            if case.state(now) != State::Active || !is_for(&case, cluster) {
+            // No proxy carries what goes directly.
+            if case.state(now) != State::Active || !is_for(&case, cluster) || case.asked.direct.is_some() {
                 continue;
             }
             let Some(role) = self.role(&case.asked.role).await? else { continue };

@@ -164,10 +164,9 @@ async fn write(access: Arc<Access>, call: Call, fields: RoleFields) -> Result<Re
     let batch = Batch::new().put_json(key.as_str(), &role)?.expect(key.as_str(), revision);
     access.store.commit(batch).await?;
     access.news.notify_waiters();
-    let warnings = dangers(&role.scope.rules);
-    Ok(warnings
-        .into_iter()
-        .fold(Reply::nothing(), |reply, danger| reply.warn(format!("this role reaches beyond its grants: {danger}"))))
+    let dangers = dangers(&role.scope.rules).into_iter();
+    let warnings = dangers.map(|danger| format!("this role reaches beyond its grants: {danger}"));
+    Ok(warnings.chain(access.not_direct(name, &role).await?).fold(Reply::nothing(), Reply::warn))
 }
 
 async fn delete(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {

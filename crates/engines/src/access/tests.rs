@@ -1,5 +1,6 @@
 mod around;
 mod authority;
+mod direct;
 mod doors;
 mod extending;
 mod left;

@@ -5,6 +5,7 @@ use dewdrop_core::access::dangers;
 use serde_json::{Map, Value, json};
 
 use super::case::{Case, Decision, State};
+use super::direct::Terms;
 use super::role::Role;
 use super::who;
 
@@ -27,7 +28,8 @@ pub fn case(case: &Case, role: Option<&Role>, now: Moment) -> Map<String, Value>
         "break_glass": asked.break_glass,
         "extends": asked.extends,
         "summary": asked.scope.in_words(),
-        "dangers": dangers(&asked.scope.rules),
+        "mode": if asked.direct.is_some() { "direct" } else { "proxy" },
+        "dangers": beware(case),
         "digest": digest(case),
         "created_at": asked.at.rfc3339(),
         "pending_until": asked.waits_until.rfc3339(),
@@ -48,6 +50,12 @@ pub fn case(case: &Case, role: Option<&Role>, now: Moment) -> Map<String, Value>
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// What approvers must know beside what is allowed. What holds of every direct grant comes first: long lists are cut.
+fn beware(case: &Case) -> Vec<String> {
+    let weaker = case.asked.direct.as_ref().map(Terms::weaker).unwrap_or_default();
+    weaker.into_iter().chain(dangers(&case.asked.scope.rules)).collect()
 }
 
 /// How many approvals a request waits for still. Of those who approved, one may count no more: then it is one at least.

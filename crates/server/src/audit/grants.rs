@@ -13,6 +13,8 @@ use super::trace::{Act, act, scan, text};
 /// With more names than this, all lines of the engine are read.
 const MANY: usize = 16;
 const OF_ENGINE: &str = "\"mount_type\":\"access\"";
+/// How an API server begins the name of a client certificate (`authentication.kubernetes.io/credential-id`).
+const CREDENTIAL: &str = "X509SHA256=";
 
 /// A request for access, and all that came of it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -96,11 +98,13 @@ pub struct Found {
     pub without_grant: Vec<Event>,
 }
 
-/// Finds all that the files say about a request, grant, recording, person or command.
+/// Finds all that the files say about a request, grant, recording, person, command, or certificate (as the API server's audit
+/// log names it: `X509SHA256=...`).
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn grants(paths: &[PathBuf], needle: &str) -> Result<Found, AuditError> {
+    let needle = needle.strip_prefix(CREDENTIAL).filter(|hash| !hash.is_empty()).unwrap_or(needle);
     let mut found = Found::default();
     let (mut ids, mut begun) = (BTreeSet::new(), BTreeSet::new());
     scan(paths, &[in_json(needle)], &mut |value| {
@@ -219,7 +223,7 @@ impl<'v> Line<'v> {
         }
         if let Some((id, _)) = self.step()
             && self.is_answer
-            && (id == needle || (self.succeeded() && self.is_by(needle)))
+            && (id == needle || self.told("fingerprint") == needle || (self.succeeded() && self.is_by(needle)))
         {
             ids.insert(id.to_owned());
         }
@@ -336,7 +340,11 @@ impl Grant {
 
     fn step(&mut self, line: &Line<'_>, step: &str) {
         let said = ["comment", "reason"].map(|field| text(line.value, &format!("/request/data/{field}")));
-        let comment = said.into_iter().find(|said| !said.is_empty()).unwrap_or_default().to_owned();
+        let comment = match (said.into_iter().find(|said| !said.is_empty()), line.told("fingerprint")) {
+            (Some(said), _) => said.to_owned(),
+            (None, "") => String::new(),
+            (None, fingerprint) => format!("{CREDENTIAL}{fingerprint}"),
+        };
         let state = line.told("state");
         // The answer to an extension is about that, and not about this grant.
         if line.succeeded() && line.told("id") == self.id && !state.is_empty() {

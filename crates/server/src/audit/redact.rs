@@ -135,6 +135,7 @@ impl Shown {
                 "granted_at",
                 "ends_at",
                 "container",
+                "fingerprint",
             ],
             "database" => &["username"],
             "system" => &["lease_id", "prefix", "path"],

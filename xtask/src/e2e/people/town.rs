@@ -22,6 +22,7 @@ path "access/clusters/+" { capabilities = ["read"] }
 /// What those who look after the record may do.
 const AUDITOR: &str = r#"
 path "access/around" { capabilities = ["list"] }
+path "access/roles/+" { capabilities = ["read"] }
 path "access/recordings" { capabilities = ["list"] }
 path "access/recordings/+" { capabilities = ["read"] }
 "#;

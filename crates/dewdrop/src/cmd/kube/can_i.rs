@@ -74,9 +74,12 @@ impl CanI {
         let by = grants.iter().filter(|grant| grant.is_usable()).filter(on_it).max_by_key(|grant| grant.left());
         let waits = grants.iter().filter(|grant| !grant.is_usable()).find(on_it);
         let waiting = waits.map(|grant| text(&grant.case, "role"));
+        // Where nobody judges by the grant, a part of a role is not to be had.
+        let is_direct = by.is_none() && grants::is_direct(ctx, &self.mount, &cluster).await?;
+        let namespace = if is_direct { "" } else { ask.namespace };
         let is_new = |offer: &&Offer| by.is_none() && waiting.as_ref() != Some(&offer.role);
         let could = offers.iter().filter(|offer| offer.allows(&cluster, &ask)).filter(is_new);
-        let roles = could.map(|offer| (offer.role.clone(), offer.command(&cluster, ask.namespace), offer.terms()));
+        let roles = could.map(|offer| (offer.role.clone(), offer.command(&cluster, namespace), offer.terms()));
         let asked = dewdrop_core::access::Attributes::Resource(ask).to_string();
         let answer = Answer { asked, by, waits, roles: roles.collect(), roles_are_known };
         answer.tell(ctx, &cluster)
@@ -142,7 +145,7 @@ impl Answer<'_> {
 
     fn words(&self) -> String {
         if let Some(grant) = self.by {
-            return match grant.until() {
+            let mut said = match grant.until() {
                 Some(until) => {
                     format!(
                         "yes: by grant {} until {} ({} left)\n",
@@ -157,6 +160,10 @@ impl Answer<'_> {
                     in_words(grant.left())
                 ),
             };
+            if grant.is_direct() {
+                said.push_str("There the cluster's RBAC decides, not the grant: kubectl auth can-i asks it.\n");
+            }
+            return said;
         }
         let mut said = format!("no: no grant of yours allows to {}\n", self.asked);
         if let Some(grant) = self.waits {

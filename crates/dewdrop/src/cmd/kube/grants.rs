@@ -60,6 +60,21 @@ pub async fn offers(ctx: &Ctx, mount: &Mount) -> Result<Option<Vec<Offer>>> {
     offers.collect::<Result<Vec<_>>>().map(Some)
 }
 
+/// Whether a cluster has no access proxy. One that is not known, or may not be read, counts as having one.
+pub async fn is_direct(ctx: &Ctx, mount: &Mount, cluster: &str) -> Result<bool> {
+    if cluster.is_empty() {
+        return Ok(false);
+    }
+    match ctx.ask(Call::read(&mount.path(&format!("clusters/{cluster}"))?)?).await {
+        Err(e) if matches!(e.status(), Some(403 | 404)) => Ok(false),
+        other => {
+            let envelope = other.map_err(|e| e.doing(&format!("Error reading the cluster {cluster}")))?;
+            let told = envelope.and_then(|envelope| envelope.data);
+            Ok(told.is_some_and(|told| text(told.expose(), "mode") == "direct"))
+        }
+    }
+}
+
 /// The entries of a list, in its order.
 fn each(listed: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
     let info = listed.get("key_info").and_then(Value::as_object);
@@ -67,7 +82,8 @@ fn each(listed: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
     keys.filter_map(|key| Some((key.to_owned(), info?.get(key)?.as_object()?.clone()))).collect()
 }
 
-fn scope(told: &Map<String, Value>) -> Result<Scope> {
+/// Clusters, namespaces and rules, as a request, an offer or a role tells them.
+pub fn scope(told: &Map<String, Value>) -> Result<Scope> {
     let of = |name: &str| told.get(name).cloned().unwrap_or_else(|| json!([]));
     let clusters = told.get("cluster").map_or_else(|| of("clusters"), |one| json!([one]));
     let whole = json!({ "clusters": clusters, "namespaces": of("namespaces"), "rules": of("rules") });
@@ -95,6 +111,11 @@ impl Grant {
     /// Whether kubectl works by it, or does with the next command.
     pub fn is_usable(&self) -> bool {
         matches!(self.state().as_str(), "active" | "granted")
+    }
+
+    /// Whether the cluster has no access proxy, so that its RBAC decides and not the grant.
+    pub fn is_direct(&self) -> bool {
+        text(&self.case, "mode") == "direct"
     }
 
     /// Its end; `None`: it has not begun.
@@ -136,7 +157,7 @@ impl Grant {
             "ticket": text(&self.case, "ticket"), "approvers": self.approvers(), "ends_at": text(&self.case, "ends_at"),
             "start_by": text(&self.case, "start_by"), "seconds_left": self.left(),
             "approvals_needed": text(&self.case, "approvals_needed"),
-            "break_glass": self.case.get("break_glass").cloned().unwrap_or_default(),
+            "mode": text(&self.case, "mode"), "break_glass": self.case.get("break_glass").cloned().unwrap_or_default(),
         })
     }
 

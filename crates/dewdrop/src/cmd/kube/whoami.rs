@@ -83,4 +83,9 @@ pub fn say_grant(said: &mut String, grant: &Grant) {
     for line in grant.summary() {
         let _ = writeln!(said, "  {}  {line}", if grant.is_usable() { "You may " } else { "It wants" });
     }
+    if grant.is_direct() {
+        said.push_str(
+            "  Directly  without the access proxy: the cluster's RBAC decides, ask it by kubectl auth can-i --list\n",
+        );
+    }
 }

@@ -20,6 +20,7 @@ fn case() -> Case {
         waits_until: Moment(60 * MINUTE),
         break_glass: false,
         extends: String::new(),
+        direct: None,
     };
     Case::new("a1".into(), asked)
 }

@@ -118,7 +118,7 @@ impl Mail {
         let message = self.message(letter)?;
         match tokio::time::timeout(PATIENCE, transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.without_password(&words::chain(&error))),
+            Ok(Err(error)) => Err(self.without_password(&words::why(&error))),
             Err(_) => Err(format!("the mail server took longer than {} s", PATIENCE.as_secs())),
         }
     }
@@ -154,7 +154,7 @@ impl Mail {
         for to in &self.to {
             builder = builder.to(address(to)?);
         }
-        builder.body(format!("{}\n", words::whole(letter))).map_err(|error| words::chain(&error))
+        builder.body(format!("{}\n", words::whole(letter))).map_err(|error| words::why(&error))
     }
 
     /// What it is sent with.

@@ -16,6 +16,7 @@ mod log;
 mod redact;
 mod reserve;
 pub mod settings;
+mod shown;
 mod tail;
 pub mod trace;
 pub mod verify;
@@ -41,8 +42,9 @@ pub use error::AuditError;
 pub use keys::PublicKey;
 pub use log::Standing;
 use log::{Class, Log};
-use redact::{HashKey, Leaves, Shown};
+use redact::{HashKey, Leaves};
 use settings::HeaderRules;
+use shown::Shown;
 
 /// A request, as the audit log sees it.
 pub struct Act<'a> {
@@ -193,10 +195,9 @@ impl Audit {
             // What was begun is also ended in the log, if need be in the reserve.
             class = Class::Rescue;
         }
-        let (kind, tuned) =
-            act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_response_keys.as_slice()));
+        let shown = Shown::told(act.mount, act.path);
         let leaves = Leaves::of(act.fields, act.caller.token_text());
-        Ok(Open(Some(Box::new(Taken { about, mount, shown: Shown::of(kind, tuned), leaves, key, class }))))
+        Ok(Open(Some(Box::new(Taken { about, mount, shown, leaves, key, class }))))
     }
 
     /// Writes how it ended.

@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: containers start and end on a real cluster, in every way there is; after each, the database has just
 //! the users that it must have.
 
+mod account;
 mod acts;
 mod admission;
 mod agentless_ends;

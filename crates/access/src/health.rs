@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dewdrop_api::door::{Door, Guest};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -12,7 +13,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::door::Tls;
 use crate::grants::Grants;
@@ -36,27 +36,9 @@ pub struct Health {
 
 impl Health {
     /// Answers `/healthz` and `/readyz` for ever.
-    pub async fn serve(self, listener: TcpListener) {
-        let (health, places) = (Arc::new(self), Arc::new(Semaphore::new(AT_ONCE)));
-        loop {
-            let place = Arc::clone(&places).acquire_owned().await;
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let health = Arc::clone(&health);
-            tokio::spawn(async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let answer = answer(request.uri().path(), health.missing());
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-                let served = builder.serve_connection(TokioIo::new(stream), service);
-                let _ = tokio::time::timeout(PATIENCE * 2, served).await;
-                drop(place);
-            });
-        }
+    pub async fn serve(self, listener: TcpListener) -> Infallible {
+        let health = Arc::new(self);
+        Door::new(listener, AT_ONCE).each(|guest| answered(guest, Arc::clone(&health))).await
     }
 
     /// Why nobody should be sent here now.
@@ -69,6 +51,17 @@ impl Health {
         }
         (!self.record.is_open()).then_some("the record cannot be written")
     }
+}
+
+async fn answered(guest: Guest, health: Arc<Health>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = answer(request.uri().path(), health.missing());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+    let served = builder.serve_connection(TokioIo::new(guest.stream), service);
+    let _ = tokio::time::timeout(PATIENCE * 2, served).await;
 }
 
 fn answer(path: &str, missing: Option<&'static str>) -> Response<Full<Bytes>> {

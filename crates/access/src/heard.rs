@@ -14,17 +14,17 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use dewdrop_api::door::{self, Door, Guest};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use self::event::EventList;
 pub use self::event::Reader;
@@ -37,7 +37,10 @@ const CONNECTIONS: usize = 32;
 const BATCHES: usize = 2;
 /// The API server sends 400 events at once when nothing else is said.
 const LONGEST: usize = 8 << 20;
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The API server keeps connections open between batches.
+const IDLE: Duration = Duration::from_secs(60);
+/// Requests at once on one connection.
+const STREAMS: u32 = 8;
 const BODY: Duration = Duration::from_secs(20);
 /// Whoever has not shown the token by then is cut: else a few strangers would keep the API server out.
 const STRANGER: Duration = Duration::from_secs(10);
@@ -82,21 +85,9 @@ impl Ear {
     }
 
     /// Serves for ever.
-    pub async fn serve(self, listener: TcpListener, tls: Tls) {
-        let (ear, places) = (Arc::new(self), Arc::new(Semaphore::new(CONNECTIONS)));
-        loop {
-            let place = Arc::clone(&places).acquire_owned().await;
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let Some(config) = tls.load_full() else { continue };
-            let ear = Arc::clone(&ear);
-            tokio::spawn(async move {
-                connection(stream, TlsAcceptor::from(config), ear).await;
-                drop(place);
-            });
-        }
+    pub async fn serve(self, listener: TcpListener, tls: Tls) -> Infallible {
+        let ear = Arc::new(self);
+        Door::new(listener, CONNECTIONS).each(|guest| connection(guest, tls.load_full(), Arc::clone(&ear))).await
     }
 
     async fn answer(&self, request: Request<Incoming>) -> (StatusCode, &'static str) {
@@ -184,8 +175,10 @@ fn mark(line: &Line) -> Mark {
     context.finish().as_ref().to_vec()
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, ear: Arc<Ear>) {
-    let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+/// Without a certificate nobody is greeted.
+async fn connection(guest: Guest, config: Option<Arc<ServerConfig>>, ear: Arc<Ear>) {
+    let Some(config) = config else { return };
+    let Some((stream, _place)) = guest.greet(config).await else { return };
     let is_known = Arc::new(AtomicBool::new(false));
     let knows = Arc::clone(&is_known);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -201,9 +194,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, ear: Arc<Ear>) {
             Ok::<_, Infallible>(response)
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(8);
+    let builder = door::http(IDLE, STREAMS);
     unless_a_stranger(&is_known, builder.serve_connection(TokioIo::new(stream), service)).await;
 }
 

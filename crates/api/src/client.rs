@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dewdrop_core::fault::with_causes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use zeroize::Zeroizing;
 
-use crate::config::chain;
 use crate::error::Trouble;
 use crate::retry::is_retried;
 use crate::{ApiError, Backoff, Call, Config, Envelope, Error, SecretText};
@@ -234,7 +234,7 @@ fn redirect(response: &reqwest::Response, from: &str) -> Result<Option<String>, 
 }
 
 fn transport(call: &Call, url: &str, error: &reqwest::Error) -> Error {
-    let said = chain(error);
+    let said = with_causes(error);
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
     let trouble = if error.is_timeout() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dewdrop_core::fault::with_causes;
 use reqwest::{Certificate, Identity};
 
 use crate::{Error, SecretText};
@@ -109,8 +110,9 @@ impl Config {
                 _ => format!("{scheme}://{authority}{prefix}"),
             },
         };
-        let client =
-            builder.build().map_err(|e| Error::Config(format!("the HTTP client cannot be set up: {}", chain(&e))))?;
+        let client = builder
+            .build()
+            .map_err(|e| Error::Config(format!("the HTTP client cannot be set up: {}", with_causes(&e))))?;
         Ok((client, base))
     }
 }
@@ -146,7 +148,7 @@ impl Tls {
                         "{} and {} are not a certificate and its key in PEM: {}",
                         cert.display(),
                         key.display(),
-                        chain(&e)
+                        with_causes(&e)
                     ))
                 })?;
                 builder = builder.identity(identity);
@@ -184,26 +186,12 @@ fn bundle(file: &Path) -> Result<Vec<Certificate>, Error> {
     match Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err(Error::Config(format!("{} holds no PEM certificate", file.display()))),
-        Err(e) => Err(Error::Config(format!("{} is not a PEM certificate: {}", file.display(), chain(&e)))),
+        Err(e) => Err(Error::Config(format!("{} is not a PEM certificate: {}", file.display(), with_causes(&e)))),
     }
 }
 
 fn read(file: &Path, what: &str) -> Result<Vec<u8>, Error> {
     std::fs::read(file).map_err(|e| Error::Config(format!("read the {what} {}: {e}", file.display())))
-}
-
-/// An error and its causes in one line, each said once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !said.contains(&text) {
-            said = format!("{said}: {text}");
-        }
-        next = cause.source();
-    }
-    said
 }
 
 // === impl Address ===

@@ -10,6 +10,8 @@ mod client;
 #[cfg(feature = "client")]
 mod config;
 pub mod credentials;
+#[cfg(feature = "door")]
+pub mod door;
 mod envelope;
 #[cfg(feature = "client")]
 mod error;

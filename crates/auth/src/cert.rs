@@ -11,7 +11,6 @@ mod crls;
 mod facts;
 mod login;
 mod role;
-mod roles;
 mod trust;
 mod wire;
 
@@ -22,10 +21,12 @@ use dewdrop_core::Fault;
 use dewdrop_core::call::Caller;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::route::{Room, Routes};
+use dewdrop_core::store::Store;
 use dewdrop_core::token::TokenParams;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::kept_roles::{self, KeepsRoles};
 use book::Book;
 pub(crate) use crls::serials;
 pub(crate) use facts::Facts;
@@ -56,7 +57,11 @@ impl Engine for Cert {
                 route.public("this is how a caller gets a token").write("Logs in.", Self::login)
             })
             .and(config::routes())
-            .and(roles::routes())
+            .and(kept_roles::routes(
+                "certs",
+                "certs/{name}",
+                "A role: which certificates it trusts, and what tokens their holders get.",
+            ))
             .and(crls::routes())
     }
 
@@ -66,6 +71,19 @@ impl Engine for Cert {
 
     fn forget_caches(&self) {
         *self.book.lock() = None;
+    }
+}
+
+#[async_trait]
+impl KeepsRoles for Cert {
+    type Role = role::Role;
+
+    fn store(&self) -> &dyn Store {
+        &*self.place.store
+    }
+
+    async fn writing(&self) -> Box<dyn Send + '_> {
+        Box::new(self.rewriting().await)
     }
 }
 

@@ -7,7 +7,6 @@ mod config;
 mod login;
 mod oidc;
 mod role;
-mod roles;
 mod source;
 mod wire;
 
@@ -18,12 +17,13 @@ use dewdrop_core::call::Caller;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::mount::Mount;
 use dewdrop_core::route::{Room, Routes};
-use dewdrop_core::store::SharedStore;
+use dewdrop_core::store::{SharedStore, Store};
 use dewdrop_core::token::TokenParams;
 use dewdrop_core::{Fault, Moment};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::kept_roles::{self, KeepsRoles};
 use oidc::Pendings;
 use source::Source;
 
@@ -69,7 +69,7 @@ impl Engine for Jwt {
             })
             .and(oidc::routes())
             .and(config::routes())
-            .and(roles::routes())
+            .and(kept_roles::routes("role", "role/{name}", "A role: who may log in, and what tokens they get."))
     }
 
     async fn renew_login(&self, internal: &Value, _: &Caller) -> Result<TokenParams, Fault> {
@@ -86,6 +86,15 @@ impl Engine for Jwt {
     fn forget_caches(&self) {
         self.pending.clear();
         *self.source.lock() = None;
+    }
+}
+
+#[async_trait]
+impl KeepsRoles for Jwt {
+    type Role = role::Role;
+
+    fn store(&self) -> &dyn Store {
+        &*self.place.store
     }
 }
 

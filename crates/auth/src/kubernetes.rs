@@ -21,7 +21,6 @@ mod login;
 mod names;
 mod nodes;
 mod role;
-mod roles;
 mod rounds;
 mod sessions;
 mod starts;
@@ -35,11 +34,13 @@ use dewdrop_core::call::Caller;
 use dewdrop_core::engine::{Engine, Place};
 use dewdrop_core::mount::Mount;
 use dewdrop_core::route::{Room, Routes};
+use dewdrop_core::store::Store;
 use dewdrop_core::token::TokenParams;
 use dewdrop_core::{Fault, Moment};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::kept_roles::{self, KeepsRoles};
 use nodes::Nodes;
 use verify::Verifier;
 
@@ -80,7 +81,7 @@ impl Engine for Kubernetes {
             route.public("this is how a caller gets a token").write("Logs in.", Self::login)
         })
         .and(config::routes())
-        .and(roles::routes())
+        .and(kept_roles::routes("role", "role/{name}", "A role: who may log in, and what tokens they get."))
         .and(agent::routes())
         .and(sessions::routes())
     }
@@ -96,6 +97,15 @@ impl Engine for Kubernetes {
     fn forget_caches(&self) {
         *self.verifier.lock() = None;
         self.nodes.forget();
+    }
+}
+
+#[async_trait]
+impl KeepsRoles for Kubernetes {
+    type Role = role::Role;
+
+    fn store(&self) -> &dyn Store {
+        &*self.place.store
     }
 }
 

@@ -16,6 +16,7 @@ mod kept_roles;
 pub mod kubernetes;
 mod listing;
 mod names;
+mod rows;
 mod token_params;
 pub mod userpass;
 

@@ -2,7 +2,7 @@
 
 use dewdrop_core::Fault;
 use dewdrop_core::call::Reply;
-use dewdrop_core::store::{Row, Store};
+use dewdrop_core::store::Store;
 use dewdrop_core::wire::{Int, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -40,21 +40,4 @@ pub async fn list(store: &dyn Store, prefix: &str, page: &Page) -> Result<Reply,
         last = rows.into_iter().next_back().map(|row| row.key);
     }
     Reply::keys(names)
-}
-
-/// All rows below `prefix`, with their values.
-///
-/// # Errors
-/// Those of the store.
-pub async fn rows(store: &dyn Store, prefix: &str) -> Result<Vec<Row>, Fault> {
-    let mut all: Vec<Row> = Vec::new();
-    loop {
-        let last = all.last().map(|row| row.key.clone());
-        let page = store.scan(prefix.as_bytes(), last.as_deref(), CHUNK).await?;
-        let is_last = page.len() < CHUNK;
-        all.extend(page);
-        if is_last {
-            return Ok(all);
-        }
-    }
 }

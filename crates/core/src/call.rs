@@ -264,6 +264,19 @@ impl Reply {
         Ok(Self::data(data))
     }
 
+    /// 200 with `keys`, in this order, and `key_info`, what there is to say of each; 404 when there are none.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound) for an empty list.
+    pub fn listed(lines: impl IntoIterator<Item = (String, Value)>) -> Result<Self, Fault> {
+        let lines: Vec<(String, Value)> = lines.into_iter().collect();
+        let mut reply = Self::keys(lines.iter().map(|(key, _)| key.clone()).collect())?;
+        if let Outcome::Data(data) = &mut reply.outcome {
+            data.insert("key_info".into(), Value::Object(lines.into_iter().collect()));
+        }
+        Ok(reply)
+    }
+
     /// Adds a warning.
     #[must_use]
     pub fn warn(mut self, text: impl Into<String>) -> Self {

@@ -139,3 +139,39 @@ impl Fault {
         self
     }
 }
+
+/// An error and its causes in one line, each said once: many an error repeats its cause, and the text of many a driver says
+/// nothing but for its cause.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Step {
+        text: &'static str,
+        #[source]
+        cause: Option<Box<Step>>,
+    }
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let step = |text, cause: Option<Step>| Step { text, cause: cause.map(Box::new) };
+        let deep = step("connection refused", Some(step("os error 111", None)));
+        assert_eq!(with_causes(&step("cannot ask", Some(deep))), "cannot ask: connection refused: os error 111");
+        let twice = step("cannot read: no such file", Some(step("no such file", None)));
+        assert_eq!(with_causes(&twice), "cannot read: no such file");
+    }
+}

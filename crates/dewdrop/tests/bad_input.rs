@@ -3,13 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
 mod common;
+#[path = "bad_input/wire.rs"]
+mod wire;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
-use common::http::{Answer, read_answer};
+use common::http::Answer;
 use common::kept::Kept;
+use common::state::state;
 use serde_json::{Value, json};
 
 const SEAL: &str = "seal \"static\" {\n  current_key_id = \"t\"\n  current_key = \"file://SEAL\"\n}\n";
@@ -44,54 +43,6 @@ fn server(listener: &str) -> Kept {
     server
 }
 
-/// Everything that an operator can see of the state.
-fn state(server: &Kept) -> Vec<Value> {
-    let paths = [
-        "sys/mounts",
-        "sys/auth",
-        "sys/policies/acl?list=true",
-        "sys/policies/acl/p",
-        "sys/namespaces?list=true",
-        "kv/?list=true",
-        "kv/app",
-        "kv2/data/app",
-        "kv2/metadata/?list=true",
-        "kv2/metadata/app",
-        "kv2/config",
-        "auth/userpass/users?list=true",
-        "auth/userpass/users/ada",
-        "auth/approle/role?list=true",
-        "auth/approle/role/app",
-        "auth/approle/role/app/secret-id?list=true",
-        "auth/cert/config",
-        "auth/cert/certs?list=true",
-        "auth/cert/crls?list=true",
-        "auth/jwt/config",
-        "auth/jwt/role?list=true",
-        "auth/jwt/role/app",
-        "auth/kubernetes/config",
-        "auth/kubernetes/role?list=true",
-        "auth/kubernetes/role/app",
-        "auth/kubernetes/agent/nodes?list=true",
-        "auth/token/accessors?list=true",
-        "auth/token/roles?list=true",
-        "access/notices?list=true",
-        "access/roles?list=true",
-        "database/config?list=true",
-        "database/roles?list=true",
-        "kubernetes/config",
-        "kubernetes/roles?list=true",
-        "identity/entity/id?list=true",
-        "identity/group/id?list=true",
-        "identity/mfa/method?list=true",
-        "sys/policies/password?list=true",
-        "sys/quotas/rate-limit?list=true",
-        "sys/leases/lookup/?list=true",
-    ];
-    let data = |path: &&str| server.call("GET", path, &Value::Null).value()["data"].clone();
-    paths.iter().map(data).collect()
-}
-
 /// Collects what was not refused, or without a sentence, so that one run shows all of it.
 #[derive(Default)]
 struct Refusals(Vec<String>);
@@ -119,7 +70,7 @@ fn assert_unharmed(server: &mut Kept, before: &[Value]) {
     assert!(server.is_alive());
     assert_eq!(server.http().send("GET", "sys/health", "", b"").status, 200);
     assert_eq!(server.call("GET", "kv/app", &Value::Null).ok().at("/data/v"), "as it was");
-    assert_eq!(state(server), before, "the state has changed");
+    assert_eq!(state(server.http(), &server.root), before, "the state has changed");
     let log = std::fs::read_to_string(server.folder().join("stderr")).unwrap();
     assert!(!log.contains("panicked"), "a panic: {log}");
 }
@@ -127,7 +78,7 @@ fn assert_unharmed(server: &mut Kept, before: &[Value]) {
 #[test]
 fn bodies() {
     let mut server = server("");
-    let before = state(&server);
+    let before = state(server.http(), &server.root);
     let mut refusals = Refusals::default();
     let http = server.http();
     let long = 33 << 20;
@@ -164,7 +115,7 @@ fn bodies() {
 #[expect(clippy::too_many_lines, reason = "a table of requests")]
 fn fields() {
     let mut server = server("");
-    let before = state(&server);
+    let before = state(server.http(), &server.root);
     let mut refusals = Refusals::default();
     let many = Value::from(vec!["x"; 100_000]);
     let wrong: Vec<(&str, Value)> = vec![
@@ -336,10 +287,9 @@ fn fields() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table of requests")]
-fn paths_and_headers() {
+fn paths() {
     let mut server = server("");
-    let before = state(&server);
+    let before = state(server.http(), &server.root);
     let mut refusals = Refusals::default();
     let http = server.http();
     for path in [
@@ -375,7 +325,16 @@ fn paths_and_headers() {
         }
     }
     assert_eq!(http.send("GET", "kv//app", &server.root, b"").status, 307);
-    let token = &server.root;
+    refusals.assert_all();
+    assert_unharmed(&mut server, &before);
+}
+
+#[test]
+fn headers() {
+    let mut server = server("");
+    let before = state(server.http(), &server.root);
+    let mut refusals = Refusals::default();
+    let (http, token) = (server.http(), &server.root);
     let pairs = (0..2000).map(|n| format!("a{n}=1")).collect::<Vec<_>>().join("&");
     refusals.check("2,000 query fields", &http.send("GET", &format!("kv/app?{pairs}"), token, b""));
     refusals.check("a token of 10 KB", &http.send("GET", "kv/app", &"t".repeat(10_000), b""));
@@ -402,68 +361,4 @@ fn paths_and_headers() {
     }
     refusals.assert_all();
     assert_unharmed(&mut server, &before);
-}
-
-/// What is no HTTP: the connection may end without an answer, and must end.
-#[test]
-fn wire() {
-    let mut server =
-        server("http_read_header_timeout = \"1s\"\nhttp_read_timeout = \"1s\"\nhttp_idle_timeout = \"1s\"");
-    let before = state(&server);
-    let http = server.http();
-    let head = "GET /v1/kv/app HTTP/1.1\r\nHost: x\r\n";
-    let flood: String = (0..5000).map(|n| format!("X-{n}: y\r\n")).collect();
-    let root = format!("X-Vault-Token: {}\r\n", server.root);
-    let requests: Vec<(&str, Vec<u8>)> = vec![
-        ("5,000 headers", format!("{head}{flood}\r\n").into()),
-        ("a header of 1 MiB", format!("{head}X-A: {}\r\n\r\n", "y".repeat(1 << 20)).into()),
-        ("a path of 1 MiB", format!("GET /v1/{} HTTP/1.1\r\nHost: x\r\n\r\n", "y".repeat(1 << 20)).into()),
-        ("no host", b"GET /v1/kv/app HTTP/1.1\r\n\r\n".to_vec()),
-        ("no version", b"GET /v1/kv/app\r\n\r\n".to_vec()),
-        ("a NUL in the path", b"GET /v1/kv/\0app HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
-        ("bytes in the path", b"GET /v1/kv/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
-        ("a header without a name", format!("{head}: y\r\n\r\n").into()),
-        ("two lengths", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: 2\r\nContent-Length: 9\r\n\r\n{{}}").into()),
-        ("length and chunks", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v1/kv/b HTTP/1.1\r\n\r\n").into()),
-        ("a chunk that is none", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Transfer-Encoding: chunked\r\n\r\nzz\r\n{{}}\r\n").into()),
-        ("a length that is none", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: -1\r\n\r\n").into()),
-        ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()),
-        ("noise", (0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()),
-        ("a body that never comes", format!("POST /v1/kv/app HTTP/1.1\r\nHost: x\r\n{root}Content-Length: 99\r\n\r\n{{").into()),
-        ("a header that never ends", format!("{head}X-A: y").into()),
-    ];
-    for (what, bytes) in &requests {
-        let answer = http.raw(bytes);
-        assert!(
-            answer.status == 0 || (400..500).contains(&answer.status),
-            "{what}: {} {}",
-            answer.status,
-            answer.text()
-        );
-    }
-    trickled(http.open());
-    assert_unharmed(&mut server, &before);
-}
-
-/// Slow loris: a byte now and then does not keep the connection open.
-fn trickled(mut stream: TcpStream) {
-    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    stream.write_all(b"GET /v1/kv/app HTTP/1.1\r\nHost: x\r\nX-A: ").unwrap();
-    let mut byte = [0u8; 1];
-    for _ in 0..200 {
-        if stream.write_all(b"y").is_err() {
-            return;
-        }
-        match stream.read(&mut byte) {
-            Ok(0) => return,
-            Ok(_) => {
-                let answer = read_answer(&mut stream);
-                assert!(answer.status == 0 || answer.whole.len() < 4096);
-                return;
-            }
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
-            Err(_) => return,
-        }
-    }
-    panic!("a client that sends a byte now and then keeps its connection");
 }

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
+#[path = "canary/access.rs"]
+mod access;
 #[path = "canary/acts.rs"]
 mod acts;
 mod common;
@@ -41,6 +43,7 @@ fn no_secret_is_ever_written() {
     acts::databases(&server, &mut search, postgres.port);
     acts::failures(&server, &mut search);
     notices::notices(&server, &mut search);
+    access::access(&server, &mut search);
     more::ways_to_present_a_token(&server, &mut search);
     more::ceremonies(&server, &mut search);
     more::quoting_targets(&server, &mut search, &postgres);
@@ -75,6 +78,21 @@ fn no_secret_is_ever_written() {
     // The search has searched something: the log is talkative, the data is there, the audit log tells of every act.
     assert!(seen > 100_000, "only {seen} bytes were searched");
     assert_logs_are_kept(&server);
+    access::assert_record(&server);
+}
+
+/// The same of people's access alone, in seconds: the log has in clear what it may, all of that, and nothing else.
+#[test]
+fn the_record_of_access_says_what_it_may() {
+    let mut server = Kept::start();
+    let mut search = Search::new();
+    access::access(&server, &mut search);
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.ended().success());
+    for file in files(server.folder()) {
+        search.assert_clean(&file.display().to_string(), &std::fs::read(&file).unwrap());
+    }
+    access::assert_record(&server);
 }
 
 /// An empty log would hold no secret either.

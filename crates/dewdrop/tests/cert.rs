@@ -5,22 +5,15 @@
 mod common;
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use common::kept::Kept;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
-    date_time_ymd,
-};
+use dewdrop_testkit::pki::Ca;
 use serde_json::{Value, json};
 
 const SEAL: &str = "seal \"static\" {\n  current_key_id = \"t\"\n  current_key = \"file://SEAL\"\n}\n";
 const NONE: &str = "no client certificate found";
 const UNKNOWN: &str = "invalid certificate or no client certificate supplied";
-
-type Ca = CertifiedIssuer<'static, KeyPair>;
 
 /// A server with listeners in plain text and three kinds of TLS, an authority that one role trusts, and another authority.
 struct Scene {
@@ -35,15 +28,12 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let files = tempfile::tempdir().unwrap();
-        let (ca, other) = (authority("one"), authority("two"));
+        let (ca, other) = (Ca::new("one"), Ca::new("two"));
         std::fs::write(files.path().join("ca.pem"), ca.pem()).unwrap();
-        issue(files.path(), "server", &ca, 2, |params| {
-            params.subject_alt_names = vec![rcgen::SanType::IpAddress("127.0.0.1".parse().unwrap())];
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        });
-        issue(files.path(), "ada", &ca, 3, |_| {});
-        issue(files.path(), "ada-again", &ca, 4, |params| params.distinguished_name.push(DnType::CommonName, "ada"));
-        issue(files.path(), "stranger", &other, 5, |params| params.distinguished_name.push(DnType::CommonName, "ada"));
+        ca.server().write(files.path(), "server");
+        for (file, ca, serial) in [("ada", &ca, 3u64), ("ada-again", &ca, 4), ("stranger", &other, 5)] {
+            ca.issue("ada", |params| params.serial_number = Some(serial.into())).write(files.path(), file);
+        }
         let ports = [(); 3].map(|()| free_port());
         let certificate_files = format!(
             "  tls_cert_file = \"{0}/server.pem\"\n  tls_key_file = \"{0}/server.key\"\n",
@@ -122,43 +112,6 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn authority(name: &str) -> Ca {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn issue(folder: &Path, name: &str, ca: &Ca, serial: u64, change: impl FnOnce(&mut CertificateParams)) {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.serial_number = Some(serial.into());
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    std::fs::write(folder.join(format!("{name}.pem")), params.signed_by(&key, ca).unwrap().pem()).unwrap();
-    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-}
-
-fn crl(ca: &Ca, serial: u64) -> String {
-    let revoked = RevokedCertParams {
-        serial_number: SerialNumber::from(serial),
-        revocation_time: date_time_ymd(2025, 1, 1),
-        reason_code: None,
-        invalidity_date: None,
-    };
-    let list = CertificateRevocationListParams {
-        this_update: date_time_ymd(2025, 1, 1),
-        next_update: date_time_ymd(2100, 1, 1),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: vec![revoked],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    list.signed_by(ca).unwrap().pem().unwrap()
-}
-
 #[test]
 fn a_login_by_flags_and_by_environment() {
     let scene = Scene::new();
@@ -227,7 +180,7 @@ fn a_renewal_needs_the_same_certificate() {
 fn a_revoked_certificate_opens_nothing_across_a_restart() {
     let mut scene = Scene::new();
     let token = scene.token("ada");
-    scene.admin("auth/cert/crls/list", &json!({ "crl": crl(&scene.ca, 3) }));
+    scene.admin("auth/cert/crls/list", &json!({ "crl": scene.ca.crl(&[3]) }));
     for round in ["before", "after"] {
         scene.refused(scene.asks, "ada", &["login", "-method=cert", "-no-store"], "no chain matching all constraints");
         assert!(told(&scene.renew(&token, "ada")).contains("revoked"), "{round}");

@@ -186,26 +186,28 @@ fn a_key_that_says_no_ends_the_wait() {
     assert!(!success && told.contains("did not answer"), "{told}");
 }
 
+/// A key that somebody has registered, taken out of the browser again.
+fn registered(stage: &mut Stage, who: &str) -> Value {
+    let token = stage.sign_in(who).at("/auth/client_token");
+    let http = stage.server.http();
+    let begin = json!({ "method_id": stage.method });
+    let begun = http.json("POST", "identity/mfa/method/webauthn/register/begin", &token, &begin).ok().value();
+    let key = stage.browser.add_key();
+    let page = stage.page();
+    stage.browser.open(&page);
+    let made = stage.browser.run(&format!("register({})", begun["data"]["options"]["publicKey"]));
+    let finish = json!({ "registration_id": begun["data"]["registration_id"], "credential": made });
+    http.json("POST", "identity/mfa/method/webauthn/register/finish", &token, &finish).ok();
+    let credential = stage.browser.credential(&key);
+    stage.browser.drop_key(&key);
+    credential
+}
+
 #[test]
 #[ignore = "needs Chromium"]
 fn what_a_key_signed_for_something_else_is_refused() {
     let mut stage = Stage::new();
-    let mut keys = Vec::new();
-    for who in ["bob", "ann"] {
-        let token = stage.sign_in(who).at("/auth/client_token");
-        let http = stage.server.http();
-        let begin = json!({ "method_id": stage.method });
-        let begun = http.json("POST", "identity/mfa/method/webauthn/register/begin", &token, &begin).ok().value();
-        let key = stage.browser.add_key();
-        let page = stage.page();
-        stage.browser.open(&page);
-        let made = stage.browser.run(&format!("register({})", begun["data"]["options"]["publicKey"]));
-        let finish = json!({ "registration_id": begun["data"]["registration_id"], "credential": made });
-        http.json("POST", "identity/mfa/method/webauthn/register/finish", &token, &finish).ok();
-        let credential = stage.browser.credential(&key);
-        stage.browser.drop_key(&key);
-        keys.push(credential);
-    }
+    let keys = ["bob", "ann"].map(|who| registered(&mut stage, who));
     stage.enforce();
     let with = |browser: &mut Chromium, credential: &Value, count: i64| {
         let key = browser.add_key();

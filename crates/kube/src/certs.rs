@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use dewdrop_core::fault::with_causes;
 use dewdrop_core::{Clock, Moment};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -118,7 +119,9 @@ impl Keeper {
             match self.look().await {
                 Ok(true) => tracing::info!("a new certificate is in use"),
                 Ok(false) => {}
-                Err(e) => tracing::error!(error = %told(&e), "there is no new certificate; the former one stays"),
+                Err(e) => {
+                    tracing::error!(error = %with_causes(&e), "there is no new certificate; the former one stays")
+                }
             }
         }
     }
@@ -131,18 +134,6 @@ fn config(pair: Pair) -> Result<ServerConfig, CertError> {
     let mut config = builder.with_no_client_auth().with_single_cert(pair.chain, pair.key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// An error with its causes, in one line.
-#[must_use]
-pub fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,20 +6,18 @@ mod guests;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dewdrop_api::door::{self, Door};
 use http_body_util::Full;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use crate::certs::Tls;
 use crate::judge::Judge;
@@ -28,9 +26,10 @@ use guests::{Guest, Guests};
 
 /// Connections at once; the next ones wait in the kernel.
 const CONNECTIONS: usize = 2048;
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The API server keeps connections open between questions.
 const IDLE: Duration = Duration::from_secs(120);
+/// Questions at once on one connection.
+const STREAMS: u32 = 16;
 /// The end of a rolling update.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -45,38 +44,25 @@ pub async fn serve(
     room: usize,
     shutdown: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let door = Door::new(listener, CONNECTIONS);
     let guests = Guests::new(room);
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
-            next = next => next,
+        let arrived = tokio::select! {
+            arrived = door.next() => arrived,
             () = &mut shutdown => break,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(e) => {
-                // Out of file descriptors, most likely: asking faster does not help.
-                tracing::warn!(error = %e, "a connection could not be taken");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let guest = guests.from(peer.ip().to_canonical());
+        let guest = guests.from(arrived.peer.ip().to_canonical());
         let Ok(own_place) = Arc::clone(&guest.connections).try_acquire_owned() else {
-            tracing::debug!(%peer, "too many connections from this address");
+            tracing::debug!(peer = %arrived.peer, "too many connections from this address");
             continue;
         };
         let desk = Arc::new(Desk { judge: Arc::clone(&judge), guest });
         let (config, watcher) = (tls.current(), graceful.watcher());
         tokio::spawn(async move {
-            connection(stream, peer, TlsAcceptor::from(config), desk, watcher).await;
-            drop((place, own_place));
+            connection(arrived, config, desk, watcher).await;
+            drop(own_place);
         });
     }
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
@@ -90,34 +76,14 @@ struct Desk {
     guest: Arc<Guest>,
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    acceptor: TlsAcceptor,
-    desk: Arc<Desk>,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
-    // Small answers should not wait for more.
-    let _ = stream.set_nodelay(true);
-    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return tracing::debug!(%peer, error = %e, "no TLS"),
-        Err(_) => return tracing::debug!(%peer, "the TLS handshake took too long"),
-    };
+async fn connection(arrived: door::Guest, config: Arc<ServerConfig>, desk: Arc<Desk>, watcher: Watcher) {
+    let peer = arrived.peer;
+    let Some((stream, _place)) = arrived.greet(config).await else { return };
     let service = service_fn(move |request| {
         let desk = Arc::clone(&desk);
         async move { Ok::<http::Response<Full<Bytes>>, Infallible>(answer::answer(&desk, request).await) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 << 10);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(16)
-        .max_header_list_size(64 << 10)
-        .keep_alive_interval(Some(Duration::from_secs(30)))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+    let served = watcher.watch(door::http(IDLE, STREAMS).serve_connection(TokioIo::new(stream), service).into_owned());
     if let Err(e) = served.await {
         tracing::debug!(%peer, error = %e, "a connection broke");
     }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dewdrop_api::door::{Door, Guest};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// The most that are served at one time; more wait.
@@ -42,26 +42,18 @@ pub async fn serve(listener: TcpListener, numbers: Arc<dyn Numbers>) -> Infallib
 }
 
 async fn serve_within(listener: TcpListener, numbers: Arc<dyn Numbers>, headers: Duration) -> Infallible {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    loop {
-        let place = places.clone().acquire_owned().await;
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let numbers = numbers.clone();
-        tokio::spawn(async move {
-            let answer = service_fn(move |request| {
-                let answer = answer(&request, numbers.as_ref());
-                async { Ok::<_, Infallible>(answer) }
-            });
-            let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(16 << 10);
-            // Whoever hangs up has what they wanted.
-            drop(timeout(PATIENCE, server.serve_connection(TokioIo::new(stream), answer)).await);
-            drop(place);
-        });
-    }
+    Door::new(listener, AT_ONCE).each(|guest| answered(guest, numbers.clone(), headers)).await
+}
+
+async fn answered(guest: Guest, numbers: Arc<dyn Numbers>, headers: Duration) {
+    let answer = service_fn(move |request| {
+        let answer = answer(&request, numbers.as_ref());
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(16 << 10);
+    // Whoever hangs up has what they wanted.
+    drop(timeout(PATIENCE, server.serve_connection(TokioIo::new(guest.stream), answer)).await);
 }
 
 fn answer(request: &Request<Incoming>, numbers: &dyn Numbers) -> Response<Full<Bytes>> {

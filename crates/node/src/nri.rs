@@ -28,6 +28,5 @@ mod worker;
 mod tests;
 
 pub use model::{Adjustment, Container, Ended, Mount, Pod, State};
-pub(crate) use run::chain;
 pub use run::{NriSettings, SettingsError, run};
 pub use watcher::{Link, Watcher, mounts_csi_volume};

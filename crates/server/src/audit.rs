@@ -5,6 +5,7 @@
 
 mod devices;
 mod entry;
+mod error;
 mod folder;
 pub mod grants;
 mod json;
@@ -15,12 +16,12 @@ mod log;
 mod redact;
 mod reserve;
 pub mod settings;
+mod shown;
 mod tail;
 pub mod trace;
 pub mod verify;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,11 +38,13 @@ use serde_json::{Map, Value};
 use crate::config;
 pub use devices::DeviceStanding;
 use devices::{Device, Feed};
+pub use error::AuditError;
 pub use keys::PublicKey;
 pub use log::Standing;
 use log::{Class, Log};
-use redact::{HashKey, Leaves, Shown};
+use redact::{HashKey, Leaves};
 use settings::HeaderRules;
+use shown::Shown;
 
 /// A request, as the audit log sees it.
 pub struct Act<'a> {
@@ -102,63 +105,6 @@ struct Taken {
     time: Moment,
     /// The first line is on the log.
     is_written: bool,
-}
-
-/// Why the log cannot be opened or written.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// The system refused something.
-    #[error("cannot {doing} {}", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The end of the chain does not hold together.
-    #[error("the audit log {} was changed: {why}. `dewdrop audit verify` shows where; to begin a new chain, move all of the folder away", path.display())]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        why: String,
-    },
-    /// Two servers, one folder.
-    #[error("another server writes into the audit folder {}: give each its own with audit_log {{ path }}", .0.display())]
-    Held(PathBuf),
-    /// The signing key is gone, the lines are there.
-    #[error("the key {} is gone, and the log beside it is signed with it: put the key back, or move all of the folder away to begin a new chain", .0.display())]
-    KeyGone(PathBuf),
-    /// The signing key cannot be used.
-    #[error("{} is no Ed25519 key in PKCS #8", .0.display())]
-    BadKey(PathBuf),
-    /// No space, and the reserve is not for this line.
-    #[error("the disk of the audit log is full")]
-    Full,
-    /// The file is not what was written.
-    #[error("the audit log is lost: {0}. Mend it and send SIGHUP to go on in a new file")]
-    Lost(String),
-    /// Devices copy the chain, and there is none.
-    #[error(
-        "audit devices copy the chained log, and there is none: set audit_log {{ path = \"/var/lib/dewdrop/audit\" }}"
-    )]
-    NoChain,
-    /// A line before the key came.
-    #[error("the key of the audit log's HMACs is not there while the server is sealed")]
-    NoKey,
-}
-
-impl AuditError {
-    /// With its cause, for a log or an operator.
-    #[must_use]
-    pub fn whole(&self) -> String {
-        match self {
-            Self::Io { source, .. } => format!("{self}: {source}"),
-            other => other.to_string(),
-        }
-    }
 }
 
 /// The audit log.
@@ -241,10 +187,8 @@ impl Audit {
             entry::mount(&mut json::Obj::go_on(&mut mount), act);
         }
         let class = if is_rescue(act) { Class::Rescue } else { Class::Ordinary };
-        let (kind, tuned) =
-            act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_response_keys.as_slice()));
         let leaves = Leaves::of(act.fields, act.caller.token_text());
-        let shown = Shown::of(kind, tuned);
+        let shown = Shown::told(act.mount, act.path);
         let mut taken = Taken { time: act.time, about, mount, shown, leaves, key, class, is_written: false };
         if act.operation.changes_state() {
             self.write_request(log, &mut taken)?;

@@ -7,6 +7,7 @@ mod help;
 mod index;
 mod limits;
 mod place;
+mod record;
 mod reply;
 mod request;
 mod running;
@@ -357,18 +358,6 @@ impl Walk {
         }
     }
 
-    /// A request that ends before any engine sees it is written down as well.
-    async fn refused(&self, caller: &Arc<Caller>, headers: &HeaderMap, fault: Fault) -> Response {
-        let response = reply::refuse(&fault, &self.asked.request_id);
-        let act = self.act(caller, headers);
-        let end = End { time: self.asked.now, status: response.status.as_u16(), fault: Some(&fault), ..End::default() };
-        let written = match self.vault.audit.asked(&act).await {
-            Ok(open) => self.vault.audit.answered(open, &end).await,
-            Err(fault) => Err(fault),
-        };
-        written.map_or_else(|fault| reply::refuse(&fault, &self.asked.request_id), |()| response)
-    }
-
     fn answer(&self, outcome: Result<Delivered, Fault>) -> (Response, Delivered) {
         match outcome {
             Ok(delivered) => (delivered.response(&self.asked.request_id), delivered),
@@ -378,21 +367,6 @@ impl Walk {
                 }
                 (reply::refuse(&fault, &self.asked.request_id), Delivered::failed(fault))
             }
-        }
-    }
-
-    fn act<'a>(&'a self, caller: &'a Caller, headers: &'a HeaderMap) -> Act<'a> {
-        Act {
-            request_id: &self.asked.request_id,
-            time: self.asked.now,
-            namespace: &self.namespace,
-            mount: self.mounted.as_ref().map(|mounted| &*mounted.mount),
-            operation: self.asked.operation,
-            path: &self.path,
-            fields: &self.asked.fields,
-            caller,
-            wrap_ttl: self.asked.wrap_ttl,
-            headers,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod harness;
 pub mod jwt;
 pub mod map_store;
 pub mod passkey;
+pub mod pki;
 pub mod postgres;
 pub mod receiver;
 pub mod store_contract;

@@ -7,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use tempfile::TempDir;
+
+use crate::pki::Ca;
 
 /// Name of the superuser.
 pub const SUPERUSER: &str = "root_of_pg";
@@ -213,21 +215,18 @@ impl Drop for Postgres {
 
 /// The authority, and the server's certificate by it.
 fn write_certificates(dir: &Path) -> (String, String) {
-    let ca_key = KeyPair::generate().expect("a key");
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.distinguished_name.push(DnType::CommonName, "test authority");
-    let ca_cert = ca.self_signed(&ca_key).expect("an authority").pem();
-    let ca_key_pem = ca_key.serialize_pem();
-    let issuer = Issuer::from_params(&ca, ca_key);
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("params");
-    let cert = params.signed_by(&key, &issuer).expect("a certificate").pem();
-    for (file, text) in [("ca.crt", &ca_cert), ("server.crt", &cert), ("server.key", &key.serialize_pem())] {
+    let ca = Ca::new("test authority");
+    let server = ca.issue("server", |params| {
+        params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().expect("a name"))];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    for (file, text) in
+        [("ca.crt", ca.pem()), ("server.crt", server.certificate.pem()), ("server.key", server.key.serialize_pem())]
+    {
         std::fs::write(dir.join(file), text).expect("write");
     }
     run(Command::new("chmod").arg("600").arg(dir.join("server.key")));
-    (ca_cert, ca_key_pem)
+    (ca.pem(), ca.key_pem())
 }
 
 fn bin(program: &str) -> PathBuf {

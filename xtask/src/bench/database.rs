@@ -5,10 +5,10 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::Wish;
-use super::side::{SQL, Side};
+use super::side::Side;
 use super::wrk::{self, Load, Measured, Until};
 use crate::parts::output_of;
-use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
+use crate::parts::postgres::{self, CREATE_ROLE, PASSWORD, Postgres, SUPERUSER};
 use crate::say;
 
 /// Times per credential with so many clients, in microseconds; a client waits for its credential.
@@ -83,7 +83,8 @@ fn one(side: &Side, clients: u32, seconds: u64) -> Result<Measured> {
 
 /// The statement alone, in a transaction, as the servers run it: mean latency in microseconds.
 fn pgbench(postgres: &Postgres, beside: &Side, clients: u32, seconds: u64) -> Result<f64> {
-    let statement = SQL.replace("{{name}}", "bench-:a-:b").replace("{{password}}", "Aa1-:a-:b");
+    // The same statement that makes the credentials, timed alone.
+    let statement = CREATE_ROLE.replace("{{name}}", "bench-:a-:b").replace("{{password}}", "Aa1-:a-:b");
     let statement = statement.replace("{{expiration}}", "2099-01-01 00:00:00+0000");
     let script =
         format!("\\set a random(1, 1000000000)\n\\set b random(1, 1000000000)\nBEGIN;\n{statement};\nCOMMIT;\n");

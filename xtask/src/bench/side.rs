@@ -6,15 +6,12 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::wrk::{self, Load, Until};
-use crate::parts::postgres::{PASSWORD, Postgres, SUPERUSER};
+use crate::parts::postgres::{CREATE_ROLE, Postgres};
 use crate::parts::vault::{Kind, Vault};
 use crate::say::Stopwatch;
 
 /// Keys that are written before anything is measured.
 pub const KEYS: u64 = 10_000;
-
-/// What each credential of the database row is made with; the same statement is timed alone.
-pub const SQL: &str = r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"#;
 
 /// What a token may that does nothing but read and write secrets.
 const KV_POLICY: &str = r#"path "secret/data/*" { capabilities = ["create", "read", "update"] }"#;
@@ -87,20 +84,10 @@ impl Side {
     pub fn connect(&self, postgres: &Postgres) -> Result<()> {
         let post = |path: &str, body: Value| self.vault.ask("POST", path, Some(body));
         post("sys/mounts/database", json!({ "type": "database" }))?;
-        let url = format!(
-            "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable",
-            postgres.port
-        );
-        post(
-            "database/config/pg",
-            json!({
-                "plugin_name": "postgresql-database-plugin", "connection_url": url, "allowed_roles": "*",
-                "username": SUPERUSER, "password": PASSWORD,
-            }),
-        )?;
+        post("database/config/pg", postgres.connection("*"))?;
         post(
             "database/roles/app",
-            json!({ "db_name": "pg", "creation_statements": [SQL], "default_ttl": "1h", "max_ttl": "24h" }),
+            json!({ "db_name": "pg", "creation_statements": [CREATE_ROLE], "default_ttl": "1h", "max_ttl": "24h" }),
         )?;
         Ok(())
     }

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
+use crate::parts::postgres::{self, CREATE_ROLE, Postgres};
 use crate::parts::vault::{Caller, Kind, Vault};
 
 /// Life of a short credential, in seconds.
 pub const SHORT: u64 = 2;
 
-const CREATE: &str = r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"#;
 const POLICY: &str = r#"
 path "secret/data/*" { capabilities = ["create", "read", "update"] }
 path "database/creds/*" { capabilities = ["read"] }
@@ -39,18 +38,10 @@ impl Stage {
         post("sys/mounts/secret", json!({ "type": "kv", "options": { "version": "2" } }))?;
         post("sys/policies/acl/work", json!({ "policy": POLICY }))?;
         post("sys/mounts/database", json!({ "type": "database" }))?;
-        let port = postgres.port;
-        post(
-            "database/config/pg",
-            json!({
-                "plugin_name": "postgresql-database-plugin", "allowed_roles": "*",
-                "connection_url": format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable"),
-                "username": SUPERUSER, "password": PASSWORD,
-            }),
-        )?;
+        post("database/config/pg", postgres.connection("*"))?;
         for (role, ttl) in [("short", format!("{SHORT}s")), ("long", "24h".into())] {
             let body =
-                json!({ "db_name": "pg", "creation_statements": [CREATE], "default_ttl": ttl, "max_ttl": "24h" });
+                json!({ "db_name": "pg", "creation_statements": [CREATE_ROLE], "default_ttl": ttl, "max_ttl": "24h" });
             post(&format!("database/roles/{role}"), body)?;
         }
         post("sys/auth/approle", json!({ "type": "approle" }))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
+use crate::parts::postgres::{self, CREATE_ROLE, Postgres};
 use crate::parts::{Process, TempDir, free_port, output_of, repo_root};
 use crate::{say, tools};
 
@@ -104,21 +104,10 @@ impl Scene {
     pub fn configure(&mut self) -> Result<()> {
         let root = |path: &str, body: Value| ask(&self.address, "POST", path, ROOT_TOKEN, Some(body));
         root("sys/mounts/database", json!({ "type": "database" }))?;
-        let port = self.postgres.port;
-        root(
-            "database/config/demo",
-            json!({
-                "plugin_name": "postgresql-database-plugin",
-                "connection_url": format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable"),
-                "username": SUPERUSER,
-                "password": PASSWORD,
-                "allowed_roles": "app",
-            }),
-        )?;
-        let creation = r#"create role "{{name}}" with login password '{{password}}' valid until '{{expiration}}'"#;
+        root("database/config/demo", self.postgres.connection("app"))?;
         root(
             "database/roles/app",
-            json!({ "db_name": "demo", "creation_statements": [creation], "default_ttl": "1h", "max_ttl": "24h" }),
+            json!({ "db_name": "demo", "creation_statements": [CREATE_ROLE], "default_ttl": "1h", "max_ttl": "24h" }),
         )?;
         let policy = r#"path "database/creds/app" { capabilities = ["read"] }"#;
         root("sys/policies/acl/app", json!({ "policy": policy }))?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::account::PODS;
 use super::pods::{TestPod, WAIT};
 use super::stage::{PATIENCE, Stage};
 use super::{admission, breaks, ends};
@@ -133,13 +134,13 @@ fn foreign_mount(stage: &mut Stage) -> Result<()> {
 }
 
 fn stranger(stage: &mut Stage) -> Result<()> {
-    let token = stage.kubectl(&["create", "token", "default", "--audience", "dewdrop"])?;
+    let token = stage.minted(PODS)?;
     let caller = stage.vault.caller().with_token("");
     for (path, more) in [
         ("login", serde_json::json!({})),
         ("agent/start", serde_json::json!({"container": "app", "start": "00000000-0000-4000-8000-000000000000"})),
     ] {
-        let mut body = serde_json::json!({ "role": "app", "jwt": token.trim() });
+        let mut body = serde_json::json!({ "role": "app", "jwt": token });
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key.as_str()] = value.clone();
         }

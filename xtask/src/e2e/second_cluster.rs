@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::account::{AGENTS, PODS};
 use super::pods::{TestPod, WAIT};
 use super::scenes::Scene;
 use super::stage::{BASE, NODE_GRACE, PATIENCE, Stage};
@@ -88,9 +89,7 @@ impl Second {
 
     fn start_agent(&mut self, stage: &Stage) -> Result<()> {
         let node = self.cluster()?.nodes.first().context("no node")?.clone();
-        let bound = ["--bound-object-kind", "Node", "--bound-object-name", &node.name];
-        let ask = ["create", "token", "dewdrop-node", "-n", "dewdrop-system", "--audience", "dewdrop"];
-        let token = self.kubectl(&[&ask[..], &bound[..]].concat())?;
+        let token = self.kubectl(&AGENTS.on_node(&node.name).ask())?;
         let file = stage.file("second.token", token.trim())?;
         let netns = node.netns.as_ref().context("the second cluster's node lives in the machine's network")?;
         let mut command = Command::new("nsenter");
@@ -153,8 +152,7 @@ fn two_clusters(stage: &mut Stage) -> Result<()> {
 
 /// A token of each cluster opens its own mount and not the other's.
 fn tokens_stay_at_home(stage: &Stage, second: &Second) -> Result<()> {
-    let ask = ["create", "token", "default", "--audience", "dewdrop"];
-    let (here, there) = (stage.kubectl(&ask)?, second.kubectl(&ask)?);
+    let (here, there) = (stage.minted(PODS)?, second.kubectl(&PODS.ask())?);
     let caller = stage.vault.caller().with_token("");
     for (whose, token, home, foreign) in [("first", here, "kubernetes", MOUNT), ("second", there, MOUNT, "kubernetes")]
     {

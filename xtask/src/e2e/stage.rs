@@ -1,5 +1,7 @@
 //! The stage of the end-to-end tests: a real cluster, a real PostgreSQL, the real server, and an agent on each node.
 
+mod agents;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
@@ -10,11 +12,12 @@ use serde_json::{Value, json};
 
 use super::cable::Cable;
 use super::watch::Mode;
-use crate::cluster::{self, Cluster, Node};
-use crate::parts::postgres::{self, PASSWORD, Postgres, SUPERUSER};
+use crate::cluster::{self, Cluster};
+use crate::parts::postgres::{self, CREATE_ROLE, Postgres};
 use crate::parts::vault::{Kind, Vault};
-use crate::parts::{Process, TempDir, exec, output_of};
+use crate::parts::{TempDir, output_of};
 use crate::say::{self, Stopwatch};
+use agents::Agent;
 
 /// How long a pod, a user or an event may take to come or go before a scene fails. The machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -47,12 +50,6 @@ pub struct Stage {
     cluster: Option<Cluster>,
     dewdrop: PathBuf,
     dir: TempDir,
-}
-
-/// The agent of one node.
-struct Agent {
-    node: Node,
-    process: Option<Process>,
 }
 
 impl Stage {
@@ -88,21 +85,9 @@ impl Stage {
     fn configure_database(&self) -> Result<()> {
         let root = |path: &str, body: Value| self.vault.ask("POST", path, Some(body));
         root("sys/mounts/database", json!({ "type": "database" }))?;
-        let port = self.postgres.port;
-        root(
-            "database/config/demo",
-            json!({
-                "plugin_name": "postgresql-database-plugin",
-                "connection_url": format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable"),
-                "username": SUPERUSER,
-                "password": PASSWORD,
-                "allowed_roles": "*",
-            }),
-        )?;
-        let creation = r#"create role "{{name}}" with login password '{{password}}' valid until '{{expiration}}'"#;
+        root("database/config/demo", self.postgres.connection("*"))?;
         for role in ["app", "worker"] {
-            let body =
-                json!({ "db_name": "demo", "creation_statements": [creation], "default_ttl": "1h", "max_ttl": "24h" });
+            let body = json!({ "db_name": "demo", "creation_statements": [CREATE_ROLE], "default_ttl": "1h", "max_ttl": "24h" });
             root(&format!("database/roles/{role}"), body)?;
             let policy = format!("path \"database/creds/{role}\" {{ capabilities = [\"read\"] }}");
             root(&format!("sys/policies/acl/{role}"), json!({ "policy": policy }))?;
@@ -144,76 +129,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Starts the agent of a node, or starts it again.
-    pub fn start_agent(&mut self, index: usize) -> Result<()> {
-        self.start_agent_with(index, &[])
-    }
-
-    /// The same, with more in its environment.
-    pub fn start_agent_with(&mut self, index: usize, env: &[(&str, String)]) -> Result<()> {
-        let node = self.agents.get(index).context("no such node")?.node.clone();
-        let token = self.kubectl(&[
-            "create",
-            "token",
-            "dewdrop-node",
-            "-n",
-            "dewdrop-system",
-            "--audience",
-            "dewdrop",
-            "--bound-object-kind",
-            "Node",
-            "--bound-object-name",
-            &node.name,
-        ])?;
-        let file = self.dir.path().join(format!("{}.token", node.name));
-        std::fs::write(&file, token.trim())?;
-        let mut command = within(&node, &self.dewdrop);
-        command.args(["node", "--node-name", &node.name, "--kubelet-dir"]).arg(&node.root_dir);
-        command.arg("--exec-binary").arg(exec::ensure()?).arg("--cri-socket").arg(&node.containerd_sock);
-        command.arg("--token-file").arg(&file).arg("--metrics-address").arg(format!("{}:{METRICS}", node.address));
-        self.nets(&node, &mut command)?;
-        command.args(["--log-level", "debug"]).arg("--state-dir").arg(node.dir().join("dewdrop"));
-        command.env("DEWDROP_ADDR", &self.vault.address).env("HOME", self.dir.path());
-        command.envs(env.iter().map(|(name, value)| (name, value)));
-        let log = self.dir.path().join(format!("agent-{}.log", node.name));
-        let registered = node.root_dir.join("plugins/csi.dewdrop.dev/csi.sock");
-        let mut process = Process::start(command, &log)?;
-        process.wait_until(PATIENCE, || registered.exists())?;
-        if let Some(agent) = self.agents.get_mut(index) {
-            agent.process = Some(process);
-        }
-        self.until_registered(index)
-    }
-
-    /// Waits until kubelet has found the driver.
-    pub fn until_registered(&self, index: usize) -> Result<()> {
-        let node = self.node(index)?;
-        self.wait("kubelet to know the driver", PATIENCE, || {
-            let known = self.kubectl(&["get", "csinode", &node, "-o", "jsonpath={.spec.drivers[*].name}"]);
-            Ok(known.is_ok_and(|known| known.contains("csi.dewdrop.dev")))
-        })
-        .map(drop)
-    }
-
-    /// Waits until the agent's last word about the runtime is that it is linked to it.
-    pub fn until_linked(&self, index: usize) -> Result<()> {
-        if self.mode == Mode::Watch {
-            return self.until_watching(index);
-        }
-        let log = self.agent_file(index)?;
-        self.wait("the agent to be linked to the runtime", PATIENCE, || {
-            let text = std::fs::read_to_string(&log)?;
-            let (up, down) = (text.rfind("the runtime tells of starts"), text.rfind("the runtime tells nothing"));
-            Ok(up > down)
-        })
-        .map(drop)
-    }
-
-    /// An agent's log.
-    pub fn agent_file(&self, index: usize) -> Result<PathBuf> {
-        Ok(self.dir.path().join(format!("agent-{}.log", self.node(index)?)))
-    }
-
     /// How many nodes there are.
     pub fn count(&self) -> usize {
         self.agents.len()
@@ -229,12 +144,6 @@ impl Stage {
         Ok(self.agents.get(index).context("no such node")?.node.root_dir.clone())
     }
 
-    /// Runs a command where a node's agent is.
-    pub fn beside_agent(&self, index: usize, program: &std::path::Path) -> Result<Command> {
-        let node = &self.agents.get(index).context("no such node")?.node;
-        Ok(within(node, program))
-    }
-
     /// The name of a node.
     pub fn node(&self, index: usize) -> Result<String> {
         Ok(self.agents.get(index).context("no such node")?.node.name.clone())
@@ -245,37 +154,9 @@ impl Stage {
         self.cluster.as_mut().context("the cluster is down")
     }
 
-    /// SIGSTOP: the agent answers nothing and nobody.
-    pub fn stop_agent(&self, index: usize) -> Result<()> {
-        self.signal_agent(index, "-STOP")
-    }
-
-    /// SIGCONT.
-    pub fn go_on_agent(&self, index: usize) -> Result<()> {
-        self.signal_agent(index, "-CONT")
-    }
-
-    fn signal_agent(&self, index: usize, signal: &str) -> Result<()> {
-        let process = self.agents.get(index).and_then(|agent| agent.process.as_ref());
-        let pid = process.context("the agent does not run")?.pid().to_string();
-        output_of(Command::new("kill").args([signal, &pid])).map(drop)
-    }
-
     /// A signal to the server.
     pub fn signal_vault(&self, signal: &str) -> Result<()> {
         output_of(Command::new("kill").args([signal, &self.vault.pid()?.to_string()])).map(drop)
-    }
-
-    /// The agents that run.
-    pub fn agent_pids(&self) -> Vec<u32> {
-        self.agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.pid())).collect()
-    }
-
-    /// What a node's agent kept is gone, as with a tmpfs after a loss of power.
-    pub fn forget_agent_state(&self, index: usize) -> Result<()> {
-        let agent = self.agents.get(index).context("no such node")?;
-        let state = agent.node.dir().join("dewdrop");
-        if state.exists() { Ok(std::fs::remove_dir_all(state)?) } else { Ok(()) }
     }
 
     /// A file for kubectl.
@@ -283,22 +164,6 @@ impl Stage {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text)?;
         Ok(path.display().to_string())
-    }
-
-    /// SIGKILL to the agent of a node.
-    pub fn kill_agent(&mut self, index: usize) {
-        if let Some(mut process) = self.agents.get_mut(index).and_then(|agent| agent.process.take()) {
-            process.kill9();
-        }
-    }
-
-    /// What an agent said last.
-    pub fn agent_log(&self) -> String {
-        let tail = |agent: &Agent| agent.process.as_ref().map_or_else(String::new, Process::log_tail);
-        let last = |log: String| {
-            log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
-        };
-        self.agents.iter().map(tail).map(last).collect::<Vec<_>>().join("\n")
     }
 
     /// The program under test.
@@ -374,18 +239,6 @@ impl Stage {
         self.vault.stop();
         let log = self.vault.dir().join("data/audit");
         output_of(Command::new(&self.dewdrop).args(["audit", "verify"]).arg(log).env("HOME", self.dir.path()))
-    }
-}
-
-/// A program in a node's network.
-fn within(node: &Node, program: &std::path::Path) -> Command {
-    match &node.netns {
-        None => Command::new(program),
-        Some(netns) => {
-            let mut inside = Command::new("nsenter");
-            inside.arg(format!("--net={}", netns.display())).arg(program);
-            inside
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 
 use super::{Process, TempDir, free_port, output_of, which};
 
@@ -12,6 +13,10 @@ use super::{Process, TempDir, free_port, output_of, which};
 pub const SUPERUSER: &str = "root_of_pg";
 /// Its password. The cluster listens on loopback only and lives as long as one run.
 pub const PASSWORD: &str = "pg-secret-for-tests";
+
+/// How the server makes a user here.
+pub const CREATE_ROLE: &str =
+    r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"#;
 
 /// How long the server may take until it answers, and until it has stopped.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -128,6 +133,18 @@ fn as_user(owner: Option<&str>, program: &Path) -> Command {
 }
 
 impl Postgres {
+    /// What a server is told of it at `database/config/NAME`.
+    pub fn connection(&self, allowed_roles: &str) -> Value {
+        let port = self.port;
+        json!({
+            "plugin_name": "postgresql-database-plugin",
+            "connection_url": format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres?sslmode=disable"),
+            "username": SUPERUSER,
+            "password": PASSWORD,
+            "allowed_roles": allowed_roles,
+        })
+    }
+
     /// Starts it again on the same port after `stop` or `kill9`.
     pub fn start_again(&mut self) -> Result<()> {
         // After a SIGKILL, PostgreSQL refuses to start until the last orphaned child is gone: a second or two.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dewdrop_core::Fault;
+use dewdrop_core::fault::with_causes;
 use reqwest::Certificate;
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ impl Http {
             builder = builder.tls_certs_only(bundle);
         }
         let client =
-            builder.build().map_err(|e| Fault::bad_request(format!("the CA cannot be used: {}", chain(&e))))?;
+            builder.build().map_err(|e| Fault::bad_request(format!("the CA cannot be used: {}", with_causes(&e))))?;
         Ok(Self(client))
     }
 
@@ -107,10 +108,10 @@ impl Http {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let mut response = request.send().await.map_err(|e| chain(&e.without_url()))?;
+        let mut response = request.send().await.map_err(|e| with_causes(&e.without_url()))?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| chain(&e.without_url()))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| with_causes(&e.without_url()))? {
             if body.len() + chunk.len() > MOST {
                 return Err(format!("the answer is larger than {} KiB", MOST >> 10));
             }
@@ -118,15 +119,4 @@ impl Http {
         }
         Ok((status, body))
     }
-}
-
-/// An error with its causes: no header and no body is in it. The URL, which may hold a password, is taken out before.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

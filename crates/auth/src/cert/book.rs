@@ -12,7 +12,7 @@ use super::role::Role;
 use super::trust::{Revoked, Shown, Stranger, Trust};
 use super::{Cert, crls};
 use crate::kept_roles::ROLES;
-use crate::listing::rows;
+use crate::rows;
 
 /// How many reasons the operator's log tells of one refusal.
 const TOLD: usize = 5;
@@ -34,6 +34,12 @@ struct Entry {
     trust: usize,
 }
 
+/// What a snapshot is made of is being written; the end of this throws the snapshot away.
+pub(super) struct Rewriting<'c> {
+    cert: &'c Cert,
+    _opening: MutexGuard<'c, ()>,
+}
+
 impl Cert {
     /// The snapshot of now.
     pub(super) async fn book(&self) -> Result<Arc<Book>, Fault> {
@@ -49,11 +55,17 @@ impl Cert {
         Ok(book)
     }
 
-    /// What the snapshot is made of may have changed. Who says so has held the lock since before the write, so that no
-    /// snapshot of before can be kept afterwards.
-    pub(super) fn changed(&self, opening: MutexGuard<'_, ()>) {
-        *self.book.lock() = None;
-        drop(opening);
+    /// To be held from before what a snapshot is made of is written until it is written.
+    pub(super) async fn rewriting(&self) -> Rewriting<'_> {
+        let opening = self.opening.lock().await;
+        Rewriting { cert: self, _opening: opening }
+    }
+}
+
+impl Drop for Rewriting<'_> {
+    /// The lock is given back after this, so that no snapshot of before can be kept afterwards.
+    fn drop(&mut self) {
+        *self.cert.book.lock() = None;
     }
 }
 
@@ -63,7 +75,7 @@ impl Book {
         let revoked = crls::revoked(store).await?;
         let (mut roles, mut trusts) = (Vec::new(), Vec::new());
         let mut known: HashMap<String, usize> = HashMap::new();
-        for row in rows(store, ROLES).await? {
+        for row in rows::all(store, ROLES).await? {
             let role: Role =
                 serde_json::from_slice(&row.entry.value).map_err(|_| Fault::internal("a role cannot be read"))?;
             let trust = match known.get(&role.certificate) {

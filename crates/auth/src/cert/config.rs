@@ -52,13 +52,11 @@ impl Cert {
         if ask.ocsp_cache_size.is_some_and(|size| size.0 != 0) {
             return Err(ocsp_not_built());
         }
-        let opening = self.opening.lock().await;
+        let _rewriting = self.rewriting().await;
         let mut config = read(&*self.place.store).await?;
         set(&mut config.is_unbound, ask.disable_binding.map(|flag| flag.0));
         set(&mut config.is_alias_told, ask.enable_identity_alias_metadata.map(|flag| flag.0));
-        let written = self.place.store.commit(Batch::new().put_json(KEY, &config)?).await;
-        self.changed(opening);
-        written?;
+        self.place.store.commit(Batch::new().put_json(KEY, &config)?).await?;
         Ok(Reply::nothing())
     }
 }

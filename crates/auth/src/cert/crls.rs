@@ -18,8 +18,9 @@ use super::Cert;
 use super::facts::stripped;
 use super::trust::Revoked;
 use super::wire::CrlRequest;
-use crate::listing::{Page, list, rows};
+use crate::listing::{Page, list};
 use crate::names::parse_name;
+use crate::rows;
 
 /// What stands before their names.
 pub const CRLS: &str = "crl/";
@@ -62,7 +63,7 @@ pub fn serials(der: &[u8]) -> Result<Vec<(Vec<u8>, String)>, &'static str> {
 /// All serial numbers that were taken back.
 pub async fn revoked(store: &dyn Store) -> Result<Revoked, Fault> {
     let mut revoked = Revoked::new();
-    for row in rows(store, CRLS).await? {
+    for row in rows::all(store, CRLS).await? {
         let broken = |_| Fault::internal("a list of revoked certificates cannot be read");
         let crl: Crl = serde_json::from_slice(&row.entry.value).map_err(broken)?;
         for serial in crl.serials.into_keys() {
@@ -105,22 +106,18 @@ impl Cert {
         let pem = ask.crl.map(|text| text.0).filter(|text| !text.is_empty());
         let pem = pem.ok_or_else(|| Fault::bad_request("one of 'crl' or 'url' must be provided"))?;
         let crl = read_pem(&pem)?;
-        let opening = self.opening.lock().await;
-        let written = self.place.store.commit(Batch::new().put_json(key(&name), &crl)?).await;
-        self.changed(opening);
-        written?;
+        let _rewriting = self.rewriting().await;
+        self.place.store.commit(Batch::new().put_json(key(&name), &crl)?).await?;
         Ok(Reply::nothing())
     }
 
     async fn delete_crl(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         let name = parse_name(call.capture("name"))?;
-        let opening = self.opening.lock().await;
+        let _rewriting = self.rewriting().await;
         if self.place.store.get(&key(&name)).await?.is_none() {
             return Err(no_such(&name));
         }
-        let written = self.place.store.commit(Batch::new().delete(key(&name))).await;
-        self.changed(opening);
-        written?;
+        self.place.store.commit(Batch::new().delete(key(&name))).await?;
         Ok(Reply::nothing())
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::bounds::{Bounds, is_oid};
 use super::trust::Trust;
 use super::wire::RoleRequest;
+use crate::kept_roles::KeptRole;
 use crate::token_params::{OldFields, TokenSettings, set};
 
 /// The most extensions that become metadata.
@@ -30,17 +31,15 @@ pub struct Role {
     pub token: TokenSettings,
 }
 
-impl Role {
-    /// A new role, which nobody can use yet.
-    pub fn new(name: String) -> Self {
+impl KeptRole for Role {
+    type Ask = RoleRequest;
+    const MAX_TTL: &'static str = "token max ttl";
+
+    fn new(name: String) -> Self {
         Self { display_name: name.clone(), name, ..Self::default() }
     }
 
-    /// Takes over what a request gives.
-    ///
-    /// # Errors
-    /// 400 for what cannot be; 501 for what is not built.
-    pub fn apply(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
+    fn apply(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
         refuse_ocsp(ask)?;
         set(&mut self.certificate, ask.certificate.clone().map(|text| text.0));
         Trust::read(&self.certificate)?;
@@ -66,8 +65,7 @@ impl Role {
         self.token.apply(ask.token_fields(), old)
     }
 
-    /// The fields of a read.
-    pub fn show(&self) -> Map<String, Value> {
+    fn show(&self) -> Map<String, Value> {
         let mut fields = self.token.show();
         let shown = [
             ("certificate", json!(self.certificate)),
@@ -81,6 +79,10 @@ impl Role {
         ];
         fields.extend(shown.into_iter().chain(self.bounds.show()).map(|(name, value)| (name.to_owned(), value)));
         fields
+    }
+
+    fn token(&self) -> &TokenSettings {
+        &self.token
     }
 }
 

@@ -3,7 +3,6 @@
 mod attacks;
 mod bounds;
 mod crls;
-mod pki;
 mod renewal;
 
 use std::sync::Arc;
@@ -14,10 +13,10 @@ use dewdrop_core::call::{Caller, Login};
 use dewdrop_core::mount::MountClass;
 use dewdrop_core::{Fault, Kind};
 use dewdrop_testkit::harness::{Got, Harness};
+use dewdrop_testkit::pki::{self, Ca, pem};
 use serde_json::{Value, json};
 
 use super::Cert;
-use pki::{Ca, pem};
 
 const NONE: &str = "no client certificate found";
 const UNKNOWN: &str = "invalid certificate or no client certificate supplied";

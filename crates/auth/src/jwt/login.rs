@@ -12,6 +12,7 @@ use super::source::Source;
 use super::wire::LoginRequest;
 use crate::cidr;
 use crate::jose::{Claims, Expected, Gaps, Refused};
+use crate::kept_roles::KeepsRoles;
 
 impl Jwt {
     pub(super) async fn login(self: Arc<Self>, call: Call, ask: LoginRequest) -> Result<Reply, Fault> {

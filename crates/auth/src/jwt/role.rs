@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::oidc::Browser;
 use super::wire::RoleRequest;
+use crate::kept_roles::KeptRole;
 use crate::token_params::{OldFields, TokenSettings, set};
 
 /// The most bounds and mappings.
@@ -65,17 +66,15 @@ pub struct Leeways {
     pub begin: i64,
 }
 
-impl Role {
-    /// A new role, which nobody can use yet.
-    pub fn new(name: String) -> Self {
+impl KeptRole for Role {
+    type Ask = RoleRequest;
+    const MAX_TTL: &'static str = "token max ttl";
+
+    fn new(name: String) -> Self {
         Self { name, ..Self::default() }
     }
 
-    /// Takes over what a request gives.
-    ///
-    /// # Errors
-    /// 400 for what cannot be; 501 for what is not built.
-    pub fn apply(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
+    fn apply(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
         self.browser.apply(ask)?;
         refuse_unbuilt(ask)?;
         let old = OldFields {
@@ -100,6 +99,36 @@ impl Role {
         self.check()
     }
 
+    fn show(&self) -> Map<String, Value> {
+        let mut fields = self.token.show();
+        let bounds = &self.bounds;
+        let shown = [
+            ("bound_audiences", or_null(bounds.audiences.is_empty(), json!(bounds.audiences))),
+            ("bound_claims", or_null(bounds.claims.is_empty(), json!(bounds.claims))),
+            ("bound_claims_type", json!(if bounds.with_globs { "glob" } else { "string" })),
+            ("bound_subject", json!(bounds.subject)),
+            ("claim_mappings", or_null(self.mappings.is_empty(), json!(self.mappings))),
+            ("clock_skew_leeway", json!(self.leeways.skew)),
+            ("expiration_leeway", json!(self.leeways.end)),
+            ("groups_claim", json!(self.groups_claim)),
+            ("not_before_leeway", json!(self.leeways.begin)),
+            ("oauth2_metadata", Value::Null),
+            ("token_policies_template_claims", json!(false)),
+            ("user_claim", json!(self.user_claim)),
+            ("user_claim_json_pointer", json!(self.user_is_pointer)),
+            ("verbose_oidc_logging", json!(false)),
+        ];
+        fields.extend(shown.map(|(name, value)| (name.to_owned(), value)));
+        fields.extend(self.browser.show());
+        fields
+    }
+
+    fn token(&self) -> &TokenSettings {
+        &self.token
+    }
+}
+
+impl Role {
     fn apply_bounds(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
         set(&mut self.bounds.audiences, ask.bound_audiences.clone().map(|list| list.0));
         set(&mut self.bounds.subject, ask.bound_subject.clone().map(|text| text.0));
@@ -135,31 +164,6 @@ impl Role {
             return refuse("a list of bounds or mappings has at most 500 entries");
         }
         Ok(())
-    }
-
-    /// The fields of a read.
-    pub fn show(&self) -> Map<String, Value> {
-        let mut fields = self.token.show();
-        let bounds = &self.bounds;
-        let shown = [
-            ("bound_audiences", or_null(bounds.audiences.is_empty(), json!(bounds.audiences))),
-            ("bound_claims", or_null(bounds.claims.is_empty(), json!(bounds.claims))),
-            ("bound_claims_type", json!(if bounds.with_globs { "glob" } else { "string" })),
-            ("bound_subject", json!(bounds.subject)),
-            ("claim_mappings", or_null(self.mappings.is_empty(), json!(self.mappings))),
-            ("clock_skew_leeway", json!(self.leeways.skew)),
-            ("expiration_leeway", json!(self.leeways.end)),
-            ("groups_claim", json!(self.groups_claim)),
-            ("not_before_leeway", json!(self.leeways.begin)),
-            ("oauth2_metadata", Value::Null),
-            ("token_policies_template_claims", json!(false)),
-            ("user_claim", json!(self.user_claim)),
-            ("user_claim_json_pointer", json!(self.user_is_pointer)),
-            ("verbose_oidc_logging", json!(false)),
-        ];
-        fields.extend(shown.map(|(name, value)| (name.to_owned(), value)));
-        fields.extend(self.browser.show());
-        fields
     }
 }
 

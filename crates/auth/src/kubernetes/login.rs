@@ -17,6 +17,7 @@ use super::wire::LoginRequest;
 use super::{Kubernetes, names};
 use crate::cidr;
 use crate::glob::any_matches;
+use crate::kept_roles::KeepsRoles;
 
 impl Kubernetes {
     pub(super) async fn login(self: Arc<Self>, call: Call, ask: LoginRequest) -> Result<Reply, Fault> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::wire::RoleRequest;
+use crate::kept_roles::KeptRole;
 use crate::token_params::{OldFields, TokenSettings, set};
 
 /// The most entries of one list.
@@ -65,22 +66,15 @@ pub struct Containers {
     pub agentless: bool,
 }
 
-impl Role {
-    /// A new role, which nobody can use yet.
-    pub fn new(name: String) -> Self {
+impl KeptRole for Role {
+    type Ask = RoleRequest;
+    const MAX_TTL: &'static str = "max_ttl";
+
+    fn new(name: String) -> Self {
         Self { name, ..Self::default() }
     }
 
-    /// Whether its tokens are for starts of containers alone.
-    pub fn is_of_containers(&self) -> bool {
-        self.containers.only || !self.containers.names.is_empty()
-    }
-
-    /// Takes over what a request gives.
-    ///
-    /// # Errors
-    /// 400 for what cannot be.
-    pub fn apply(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
+    fn apply(&mut self, ask: &RoleRequest) -> Result<(), Fault> {
         let old = OldFields {
             policies: ask.policies.clone(),
             ttl: ask.ttl,
@@ -106,6 +100,42 @@ impl Role {
         set(&mut self.agent, ask.agent.map(|flag| flag.0));
         self.check()?;
         self.check_containers()
+    }
+
+    /// Ours are shown where they are set.
+    fn show(&self) -> Map<String, Value> {
+        let mut fields = self.token.show();
+        let theirs = [
+            ("bound_service_account_names", json!(self.names)),
+            ("bound_service_account_namespaces", list_or_null(&self.namespaces)),
+            ("bound_service_account_namespace_selector", json!(self.selector)),
+            ("alias_name_source", json!(self.alias)),
+        ];
+        fields.extend(theirs.map(|(name, value)| (name.to_owned(), value)));
+        let containers = &self.containers;
+        let set = [
+            ("audience", !self.audience.is_empty(), json!(self.audience)),
+            ("bound_container_names", !containers.names.is_empty(), json!(containers.names)),
+            ("bound_image_digests", !containers.digests.is_empty(), json!(containers.digests)),
+            ("bound_pod_labels", !containers.labels.is_empty(), json!(containers.labels)),
+            ("container", containers.only, json!(true)),
+            ("agentless", containers.agentless, json!(true)),
+            ("agent", self.agent, json!(true)),
+        ];
+        fields
+            .extend(set.into_iter().filter(|(_, is_set, _)| *is_set).map(|(name, _, value)| (name.to_owned(), value)));
+        fields
+    }
+
+    fn token(&self) -> &TokenSettings {
+        &self.token
+    }
+}
+
+impl Role {
+    /// Whether its tokens are for starts of containers alone.
+    pub fn is_of_containers(&self) -> bool {
+        self.containers.only || !self.containers.names.is_empty()
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -161,31 +191,6 @@ impl Role {
             return refuse("bound_image_digests are of the form sha256:64 hexadecimal digits");
         }
         Ok(())
-    }
-
-    /// The fields of a read. Ours are shown where they are set.
-    pub fn show(&self) -> Map<String, Value> {
-        let mut fields = self.token.show();
-        let theirs = [
-            ("bound_service_account_names", json!(self.names)),
-            ("bound_service_account_namespaces", list_or_null(&self.namespaces)),
-            ("bound_service_account_namespace_selector", json!(self.selector)),
-            ("alias_name_source", json!(self.alias)),
-        ];
-        fields.extend(theirs.map(|(name, value)| (name.to_owned(), value)));
-        let containers = &self.containers;
-        let set = [
-            ("audience", !self.audience.is_empty(), json!(self.audience)),
-            ("bound_container_names", !containers.names.is_empty(), json!(containers.names)),
-            ("bound_image_digests", !containers.digests.is_empty(), json!(containers.digests)),
-            ("bound_pod_labels", !containers.labels.is_empty(), json!(containers.labels)),
-            ("container", containers.only, json!(true)),
-            ("agentless", containers.agentless, json!(true)),
-            ("agent", self.agent, json!(true)),
-        ];
-        fields
-            .extend(set.into_iter().filter(|(_, is_set, _)| *is_set).map(|(name, _, value)| (name.to_owned(), value)));
-        fields
     }
 }
 

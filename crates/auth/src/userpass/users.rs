@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::route::{NoFields, Routes};
-use dewdrop_core::store::{Batch, Revision, StoreError, get_json};
+use dewdrop_core::store::{Batch, Revision, get_json};
 use dewdrop_core::wire::Text;
 use dewdrop_core::{Fault, Secret};
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,10 @@ use super::password::{LONGEST, PasswordHash};
 use super::wire::{PasswordRequest, PoliciesRequest, UserRequest};
 use crate::listing::{Page, list};
 use crate::names::parse_name;
+use crate::rows;
 use crate::token_params::{OldFields, TokenFields, TokenSettings};
 
 const USERS: &str = "user/";
-/// How many times a change starts anew because another write came first.
-const TRIES: usize = 1000;
 
 /// What is kept of a user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -146,16 +145,8 @@ impl Userpass {
         name: &str,
         change: impl Fn(Option<User>) -> Result<User, Fault> + Send + Sync,
     ) -> Result<Reply, Fault> {
-        for _ in 0..TRIES {
-            let (user, revision) = self.user(name).await?.map_or((None, 0), |(user, revision)| (Some(user), revision));
-            let user = change(user)?;
-            match self.place.store.commit(Batch::new().expect(key(name), revision).put_json(key(name), &user)?).await {
-                Ok(_) => return Ok(Reply::nothing()),
-                Err(StoreError::Conflict) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(StoreError::Conflict.into())
+        rows::change(&*self.place.store, &key(name), change).await?;
+        Ok(Reply::nothing())
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use dewdrop_core::fault::with_causes;
 use dewdrop_core::{Clock, SystemClock};
-use dewdrop_kube::certs::{Files, Keeper, Managed, Own, Places, Source, told};
+use dewdrop_kube::certs::{Files, Keeper, Managed, Own, Places, Source};
 use dewdrop_kube::cluster::Api;
 use dewdrop_kube::gate::{Gate, Server, Settings, SignIn};
 use dewdrop_kube::judge::{Judge, Manners, Mode};
@@ -162,7 +163,7 @@ impl Webhook {
             None => judge,
         });
         let source = self.tls.source(api, clock.now())?;
-        let (keeper, tls) = Keeper::open(source, clock).await.map_err(|e| Failure::usage(told(&e)))?;
+        let (keeper, tls) = Keeper::open(source, clock).await.map_err(|e| Failure::usage(with_causes(&e)))?;
         let listener = tokio::net::TcpListener::bind(self.listen).await;
         let listener = listener.map_err(|e| Failure::usage(format!("listen on {}: {e}", self.listen)))?;
         let address = listener.local_addr().unwrap_or(self.listen);
@@ -231,7 +232,7 @@ impl TlsArgs {
             let places = Places { namespace: namespace.to_owned(), secret: name.to_owned(), configuration };
             return Ok(Box::new(Managed::new(api, places, self.names.clone())));
         }
-        let failed = |e| Failure::usage(told(&e));
+        let failed = |e| Failure::usage(with_causes(&e));
         let own = Own::new(self.names.clone(), now).map_err(failed)?;
         match &self.ca_file {
             Some(path) => own.write_ca(path).map_err(failed)?,

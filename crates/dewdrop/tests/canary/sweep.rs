@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use crate::access;
 use crate::common::http::Answer;
 use crate::common::kept::Kept;
 use crate::search::Search;
@@ -35,44 +36,6 @@ const NAMES: [&str; 24] = [
     "allowed_entity_aliases",
     "member_entity_ids",
     "member_group_ids",
-];
-/// The same below `access/`, whose record is of people, places and their words: see `Shown` of the server's audit log.
-const OF_ACCESS: [&str; 35] = [
-    "id",
-    "role",
-    "cluster",
-    "ticket",
-    "kind",
-    "time",
-    "grant",
-    "user",
-    "verb",
-    "target",
-    "namespace",
-    "name",
-    "source",
-    "recording",
-    "act",
-    "path",
-    "uid",
-    "until",
-    "audit_id",
-    "acting_as",
-    "state",
-    "requester",
-    "by",
-    "how",
-    "extends",
-    "at",
-    "granted_at",
-    "ends_at",
-    "container",
-    "reason",
-    "comment",
-    "command",
-    "refused",
-    "summary",
-    "why",
 ];
 /// Fields that are paths: an error may repeat them.
 const PATHS: [&str; 4] = ["path", "paths", "from", "to"];
@@ -128,8 +91,10 @@ pub fn sweep(server: &Kept, search: &mut Search) -> usize {
 impl Words {
     /// One field with each shape: alone, and beside others that are as they should be.
     fn requests(&self, path: &str, field: &str, fields: &BTreeSet<String>) -> Vec<Map<String, Value>> {
-        let of_access = path.starts_with("/access/") && OF_ACCESS.contains(&field);
-        let is_name = of_access || NAMES.contains(&field) || PATHS.contains(&field);
+        let is_name = match path.starts_with("/access/") {
+            true => access::may_say(path, field),
+            false => NAMES.contains(&field) || PATHS.contains(&field),
+        };
         let [odd, plain] = if is_name { &self.name } else { &self.secret };
         let shapes = [
             json!(odd),

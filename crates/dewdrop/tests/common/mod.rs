@@ -8,6 +8,7 @@ pub mod etcd;
 pub mod http;
 pub mod kept;
 pub mod postgres;
+pub mod state;
 pub mod transcript;
 
 use std::net::{TcpListener, TcpStream};

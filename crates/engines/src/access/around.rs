@@ -53,12 +53,7 @@ async fn list(access: Arc<Access>, _: Call, fields: ListFields) -> Result<Reply,
             all.push((id.into_owned(), about));
         }
     }
-    if all.is_empty() {
-        return Err(Fault::not_found());
-    }
-    let ids: Vec<Value> = all.iter().map(|(id, _)| id.as_str().into()).collect();
-    let info: Map<String, Value> = all.into_iter().map(|(id, about)| (id, about.into())).collect();
-    Ok(Reply::data(Map::from_iter([("keys".to_owned(), ids.into()), ("key_info".to_owned(), info.into())])))
+    Reply::listed(all.into_iter().map(|(id, about)| (id, about.into())))
 }
 
 /// Where a line is kept: the same event told again lies at the same place.

@@ -13,7 +13,7 @@ use dewdrop_core::wire::{Flag, Strings, Text, Ttl};
 use dewdrop_core::{Fault, Moment};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::case::{Asked, Case, State};
 use super::hours::Hours;
@@ -253,13 +253,8 @@ fn lines(mut cases: Vec<Case>, fields: &ListFields, now: Moment) -> Result<Reply
     if let Some(state) = fields.state.as_ref().filter(|state| !state.0.is_empty()) {
         cases.retain(|case| case.state(now).name() == state.0);
     }
-    if cases.is_empty() {
-        return Err(Fault::not_found());
-    }
     cases.sort_by_key(|case| std::cmp::Reverse(case.asked.at));
-    let keys: Vec<Value> = cases.iter().map(|case| case.id.as_str().into()).collect();
-    let info: Map<String, Value> = cases.iter().map(|case| (case.id.clone(), view::line(case, now))).collect();
-    Ok(Reply::data(Map::from_iter([("keys".to_owned(), keys.into()), ("key_info".to_owned(), info.into())])))
+    Reply::listed(cases.iter().map(|case| (case.id.clone(), view::line(case, now))))
 }
 
 async fn read(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {

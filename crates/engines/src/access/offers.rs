@@ -6,7 +6,7 @@ use dewdrop_core::Fault;
 use dewdrop_core::access::dangers;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::route::{NoFields, Routes};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::role::Role;
 use super::{Access, keys, who};
@@ -17,16 +17,14 @@ pub(super) fn routes() -> Routes<Access> {
 
 async fn list(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {
     let person = access.caller(&call).await?;
-    let (mut names, mut info) = (Vec::new(), Map::new());
+    let mut offers = Vec::new();
     for name in access.names(keys::ROLES).await? {
-        let Some(role) = access.role(&name).await?.filter(|role| role.requesters.has(&person)) else { continue };
-        info.insert(name.clone(), offer(&role, role.break_glass.has(&person)));
-        names.push(Value::from(name));
+        if let Some(role) = access.role(&name).await?.filter(|role| role.requesters.has(&person)) {
+            let offer = offer(&role, role.break_glass.has(&person));
+            offers.push((name, offer));
+        }
     }
-    if names.is_empty() {
-        return Err(Fault::not_found());
-    }
-    Ok(Reply::data(Map::from_iter([("keys".to_owned(), names.into()), ("key_info".to_owned(), info.into())])))
+    Reply::listed(offers)
 }
 
 /// What whoever may ask for a role must know; who else may is not among it.

@@ -69,13 +69,8 @@ async fn list(access: Arc<Access>, _: Call, _: NoFields) -> Result<Reply, Fault>
         let id = row.key.get(keys::RECORDINGS.len()..).unwrap_or_default();
         all.push((String::from_utf8_lossy(id).into_owned(), decode(&row.key, &row.entry)?));
     }
-    if all.is_empty() {
-        return Err(Fault::not_found());
-    }
     all.sort_by_key(|(_, about)| std::cmp::Reverse(about.began));
-    let ids: Vec<Value> = all.iter().map(|(id, _)| id.as_str().into()).collect();
-    let info: Map<String, Value> = all.into_iter().map(|(id, about)| (id, shown(&about).into())).collect();
-    Ok(Reply::data(Map::from_iter([("keys".to_owned(), ids.into()), ("key_info".to_owned(), info.into())])))
+    Reply::listed(all.into_iter().map(|(id, about)| (id, shown(&about).into())))
 }
 
 async fn read(access: Arc<Access>, call: Call, fields: ReadFields) -> Result<Reply, Fault> {

@@ -1,5 +1,6 @@
 //! Aliases of entities by the API.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dewdrop_core::call::{Call, Reply};
@@ -11,7 +12,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::entity::listed;
 use super::model::{Alias, Entity, MountOf, Words};
 use super::{Identities, keys};
 use crate::shared::cas::{TRIES, gave_up};
@@ -218,7 +218,7 @@ impl Identities {
     async fn list_aliases(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         let entities = self.records::<Entity>(&keys::entity("")).await?;
         let lines = entities.iter().flat_map(|e| e.aliases.iter().map(|a| (a.id.clone(), a.line(&e.id).into())));
-        listed(lines)
+        Reply::listed(lines.collect::<BTreeMap<String, Value>>())
     }
 
     async fn delete_alias(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {

@@ -9,7 +9,7 @@ use dewdrop_core::wire::{Flag, Pairs, Strings, Text};
 use dewdrop_core::{Fault, Moment};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::model::{Entity, Group, Words};
 use super::{Identities, keys, mfa};
@@ -149,7 +149,7 @@ impl Identities {
             }
             (entity.id, line)
         });
-        listed(lines)
+        Reply::listed(lines)
     }
 
     async fn list_entity_names(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
@@ -278,14 +278,4 @@ pub(super) fn check_metadata(words: &Words) -> Result<(), Fault> {
         return Err(Fault::bad_request(format!("invalid entity metadata: {why} (key {name:?})")));
     }
     Ok(())
-}
-
-/// The answer to a `LIST` with something to say about each key; 404 when there is none.
-pub(super) fn listed(lines: impl Iterator<Item = (String, Value)>) -> Result<Reply, Fault> {
-    let lines: Map<String, Value> = lines.collect();
-    if lines.is_empty() {
-        return Err(Fault::not_found());
-    }
-    let ids: Vec<String> = lines.keys().cloned().collect();
-    Reply::of(&json!({ "key_info": lines, "keys": ids }))
 }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::entity::{Which, check_metadata, check_policies, listed, policy_names};
+use super::entity::{Which, check_metadata, check_policies, policy_names};
 use super::model::Group;
 use super::{Identities, keys};
 use crate::shared::cas::{TRIES, gave_up};
@@ -163,7 +163,7 @@ impl Identities {
             }
             lines.push((group.id, line));
         }
-        listed(lines.into_iter())
+        Reply::listed(lines)
     }
 
     async fn list_group_names(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {

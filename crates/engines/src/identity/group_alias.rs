@@ -1,5 +1,6 @@
 //! Aliases of external groups by the API: which group of an auth method gives membership.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dewdrop_core::call::{Call, Reply};
@@ -9,9 +10,8 @@ use dewdrop_core::wire::Text;
 use dewdrop_core::{Fault, Moment};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::entity::listed;
 use super::model::{Alias, Group, MountOf};
 use super::{Identities, keys};
 use crate::shared::cas::{TRIES, gave_up};
@@ -155,7 +155,8 @@ impl Identities {
 
     async fn list_group_aliases(self: Arc<Self>, _: Call, _: NoFields) -> Result<Reply, Fault> {
         let groups = self.records::<Group>(&keys::group("")).await?;
-        listed(groups.iter().filter_map(|g| g.alias.as_ref().map(|a| (a.id.clone(), a.line(&g.id).into()))))
+        let lines = groups.iter().filter_map(|g| g.alias.as_ref().map(|a| (a.id.clone(), a.line(&g.id).into())));
+        Reply::listed(lines.collect::<BTreeMap<String, Value>>())
     }
 
     async fn delete_group_alias(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {

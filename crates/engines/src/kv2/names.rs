@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dewdrop_core::Fault;
-use dewdrop_core::call::{Call, Outcome, Reply};
+use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::store::{Entry, decode};
 use serde_json::{Map, Value};
 
@@ -30,22 +30,13 @@ impl Kv2 {
             .into_iter()
             .map(|item| Ok((item.name, item.entry.map_or_else(|| Ok(Map::new().into()), |entry| view(&entry))?)))
             .collect::<Result<_, Fault>>()?;
-        if details.is_empty() { Err(Fault::not_found()) } else { detailed(details) }
+        Reply::listed(details)
     }
 
     pub(super) async fn scan_detailed(self: Arc<Self>, call: Call, _: Paging) -> Result<Reply, Fault> {
         let found = folder::walk(&*self.store, RECORDS, call.capture("path"), |entry| view(&entry)).await?;
-        if found.is_empty() { Ok(Reply::data(Map::new())) } else { detailed(found) }
+        if found.is_empty() { Ok(Reply::data(Map::new())) } else { Reply::listed(found) }
     }
-}
-
-fn detailed(details: Vec<(String, Value)>) -> Result<Reply, Fault> {
-    let keys: Vec<String> = details.iter().map(|(name, _)| name.clone()).collect();
-    let mut reply = Reply::keys(keys)?;
-    if let Outcome::Data(data) = &mut reply.outcome {
-        data.insert("key_info".into(), details.into_iter().collect::<Map<_, _>>().into());
-    }
-    Ok(reply)
 }
 
 fn view(entry: &Entry) -> Result<Value, Fault> {

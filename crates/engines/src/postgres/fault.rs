@@ -1,5 +1,6 @@
 //! What can go wrong at a target.
 
+use dewdrop_core::fault::with_causes;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -40,7 +41,7 @@ impl TargetError {
                     format!("failed to connect to {place}: {}: {} (SQLSTATE {code})", db.severity(), db.message());
                 if code.starts_with("28") { Self::Login(told) } else { Self::Down(told) }
             }
-            None => Self::Down(format!("failed to connect to {place}: {}", chain(error))),
+            None => Self::Down(format!("failed to connect to {place}: {}", with_causes(error))),
         }
     }
 
@@ -54,7 +55,7 @@ impl TargetError {
                 let detail = detail.map(|d| format!(": {}", d.replace('\n', "; "))).unwrap_or_default();
                 Self::Refused { code: db.code().code().to_owned(), message: format!("{}{detail}", db.message()) }
             }
-            None => Self::Unknown(format!("the connection was lost: {}", chain(error))),
+            None => Self::Unknown(format!("the connection was lost: {}", with_causes(error))),
         }
     }
 
@@ -83,21 +84,6 @@ impl TargetError {
     pub fn is_code(&self, wanted: &SqlState) -> bool {
         matches!(self, Self::Refused { code, .. } if code == wanted.code())
     }
-}
-
-/// The error with its causes: the driver's own text says little.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

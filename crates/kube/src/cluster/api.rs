@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dewdrop_core::Secret;
+use dewdrop_core::fault::with_causes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -43,7 +44,7 @@ impl Api {
             .user_agent(concat!("dewdrop-webhook/", env!("CARGO_PKG_VERSION")))
             .tls_certs_only(bundle)
             .build()
-            .map_err(|e| chain(&e))?;
+            .map_err(|e| with_causes(&e))?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), token: account.join("token"), http })
     }
 
@@ -104,7 +105,7 @@ impl Api {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), LookUpError> {
-        let away = |e: reqwest::Error| LookUpError::Away(chain(&e.without_url()));
+        let away = |e: reqwest::Error| LookUpError::Away(with_causes(&e.without_url()));
         let token = tokio::fs::read_to_string(&self.token).await;
         let token = Secret::new(token.map_err(|e| LookUpError::Away(format!("our own token cannot be read: {e}")))?);
         let mut response = request.bearer_auth(token.expose().trim()).send().await.map_err(away)?;
@@ -148,15 +149,4 @@ pub(crate) fn part(name: &str) -> String {
         "." | ".." | "" => "%00".to_owned(), // No name at all, and no way out of the folder either.
         name => utf8_percent_encode(name, NAME).to_string(),
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

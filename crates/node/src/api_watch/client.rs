@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dewdrop_api::SecretText;
+use dewdrop_core::fault::with_causes;
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{RequestBuilder, Response};
@@ -11,7 +12,6 @@ use zeroize::Zeroizing;
 
 use super::lines::Lines;
 use super::wire::{self, Event, Listed, PodSeen};
-use crate::nri::chain;
 
 /// The most of an answer: the pods of one node.
 const MOST: usize = 64 << 20;
@@ -182,7 +182,7 @@ impl Api {
                 builder.tls_certs_only(bundle.ok_or_else(|| format!("{} holds no certificate", file.display()))?)
             }
         };
-        builder.build().map_err(|e| chain(&e))
+        builder.build().map_err(|e| with_causes(&e))
     }
 }
 
@@ -203,7 +203,7 @@ impl Watching {
             }
             let chunk = tokio::time::timeout(SILENCE, self.response.chunk()).await;
             let chunk = chunk.map_err(|_| "the watch of the API server is silent".to_owned())?;
-            match chunk.map_err(|e| chain(&e.without_url()))? {
+            match chunk.map_err(|e| with_causes(&e.without_url()))? {
                 Some(chunk) => self.lines.push(&chunk)?,
                 None => return Ok(None),
             }
@@ -212,7 +212,7 @@ impl Watching {
 }
 
 fn away(error: reqwest::Error) -> ApiError {
-    ApiError::Away(format!("the API server: {}", chain(&error.without_url())))
+    ApiError::Away(format!("the API server: {}", with_causes(&error.without_url())))
 }
 
 /// One part of a path, whatever is in it.

@@ -1,11 +1,11 @@
 //! Keeps a link to the runtime up, for ever.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dewdrop_core::fault::with_causes;
 use tokio::net::UnixStream;
 
 use super::link::{LinkError, serve};
@@ -150,7 +150,7 @@ impl Herald<'_> {
     }
 
     fn lost(&mut self, why: &LinkError) {
-        let why = chain(why);
+        let why = with_causes(why);
         let state = Link::Lost { why };
         if self.told.as_ref() != Some(&state) {
             tracing::warn!(?state, "no link to the container runtime");
@@ -162,10 +162,4 @@ impl Herald<'_> {
     fn tell(&mut self, state: Link) {
         self.told = self.worker.leave(Job::Link(state.clone())).is_ok().then_some(state);
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

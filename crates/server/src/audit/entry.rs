@@ -4,8 +4,9 @@ use dewdrop_core::mount::MountClass;
 use dewdrop_core::token::{AuthView, TokenKind, TokenRecord};
 
 use super::json::Obj;
-use super::redact::{HashKey, Leaves, Shown};
+use super::redact::{HashKey, Leaves};
 use super::settings::HeaderRules;
+use super::shown::Shown;
 use super::{Act, End};
 
 /// `"auth":{...},"request":{...}`: the same in the line before an act and in the one after it.
@@ -32,9 +33,7 @@ pub fn request(buf: &mut Vec<u8>, act: &Act<'_>, key: &HashKey, headers: &Header
         });
         request.text("path", act.path);
         if !act.fields.is_empty() {
-            let (kind, tuned) =
-                act.mount.map_or(("", &[][..]), |m| (m.kind.as_str(), m.tune.audit_non_hmac_request_keys.as_slice()));
-            key.data(request.key("data"), act.fields, &Shown::of(kind, tuned));
+            key.data(request.key("data"), act.fields, &Shown::asked(act.mount, act.path));
         }
         if let Some(address) = act.caller.address {
             request.text("remote_address", &address.to_string());

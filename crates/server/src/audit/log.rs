@@ -1,8 +1,8 @@
 //! The writer of the chain. A line is rendered outside of the lock; within it only the number and the hash are put before
-//! it, and one `writev` appends it. What cannot be written is not half there: the file is cut back.
+//! it, and one `writev` appends it (`tip`).
 
-use std::fs::File;
-use std::io::IoSlice;
+mod tip;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use dewdrop_core::{Clock, Moment};
 use parking_lot::{Condvar, Mutex};
-use serde::Serialize;
 
 use super::AuditError;
 use super::folder::{self, Folder};
 use super::json::Obj;
 use super::keys::{PublicKey, Signer};
-use super::line::{self, Hash, Head};
+use super::line::{self, Head};
 use super::reserve::Reserve;
 use super::tail;
 use crate::config::AuditLog;
+pub use tip::Standing;
+use tip::{State, Tip, Trouble, restore};
 
 /// How old the last look at the file may be when a line is written.
 const LOOK: Duration = Duration::from_millis(100);
@@ -33,31 +34,9 @@ pub enum Class {
     Rescue,
 }
 
-/// The chain as it stands.
-#[derive(Debug, Clone, Serialize)]
-pub struct Standing {
-    /// `sound`, `full` (only operators' acts are written) or `lost` (nothing is).
-    pub state: &'static str,
-    /// Why it is not sound.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub why: String,
-    /// The file that is written.
-    pub file: String,
-    /// The last line's number.
-    pub seq: u64,
-    /// Its value.
-    pub hash: String,
-    /// Lines that no checkpoint covers yet.
-    pub unsigned: u64,
-    /// Bytes set aside.
-    pub reserve: u64,
-    /// Lines refused since the disk was full.
-    pub refused: u64,
-}
-
 /// The log.
 pub struct Log {
-    inner: Mutex<Inner>,
+    tip: Mutex<Tip>,
     folder: Folder,
     signer: Signer,
     clock: Arc<dyn Clock>,
@@ -68,29 +47,6 @@ pub struct Log {
     news: (Mutex<()>, Condvar),
     /// Lines up to here are on the disk itself.
     synced: AtomicU64,
-}
-
-struct Inner {
-    file: Arc<File>,
-    first: u64,
-    dev_ino: (u64, u64),
-    offset: u64,
-    rotate_at: u64,
-    next: u64,
-    head: Hash,
-    unsigned: u64,
-    signed_at: Duration,
-    looked_at: Duration,
-    state: State,
-    refused: u64,
-    reserve: Reserve,
-    head_bytes: Vec<u8>,
-}
-
-enum State {
-    Sound,
-    Full,
-    Lost(String),
 }
 
 impl Log {
@@ -109,7 +65,7 @@ impl Log {
         };
         let look = file.metadata().map_err(folder::io("look at", &folder.file(first)))?;
         let steady = clock.steady();
-        let inner = Inner {
+        let tip = Tip {
             file: Arc::new(file),
             first,
             dev_ino: (look.dev(), look.ino()),
@@ -127,7 +83,7 @@ impl Log {
         };
         let log = Self {
             written: AtomicU64::new(tail.next - 1),
-            inner: Mutex::new(inner),
+            tip: Mutex::new(tip),
             folder,
             signer,
             clock,
@@ -137,13 +93,13 @@ impl Log {
             synced: AtomicU64::new(0),
         };
         {
-            let mut inner = log.inner.lock();
-            if !inner.reserve.fill() {
-                inner.state = State::Full;
+            let mut tip = log.tip.lock();
+            if !tip.reserve.fill() {
+                tip.state = State::Full;
                 tracing::error!(folder = %at.display(), "the disk has no room for the audit log's reserve: only operators' acts are written down");
             }
             let opening = log.opening("start", |line| line.number_if("cut_bytes", tail.cut));
-            log.put(&mut inner, &opening, Class::Rescue)?;
+            log.put(&mut tip, &opening, Class::Rescue)?;
         }
         Ok(log)
     }
@@ -166,18 +122,18 @@ impl Log {
     /// It cannot be written. Nothing of it is in the file then.
     pub fn append(&self, body: &[u8], class: Class) -> Result<u64, AuditError> {
         let now = self.clock.steady();
-        let mut inner = self.inner.lock();
-        if now.saturating_sub(inner.looked_at) >= LOOK {
-            self.look(&mut inner, now);
+        let mut tip = self.tip.lock();
+        if now.saturating_sub(tip.looked_at) >= LOOK {
+            self.look(&mut tip, now);
         }
-        let seq = self.put(&mut inner, body, class)?;
-        if inner.unsigned >= u64::from(self.config.checkpoint_lines) {
-            self.checkpoint(&mut inner);
+        let seq = self.put(&mut tip, body, class)?;
+        if tip.unsigned >= u64::from(self.config.checkpoint_lines) {
+            self.checkpoint(&mut tip);
         }
-        if inner.offset >= inner.rotate_at {
-            self.rotate(&mut inner, "rotate", "");
+        if tip.offset >= tip.rotate_at {
+            self.rotate(&mut tip, "rotate", "");
         }
-        drop(inner);
+        drop(tip);
         if self.followers.load(Ordering::SeqCst) > 0 {
             self.wake();
         }
@@ -210,29 +166,29 @@ impl Log {
     /// Where the next line will be: number of the file's first line, offset, number of the line.
     #[must_use]
     pub fn end(&self) -> (u64, u64, u64) {
-        let inner = self.inner.lock();
-        (inner.first, inner.offset, inner.next)
+        let tip = self.tip.lock();
+        (tip.first, tip.offset, tip.next)
     }
 
     /// The regular work: looks at the file, signs what is due, asks for the disk itself. Called every second or so.
     pub fn tick(&self) {
         let now = self.clock.steady();
         let (file, upto) = {
-            let mut inner = self.inner.lock();
-            self.look(&mut inner, now);
-            if inner.unsigned > 0
-                && now.saturating_sub(inner.signed_at) >= self.config.checkpoint
-                && matches!(inner.state, State::Sound)
+            let mut tip = self.tip.lock();
+            self.look(&mut tip, now);
+            if tip.unsigned > 0
+                && now.saturating_sub(tip.signed_at) >= self.config.checkpoint
+                && matches!(tip.state, State::Sound)
             {
-                self.checkpoint(&mut inner);
+                self.checkpoint(&mut tip);
             }
             // Only what is signed is worth waiting for the disk.
-            (inner.file.clone(), if inner.unsigned == 0 { inner.next - 1 } else { 0 })
+            (tip.file.clone(), if tip.unsigned == 0 { tip.next - 1 } else { 0 })
         };
         if upto > self.synced.load(Ordering::Relaxed) {
             match file.sync_data() {
                 Ok(()) => self.synced.store(upto, Ordering::Relaxed),
-                Err(error) => self.lose(&mut self.inner.lock(), format!("the disk did not keep it: {error}")),
+                Err(error) => self.lose(&mut self.tip.lock(), format!("the disk did not keep it: {error}")),
             }
         }
     }
@@ -240,12 +196,12 @@ impl Log {
     /// Signs the last lines and waits for the disk: a clean end.
     pub fn close(&self) {
         let stop = self.event("stop", |_| {});
-        let mut inner = self.inner.lock();
-        if let Err(error) = self.put(&mut inner, &stop, Class::Rescue) {
+        let mut tip = self.tip.lock();
+        if let Err(error) = self.put(&mut tip, &stop, Class::Rescue) {
             tracing::error!(error = error.whole(), "the end of the server is not on the audit log");
         }
-        self.checkpoint(&mut inner);
-        if let Err(error) = inner.file.sync_data() {
+        self.checkpoint(&mut tip);
+        if let Err(error) = tip.file.sync_data() {
             tracing::error!(%error, "the audit log is not safely on the disk");
         }
     }
@@ -253,42 +209,28 @@ impl Log {
     /// An operator says to go on (SIGHUP): when the log was lost, a new file goes on with the chain. What was unlinked is
     /// written back first, since the open file still holds it. A sound log goes on as it is.
     pub fn reopen(&self) {
-        let mut inner = self.inner.lock();
-        self.look(&mut inner, self.clock.steady());
-        let State::Lost(why) = &inner.state else { return };
+        let mut tip = self.tip.lock();
+        self.look(&mut tip, self.clock.steady());
+        let State::Lost(why) = &tip.state else { return };
         let why = why.clone();
-        let path = self.folder.file(inner.first);
-        let unlinked = inner.file.metadata().is_ok_and(|found| found.nlink() == 0 && found.len() == inner.offset);
+        let path = self.folder.file(tip.first);
+        let unlinked = tip.file.metadata().is_ok_and(|found| found.nlink() == 0 && found.len() == tip.offset);
         if unlinked && !path.exists() {
-            match restore(&inner.file, &path) {
+            match restore(&tip.file, &path) {
                 Ok(()) => tracing::warn!(file = %path.display(), "the audit file that was removed is written back"),
                 Err(error) => {
                     tracing::error!(file = %path.display(), %error, "the audit file that was removed cannot be written back")
                 }
             }
         }
-        self.rotate(&mut inner, "reopen", &why);
+        self.rotate(&mut tip, "reopen", &why);
     }
 
     /// How it stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let inner = self.inner.lock();
-        let (state, why) = match &inner.state {
-            State::Sound => ("sound", String::new()),
-            State::Full => ("full", "the disk is full".to_owned()),
-            State::Lost(why) => ("lost", why.clone()),
-        };
-        Standing {
-            state,
-            why,
-            file: self.folder.file(inner.first).display().to_string(),
-            seq: inner.next - 1,
-            hash: hex::encode(inner.head),
-            unsigned: inner.unsigned,
-            reserve: inner.reserve.bytes(),
-            refused: inner.refused,
-        }
+        let tip = self.tip.lock();
+        tip.standing(&self.folder.file(tip.first))
     }
 
     /// The body of a line of the server's own.
@@ -317,36 +259,36 @@ impl Log {
     }
 
     /// Writes a line, from the reserve when it may.
-    fn put(&self, inner: &mut Inner, body: &[u8], class: Class) -> Result<u64, AuditError> {
-        match &inner.state {
+    fn put(&self, tip: &mut Tip, body: &[u8], class: Class) -> Result<u64, AuditError> {
+        match &tip.state {
             State::Lost(why) => return Err(AuditError::Lost(why.clone())),
             State::Full if class == Class::Ordinary => {
-                inner.refused += 1;
+                tip.refused += 1;
                 return Err(AuditError::Full);
             }
             _ => {}
         }
         loop {
-            match inner.write(body) {
+            match tip.write(body) {
                 Ok(seq) => {
                     self.written.store(seq, Ordering::SeqCst);
                     return Ok(seq);
                 }
                 Err(Trouble::Full) => {
-                    if matches!(inner.state, State::Sound) {
+                    if matches!(tip.state, State::Sound) {
                         tracing::error!("the disk is full: only operators' acts are written down until there is space");
                     }
-                    inner.state = State::Full;
-                    if class == Class::Rescue && inner.reserve.release(2 * body.len() as u64) {
+                    tip.state = State::Full;
+                    if class == Class::Rescue && tip.reserve.release(2 * body.len() as u64) {
                         continue;
                     }
-                    inner.refused += 1;
+                    tip.refused += 1;
                     return Err(AuditError::Full);
                 }
-                Err(Trouble::Other(error)) => return Err(folder::io("write", &self.folder.file(inner.first))(error)),
+                Err(Trouble::Other(error)) => return Err(folder::io("write", &self.folder.file(tip.first))(error)),
                 Err(Trouble::Torn(error)) => {
                     let why = format!("half a line is in the file and cannot be cut off: {error}");
-                    self.lose(inner, why.clone());
+                    self.lose(tip, why.clone());
                     return Err(AuditError::Lost(why));
                 }
             }
@@ -354,43 +296,43 @@ impl Log {
     }
 
     /// Compares the open file with what is at its path.
-    fn look(&self, inner: &mut Inner, now: Duration) {
-        inner.looked_at = now;
-        if matches!(inner.state, State::Lost(_)) {
+    fn look(&self, tip: &mut Tip, now: Duration) {
+        tip.looked_at = now;
+        if matches!(tip.state, State::Lost(_)) {
             return;
         }
-        let path = self.folder.file(inner.first);
+        let path = self.folder.file(tip.first);
         let why = match std::fs::metadata(&path) {
             Err(error) => Some(format!("{} cannot be found: {error}", path.display())),
-            Ok(found) if (found.dev(), found.ino()) != inner.dev_ino => {
+            Ok(found) if (found.dev(), found.ino()) != tip.dev_ino => {
                 Some(format!("{} is another file now", path.display()))
             }
-            Ok(found) if found.len() < inner.offset => Some(format!("{} was shortened", path.display())),
-            Ok(found) if found.len() > inner.offset => Some(format!("somebody else wrote into {}", path.display())),
+            Ok(found) if found.len() < tip.offset => Some(format!("{} was shortened", path.display())),
+            Ok(found) if found.len() > tip.offset => Some(format!("somebody else wrote into {}", path.display())),
             Ok(_) => None,
         };
         if let Some(why) = why {
-            return self.lose(inner, why);
+            return self.lose(tip, why);
         }
-        if matches!(inner.state, State::Full) && inner.reserve.fill() {
-            let refused = std::mem::take(&mut inner.refused);
-            inner.state = State::Sound;
+        if matches!(tip.state, State::Full) && tip.reserve.fill() {
+            let refused = std::mem::take(&mut tip.refused);
+            tip.state = State::Sound;
             let line = self.event("space", |line| line.number("refused", refused));
-            if self.put(inner, &line, Class::Rescue).is_ok() {
+            if self.put(tip, &line, Class::Rescue).is_ok() {
                 tracing::info!(refused, "there is space on the disk again: everything is written down");
             }
         }
     }
 
-    fn lose(&self, inner: &mut Inner, why: String) {
+    fn lose(&self, tip: &mut Tip, why: String) {
         tracing::error!(why, "the audit log is lost: nothing is served until an operator mends it and sends SIGHUP");
-        inner.state = State::Lost(why);
+        tip.state = State::Lost(why);
     }
 
     /// Signs all lines so far.
-    fn checkpoint(&self, inner: &mut Inner) {
-        let head = Head { seq: inner.next, prev: inner.head };
-        let lines = inner.unsigned;
+    fn checkpoint(&self, tip: &mut Tip) {
+        let head = Head { seq: tip.next, prev: tip.head };
+        let lines = tip.unsigned;
         let mut body = self.event("checkpoint", |line| line.number("lines", lines));
         body.truncate(body.len().saturating_sub(2));
         let mut signed = Vec::with_capacity(256);
@@ -399,99 +341,40 @@ impl Log {
         body.extend_from_slice(line::SIGNATURE);
         body.extend_from_slice(self.signer.sign(&line::signed(&signed)).as_bytes());
         body.extend_from_slice(b"\"}\n");
-        match self.put(inner, &body, Class::Rescue) {
-            Ok(_) => inner.unsigned = 0,
+        match self.put(tip, &body, Class::Rescue) {
+            Ok(_) => tip.unsigned = 0,
             Err(error) => tracing::error!(error = error.whole(), "the audit log could not be signed; tried again"),
         }
-        inner.signed_at = self.clock.steady();
+        tip.signed_at = self.clock.steady();
     }
 
     /// Begins a new file. When that is not possible, a sound log goes on with the old one.
-    fn rotate(&self, inner: &mut Inner, reason: &str, lost: &str) {
+    fn rotate(&self, tip: &mut Tip, reason: &str, lost: &str) {
         if lost.is_empty() {
-            self.checkpoint(inner);
+            self.checkpoint(tip);
         }
-        let begun = self.folder.begin(inner.next).and_then(|file| {
-            let look = file.metadata().map_err(folder::io("look at", &self.folder.file(inner.next)))?;
+        let begun = self.folder.begin(tip.next).and_then(|file| {
+            let look = file.metadata().map_err(folder::io("look at", &self.folder.file(tip.next)))?;
             Ok((file, (look.dev(), look.ino())))
         });
         let (file, dev_ino) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 tracing::error!(error = error.whole(), "no new audit file could be begun");
-                inner.rotate_at = inner.offset + (1 << 20);
+                tip.rotate_at = tip.offset + (1 << 20);
                 return;
             }
         };
         // The old file's last lines reach the disk before the new one is used.
-        let _ = inner.file.sync_data();
-        (inner.file, inner.dev_ino, inner.first, inner.offset) = (Arc::new(file), dev_ino, inner.next, 0);
-        inner.rotate_at = self.config.file_bytes;
-        if matches!(inner.state, State::Lost(_)) {
-            inner.state = State::Sound;
+        let _ = tip.file.sync_data();
+        (tip.file, tip.dev_ino, tip.first, tip.offset) = (Arc::new(file), dev_ino, tip.next, 0);
+        tip.rotate_at = self.config.file_bytes;
+        if matches!(tip.state, State::Lost(_)) {
+            tip.state = State::Sound;
         }
         let line = self.opening(reason, |line| line.text_if("lost", lost));
-        if let Err(error) = self.put(inner, &line, Class::Rescue) {
-            self.lose(inner, format!("a new file cannot be written: {}", error.whole()));
+        if let Err(error) = self.put(tip, &line, Class::Rescue) {
+            self.lose(tip, format!("a new file cannot be written: {}", error.whole()));
         }
-    }
-}
-
-enum Trouble {
-    Full,
-    Other(std::io::Error),
-    Torn(std::io::Error),
-}
-
-impl Inner {
-    /// Appends head and body in one call.
-    fn write(&mut self, body: &[u8]) -> Result<u64, Trouble> {
-        let head = Head { seq: self.next, prev: self.head };
-        self.head_bytes.clear();
-        head.write(&mut self.head_bytes);
-        let total = self.head_bytes.len() + body.len();
-        let mut done = 0;
-        while done < total {
-            let from_head = self.head_bytes.get(done..).unwrap_or_default();
-            let from_body = body.get(done.saturating_sub(self.head_bytes.len())..).unwrap_or_default();
-            match rustix::io::writev(&self.file, &[IoSlice::new(from_head), IoSlice::new(from_body)]) {
-                Ok(0) => return Err(self.undo(rustix::io::Errno::NOSPC, done)),
-                Ok(written) => done += written,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(self.undo(error, done)),
-            }
-        }
-        self.head = line::hash(&self.head_bytes, body);
-        self.offset += total as u64;
-        self.next += 1;
-        self.unsigned += 1;
-        Ok(head.seq)
-    }
-
-    fn undo(&self, error: rustix::io::Errno, done: usize) -> Trouble {
-        use rustix::io::Errno;
-        if let Err(error) = if done > 0 { self.file.set_len(self.offset) } else { Ok(()) } {
-            return Trouble::Torn(error);
-        }
-        match error {
-            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Trouble::Full,
-            error => Trouble::Other(error.into()),
-        }
-    }
-}
-
-/// Writes the content of a file without a name to a path.
-fn restore(file: &File, path: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let mut block = vec![0; 1 << 20];
-    let mut at = 0;
-    loop {
-        let count = file.read_at(&mut block, at)?;
-        if count == 0 {
-            return out.sync_all();
-        }
-        std::io::Write::write_all(&mut out, block.get(..count).unwrap_or_default())?;
-        at += count as u64;
     }
 }

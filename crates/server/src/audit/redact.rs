@@ -1,5 +1,5 @@
-//! What may stand in the log in clear. Every text in data becomes `hmac-sha256:...` unless it is named here or by the
-//! mount's `audit_non_hmac_*_keys`; keys, numbers and truth values stay.
+//! Every text in data becomes `hmac-sha256:...` unless its route or the mount's `audit_non_hmac_*_keys` shows it; keys,
+//! numbers and truth values stay.
 
 use aws_lc_rs::hmac;
 use dewdrop_core::Secret;
@@ -8,20 +8,10 @@ use zeroize::Zeroizing;
 
 use super::json::{Obj, text};
 use super::line;
+use super::shown::{Shown, Trail};
 
 /// The key of this log's HMACs.
 pub struct HashKey(hmac::Key);
-
-/// Keys whose texts are shown.
-#[derive(Clone, Default)]
-pub struct Shown {
-    /// By the kind of mount: names.
-    fixed: &'static [&'static str],
-    /// By the kind of mount: words of people that are for the record.
-    words: &'static [&'static str],
-    /// By the mount's tuning.
-    tuned: Vec<String>,
-}
 
 impl HashKey {
     /// From 32 bytes.
@@ -53,25 +43,29 @@ impl HashKey {
 
     /// The data of a request or reply.
     pub fn data(&self, buf: &mut Vec<u8>, data: &Map<String, Value>, shown: &Shown) {
+        self.object(buf, data, None, shown);
+    }
+
+    fn object(&self, buf: &mut Vec<u8>, map: &Map<String, Value>, above: Option<&Trail<'_>>, shown: &Shown) {
         let mut object = Obj::open(buf);
-        for (key, value) in data {
-            self.value(object.outer_key(key), value, shown.shows(key, value), shown);
+        for (key, value) in map {
+            self.value(object.outer_key(key), value, &Trail::of(key, above), shown);
         }
         object.close();
     }
 
-    fn value(&self, buf: &mut Vec<u8>, value: &Value, in_clear: bool, shown: &Shown) {
+    fn value(&self, buf: &mut Vec<u8>, value: &Value, at: &Trail<'_>, shown: &Shown) {
         match value {
-            Value::String(value) if in_clear => text(buf, value),
+            Value::String(value) if shown.shows(at, value) => text(buf, value),
             Value::String(value) => self.quoted(buf, value),
-            Value::Object(map) => self.data(buf, map, shown),
+            Value::Object(map) => self.object(buf, map, Some(at), shown),
             Value::Array(list) => {
                 buf.push(b'[');
-                for (at, value) in list.iter().enumerate() {
-                    if at > 0 {
+                for (index, value) in list.iter().enumerate() {
+                    if index > 0 {
                         buf.push(b',');
                     }
-                    self.value(buf, value, in_clear, shown);
+                    self.value(buf, value, at, shown);
                 }
                 buf.push(b']');
             }
@@ -97,67 +91,6 @@ impl HashKey {
         }
         clean
     }
-}
-
-impl Shown {
-    /// What a mount's kind and tuning show.
-    #[must_use]
-    pub fn of(kind: &str, tuned: &[String]) -> Self {
-        // Names, no secrets: with them `dewdrop audit trace` walks from a credential to its request.
-        let fixed: &'static [&'static str] = match kind {
-            "access" => &[
-                "id",
-                "role",
-                "cluster",
-                "ticket",
-                "kind",
-                "time",
-                "grant",
-                "user",
-                "verb",
-                "target",
-                "namespace",
-                "name",
-                "source",
-                "recording",
-                "act",
-                "path",
-                "uid",
-                "until",
-                "audit_id",
-                "acting_as",
-                "state",
-                "requester",
-                "by",
-                "how",
-                "extends",
-                "at",
-                "granted_at",
-                "ends_at",
-                "container",
-                "fingerprint",
-            ],
-            "database" => &["username"],
-            "system" => &["lease_id", "prefix", "path"],
-            "token" => &["accessor"],
-            _ => &[],
-        };
-        let words: &'static [&'static str] = match kind {
-            "access" => &["reason", "comment", "command", "refused", "summary", "why"],
-            _ => &[],
-        };
-        Self { fixed, words, tuned: tuned.to_vec() }
-    }
-
-    /// What is shown by kind must look like a name: whoever puts a secret into the wrong field does not find it here.
-    fn shows(&self, key: &str, value: &Value) -> bool {
-        let tuned = self.tuned.iter().any(|tuned| tuned == key);
-        tuned || self.words.contains(&key) || (self.fixed.contains(&key) && value.as_str().is_some_and(is_name))
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    text.len() <= 512 && text.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.:@".contains(c))
 }
 
 /// The texts of a request, kept until its end is known: an error may quote one of them.

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::e2e::account::AGENTS;
 use crate::e2e::stage::Stage;
 
 /// A start's id.
@@ -15,11 +16,8 @@ pub fn uid_of(stage: &Stage, pod: &str) -> Result<String> {
 
 /// Signs in as the agent of a node.
 pub fn login(stage: &Stage, node: &str) -> Result<String> {
-    let bound = ["--bound-object-kind", "Node", "--bound-object-name", node];
-    let args =
-        [&["create", "token", "dewdrop-node", "-n", "dewdrop-system", "--audience", "dewdrop"], &bound[..]].concat();
-    let jwt = stage.kubectl(&args)?;
-    let body = json!({ "role": "dewdrop-node", "jwt": jwt.trim() });
+    let jwt = stage.minted(AGENTS.on_node(node))?;
+    let body = json!({ "role": "dewdrop-node", "jwt": jwt });
     let (status, answer) = stage.vault.caller().with_token("").send("POST", "auth/kubernetes/login", Some(body))?;
     token_of(&answer).with_context(|| format!("the agent's login: {status} {}", answer["errors"]))
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
+use crate::e2e::account::PODS;
 use crate::e2e::pods::{TestPod, WAIT};
 use crate::e2e::stage::Stage;
 use crate::say;
@@ -37,6 +38,6 @@ pub fn rotated(stage: &mut Stage) -> Result<()> {
 
 /// The head of a token says which key signs now, and how.
 fn key_of(stage: &Stage) -> Result<String> {
-    let token = stage.kubectl(&["create", "token", "default", "--audience", "dewdrop"])?;
+    let token = stage.minted(PODS)?;
     token.split_once('.').map(|(head, _)| head.to_owned()).context("no token")
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::agent::{self, token_of, uid_of};
+use crate::e2e::account::PODS;
 use crate::e2e::pods::TestPod;
 use crate::e2e::stage::Stage;
 use crate::say::{self, Stopwatch};
@@ -19,24 +20,14 @@ pub fn thousand(stage: &mut Stage) -> Result<()> {
     stage.apply(&TestPod::new("looped").on(&node).beside("app", "while :; do sleep 1; done", &[]))?;
     let pod = uid_of(stage, "looped")?;
     stage.kill_agent(1);
-    let jwt = stage.kubectl(&[
-        "create",
-        "token",
-        "default",
-        "--audience",
-        "dewdrop",
-        "--bound-object-kind",
-        "Pod",
-        "--bound-object-name",
-        "looped",
-    ])?;
+    let jwt = stage.minted(PODS.on_pod("looped"))?;
     let agent = agent::login(stage, &node)?;
     let caller = stage.vault.caller();
     let clock = Stopwatch::start();
     let mut most = 0;
     for number in 0..STARTS {
         let body = json!({
-            "role": "app", "jwt": jwt.trim(), "container": "app", "start": format!("00000000-0000-4000-8000-{number:012}"),
+            "role": "app", "jwt": jwt, "container": "app", "start": format!("00000000-0000-4000-8000-{number:012}"),
         });
         let (status, made) = caller.with_token(&agent).send("POST", "auth/kubernetes/agent/start", Some(body))?;
         let token = token_of(&made).with_context(|| format!("start {number}: {status} {}", made["errors"]))?;

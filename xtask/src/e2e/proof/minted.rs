@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::agent::{self, START, uid_of};
 use super::tokens::{everything_refused, refused};
+use crate::e2e::account::{AGENTS, Account, PODS};
 use crate::e2e::pods::{TestPod, WAIT};
 use crate::e2e::stage::{PATIENCE, Stage};
 use crate::say;
@@ -14,13 +15,12 @@ pub fn tokens(stage: &mut Stage) -> Result<()> {
     stage.apply(&TestPod::new("minted").on(&stage.node(0)?).with("app", WAIT))?;
     let user = stage.user_of("minted", "app")?;
     let pod = uid_of(stage, "minted")?;
-    for (what, bound) in [
-        ("bound to nothing", &[][..]),
-        ("bound to the pod", &["--bound-object-kind", "Pod", "--bound-object-name", "minted"]),
-        ("bound to the node", &["--bound-object-kind", "Node", "--bound-object-name", "n1"]),
+    for (what, account) in [
+        ("bound to nothing", PODS),
+        ("bound to the pod", PODS.on_pod("minted")),
+        ("bound to the node", PODS.on_node("n1")),
     ] {
-        let args = [&["create", "token", "default", "--audience", "dewdrop"], bound].concat();
-        everything_refused(stage, what, stage.kubectl(&args)?.trim(), &pod)?;
+        everything_refused(stage, what, &stage.minted(account)?, &pod)?;
     }
     everything_refused(stage, "one that never ends", &endless(stage)?, &pod)?;
     as_the_agent(stage)?;
@@ -49,43 +49,21 @@ fn endless(stage: &Stage) -> Result<String> {
 /// The agent's own account: a token that names no node makes no agent, nor does one of another namespace's account of the same
 /// name; and the agent of a node has no say about another node's pod, though it holds that pod's token.
 fn as_the_agent(stage: &Stage) -> Result<()> {
-    let login = |jwt: &str| json!({ "role": "dewdrop-node", "jwt": jwt.trim() });
-    let account = ["create", "token", "dewdrop-node", "-n", "dewdrop-system", "--audience", "dewdrop"];
-    let unbound = stage.kubectl(&account)?;
+    let login = |jwt: &str| json!({ "role": "dewdrop-node", "jwt": jwt });
+    let unbound = stage.minted(AGENTS)?;
     refused(stage, "the agent's account, bound to nothing", "", "POST", "auth/kubernetes/login", login(&unbound))?;
-    let foreign =
-        stage.kubectl(&[&account[..], &["--bound-object-kind", "Pod", "--bound-object-name", "minted"]].concat());
+    let foreign = stage.minted(AGENTS.on_pod("minted"));
     let told = format!("{:#}", foreign.err().context("Kubernetes binds the agent's account to a foreign pod")?);
     say::line(&format!(
         "the agent's account, bound to a pod of another: {}",
         told.lines().next_back().unwrap_or_default()
     ));
     stage.kubectl(&["create", "serviceaccount", "dewdrop-node"])?;
-    let alike = stage.kubectl(&[
-        "create",
-        "token",
-        "dewdrop-node",
-        "--audience",
-        "dewdrop",
-        "--bound-object-kind",
-        "Node",
-        "--bound-object-name",
-        "n1",
-    ])?;
+    let alike = stage.minted(Account::of("dewdrop-node", "default").on_node("n1"))?;
     stage.kubectl(&["delete", "serviceaccount", "dewdrop-node"])?;
     refused(stage, "an account of the agent's name", "", "POST", "auth/kubernetes/login", login(&alike))?;
     let other = agent::login(stage, &stage.node(1)?)?;
-    let pods = stage.kubectl(&[
-        "create",
-        "token",
-        "default",
-        "--audience",
-        "dewdrop",
-        "--bound-object-kind",
-        "Pod",
-        "--bound-object-name",
-        "minted",
-    ])?;
-    let start = json!({ "role": "app", "jwt": pods.trim(), "container": "app", "start": START });
+    let jwt = stage.minted(PODS.on_pod("minted"))?;
+    let start = json!({ "role": "app", "jwt": jwt, "container": "app", "start": START });
     refused(stage, "the agent of another node", &other, "POST", "auth/kubernetes/agent/start", start)
 }

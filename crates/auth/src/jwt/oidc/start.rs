@@ -14,6 +14,7 @@ use super::proof::{challenge, random};
 use super::provider::{Document, Provider, Trouble};
 use super::redirects::is_allowed;
 use super::wire::{BeginRequest, text};
+use crate::kept_roles::KeepsRoles;
 
 /// The longest text of a client's own, and the longest URI, in bytes: what waits is in memory, and nobody has signed in yet.
 const LONGEST: usize = 1024;

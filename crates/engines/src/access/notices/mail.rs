@@ -122,7 +122,7 @@ impl Mail {
         self.look_up().await?;
         match tokio::time::timeout(PATIENCE, transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.without_password(&words::chain(&error))),
+            Ok(Err(error)) => Err(self.without_password(&words::why(&error))),
             Err(_) => Err(format!("the mail server took longer than {} s", PATIENCE.as_secs())),
         }
     }
@@ -169,7 +169,7 @@ impl Mail {
         for to in &self.to {
             builder = builder.to(address(to)?);
         }
-        builder.body(format!("{}\n", words::whole(letter))).map_err(|error| words::chain(&error))
+        builder.body(format!("{}\n", words::whole(letter))).map_err(|error| words::why(&error))
     }
 
     /// What it is sent with.

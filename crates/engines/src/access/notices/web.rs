@@ -89,7 +89,7 @@ impl Web {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let response = request.send().await.map_err(|error| words::chain(&error.without_url()))?;
+        let response = request.send().await.map_err(|error| words::why(&error.without_url()))?;
         let status = response.status();
         match status.as_u16() {
             200..300 => Ok(()),
@@ -113,7 +113,7 @@ impl Web {
             let bundle = Certificate::from_pem_bundle(self.ca_pem.as_bytes()).ok().filter(|bundle| !bundle.is_empty());
             builder = builder.tls_certs_only(bundle.ok_or("ca_pem: no bundle of PEM certificates")?);
         }
-        builder.build().map_err(|error| format!("ca_pem: {}", words::chain(&error)))
+        builder.build().map_err(|error| format!("ca_pem: {}", words::why(&error)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A letter in words, for people. What others wrote (reasons, comments, names) is cut to a length, has no control
 //! characters, and cannot make a link, call a channel or begin a header.
 
+use dewdrop_core::fault::with_causes;
 use serde_json::{Value, json};
 
 use super::Event;
@@ -40,14 +41,8 @@ fn cut(letters: impl Iterator<Item = char>, most: usize) -> String {
 }
 
 /// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    line(&text)
+pub fn why(error: &dyn std::error::Error) -> String {
+    line(&with_causes(error))
 }
 
 /// What happened, in a sentence.

@@ -76,12 +76,7 @@ async fn bad_connections_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_must_prove_itself_as_far_as_is_asked() {
     let b = Bench::new(Postgres::shared()).await;
-    let other_ca = {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.self_signed(&key).unwrap().pem()
-    };
+    let other_ca = dewdrop_testkit::pki::Ca::new("another authority").pem();
     let named = |mode: &str| {
         format!("postgresql://{{{{username}}}}:{{{{password}}}}@localhost:{}/postgres?sslmode={mode}", b.pg.port)
     };

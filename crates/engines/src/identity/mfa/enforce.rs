@@ -13,7 +13,7 @@ use dewdrop_core::wire::Strings;
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::method::Method;
 use crate::identity::model::{Entity, Group, new_id};
@@ -120,13 +120,7 @@ impl Rules {
 impl Identities {
     async fn list_rules(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         let rules = self.records::<Rule>(&keys::mfa_rule("")).await?;
-        if rules.is_empty() {
-            return Err(Fault::not_found());
-        }
-        let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
-        let info: Map<String, Value> =
-            rules.iter().map(|rule| (rule.name.clone(), rule.view(&call.mount.namespace))).collect();
-        Reply::of(&json!({ "keys": names, "key_info": info }))
+        Reply::listed(rules.iter().map(|rule| (rule.name.clone(), rule.view(&call.mount.namespace))))
     }
 
     async fn read_rule(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {

@@ -10,7 +10,7 @@ use dewdrop_core::store::{Batch, scan_all};
 use dewdrop_core::wire::{Int, Text, Ttl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::enforce::{MfaKind, MfaMethod, Rule};
@@ -106,13 +106,7 @@ impl Identities {
     pub(super) async fn list_methods(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         let mut methods = self.records::<Method>(&keys::mfa_method("")).await?;
         methods.retain(|method| is_meant(&call, method));
-        if methods.is_empty() {
-            return Err(Fault::not_found());
-        }
-        let keys: Vec<&str> = methods.iter().map(|method| method.id.as_str()).collect();
-        let info: Map<String, Value> =
-            methods.iter().map(|method| (method.id.clone(), method.view(&call.mount.namespace))).collect();
-        Reply::of(&json!({ "keys": keys, "key_info": info }))
+        Reply::listed(methods.iter().map(|method| (method.id.clone(), method.view(&call.mount.namespace))))
     }
 
     pub(super) async fn read_method(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use dewdrop_testkit::pki::{Ca, Issued};
+use rcgen::KeyPair;
 use rustls::{ClientConfig, NamedGroup, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,15 +20,12 @@ use crate::http::bind;
 /// An authority, and files of a server's certificate from it.
 struct Pki {
     dir: TempDir,
-    authority: CertifiedIssuer<'static, KeyPair>,
+    authority: Ca,
 }
 
 impl Pki {
     fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let pki = Self { dir: tempfile::tempdir().unwrap(), authority };
+        let pki = Self { dir: tempfile::tempdir().unwrap(), authority: Ca::new("authority") };
         std::fs::write(pki.path("ca.pem"), pki.authority.pem()).unwrap();
         pki.write_server();
         pki
@@ -37,21 +35,16 @@ impl Pki {
         self.dir.path().join(name)
     }
 
-    fn issue(&self, name: &str) -> (CertificateDer<'static>, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.authority).unwrap();
-        (certificate.der().clone(), key)
+    fn issue(&self, name: &str) -> Issued {
+        self.authority.issue(name, |_| {})
     }
 
     /// A new certificate of the server; its DER form.
     fn write_server(&self) -> Vec<u8> {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.authority).unwrap();
-        std::fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
-        std::fs::write(self.path("cert.pem"), certificate.pem()).unwrap();
-        certificate.der().to_vec()
+        let server = self.authority.server();
+        std::fs::write(self.path("key.pem"), server.key.serialize_pem()).unwrap();
+        std::fs::write(self.path("cert.pem"), server.certificate.pem()).unwrap();
+        server.certificate.der().to_vec()
     }
 
     fn listener(&self, clients: ClientCertificates) -> Listener {
@@ -68,13 +61,9 @@ impl Pki {
         listener
     }
 
-    fn client(
-        &self,
-        with: Option<(CertificateDer<'static>, KeyPair)>,
-        version: &'static rustls::SupportedProtocolVersion,
-    ) -> ClientConfig {
+    fn client(&self, with: Option<Issued>, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(self.authority.der().clone()).unwrap();
+        roots.add(self.authority.der().to_vec().into()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
@@ -82,9 +71,9 @@ impl Pki {
             .with_root_certificates(roots);
         match with {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
+            Some(issued) => {
+                let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(issued.key.serialize_der()));
+                builder.with_client_auth_cert(vec![issued.certificate.der().clone()], key).unwrap()
             }
         }
     }
@@ -137,9 +126,9 @@ async fn a_client_certificate_reaches_the_handler_whoever_signed_it() {
     let (pki, stranger) = (Pki::new(), Pki::new());
     let server = start(pki.listener(ClientCertificates::Asked));
     for issuer in [&pki, &stranger] {
-        let (certificate, key) = issuer.issue("me");
-        let mut stream =
-            connect(&server, pki.client(Some((certificate.clone(), key)), &rustls::version::TLS13)).await.unwrap();
+        let issued = issuer.issue("me");
+        let certificate = issued.certificate.der().clone();
+        let mut stream = connect(&server, pki.client(Some(issued), &rustls::version::TLS13)).await.unwrap();
         assert!(exchange(&mut stream, ASK).await.starts_with("HTTP/1.1 200 "));
         let peer = server.toy.last.lock().clone().unwrap().peer;
         assert_eq!(peer.connection.certificates, [certificate.as_ref()]);

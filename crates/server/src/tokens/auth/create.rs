@@ -247,19 +247,7 @@ async fn draft(
     };
     let asked_ttl = if fields.ttl.0.is_zero() { fields.lease.0 } else { fields.ttl.0 };
     let for_ever = is_root && asked_ttl.is_zero() && params.period.is_zero() && params.explicit_max_ttl.is_zero();
-    let (ttl, cut) = if for_ever {
-        (Duration::ZERO, Vec::new())
-    } else {
-        let asked = LifeAsk {
-            issued: call.now,
-            now: call.now,
-            increment: asked_ttl,
-            mount_default: call.mount.default_lease_ttl(),
-            mount_max: call.mount.max_lease_ttl(),
-            ..LifeAsk::default()
-        };
-        first_life(&params, &asked)
-    };
+    let (ttl, cut) = if for_ever { (Duration::ZERO, Vec::new()) } else { own_life(call, &params, asked_ttl) };
     warnings.extend(cut);
     let renewable = fields.renewable.is_none_or(|flag| flag.0) && role.is_none_or(|(_, role)| role.renewable);
     Ok(TokenRecord {
@@ -289,6 +277,19 @@ async fn draft(
         beside: String::new(),
         mfa: None,
     })
+}
+
+/// The first life of a token, within what its mount gives; what had to be cut, in sentences.
+fn own_life(call: &Call, params: &TokenParams, asked: Duration) -> (Duration, Vec<String>) {
+    let ask = LifeAsk {
+        issued: call.now,
+        now: call.now,
+        increment: asked,
+        mount_default: call.mount.default_lease_ttl(),
+        mount_max: call.mount.max_lease_ttl(),
+        ..LifeAsk::default()
+    };
+    first_life(params, &ask)
 }
 
 fn refuse_batch(kind: TokenKind, is_root: bool, fields: &CreateFields) -> Result<(), Fault> {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dewdrop_core::SystemClock;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use dewdrop_testkit::pki::Ca;
+use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -128,17 +129,13 @@ impl Server {
 
     /// A CA, and one certificate that serves both sides.
     fn make_certificates(&self) {
-        let write = |name: &str, pem: String| std::fs::write(self.folder.path().join(name), pem).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        write("ca.pem", params.self_signed(&key).unwrap().pem());
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        write("it.pem", params.signed_by(&key, &issuer).unwrap().pem());
-        write("it.key", key.serialize_pem());
+        let ca = Ca::new("etcd");
+        std::fs::write(self.folder.path().join("ca.pem"), ca.pem()).unwrap();
+        let it = ca.issue("etcd", |params| {
+            let name = SanType::DnsName("localhost".try_into().unwrap());
+            params.subject_alt_names = vec![name, SanType::IpAddress([127, 0, 0, 1].into())];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        });
+        it.write(self.folder.path(), "it");
     }
 }

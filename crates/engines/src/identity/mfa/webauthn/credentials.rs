@@ -9,7 +9,7 @@ use dewdrop_core::store::Batch;
 use dewdrop_core::wire::Text;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::MfaKind;
 use super::super::enroll::needs_fresh_factor;
@@ -76,17 +76,11 @@ impl Identities {
     }
 
     async fn keys_told(&self, entity: &str) -> Result<Reply, Fault> {
-        let (mut ids, mut info) = (Vec::new(), Map::new());
+        let mut lines = Vec::new();
         for (method, known) in self.all_passkeys(entity).await? {
-            for key in known.keys {
-                ids.push(key.id.clone());
-                info.insert(key.id.clone(), key.view(&method));
-            }
+            lines.extend(known.keys.iter().map(|key| (key.id.clone(), key.view(&method))));
         }
-        if ids.is_empty() {
-            return Err(Fault::not_found());
-        }
-        Reply::of(&json!({ "keys": ids, "key_info": info }))
+        Reply::listed(lines)
     }
 
     async fn read_own_key(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {

@@ -25,7 +25,7 @@ use dewdrop_core::{Fault, Kind, Operation};
 use http::HeaderMap;
 use parking_lot::Mutex;
 
-use crate::audit::{Act, End, Open};
+use crate::audit::Open;
 use crate::http::target::{BadPath, api_path};
 use crate::http::{Handler, Request, Response};
 use crate::mounts::Mounted;

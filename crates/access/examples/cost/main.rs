@@ -55,6 +55,9 @@ async fn proxy(listen: SocketAddr, vault: &str, api: &str, dir: &Path) -> Result
 }
 
 async fn measure(parts: &[&str]) -> Result<()> {
+    if let Some(part) = parts.iter().find(|part| !["pods", "watches", "list"].contains(*part)) {
+        bail!("there is no part {part}: pods, watches or list");
+    }
     let dir = tempfile::tempdir()?;
     let town = Town::open(dir.path()).await?;
     let listen = free_address().await?;
@@ -64,9 +67,6 @@ async fn measure(parts: &[&str]) -> Result<()> {
     let load = Load { address: listen, tls: town.client_tls()?, pid };
     load.wait_until_ready().await?;
     let wants = |part: &str| parts.is_empty() || parts.contains(&part);
-    for part in parts.iter().filter(|part| !["pods", "watches", "list"].contains(part)) {
-        bail!("there is no part {part}: pods, watches or list");
-    }
     if wants("pods") {
         load.pods(SECONDS).await?;
     }

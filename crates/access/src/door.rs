@@ -70,7 +70,8 @@ async fn connection(stream: TcpStream, source: SocketAddr, acceptor: TlsAcceptor
     let guest = Arc::new(Guest { grant: leaf.and_then(tls::grant_of), source });
     let service = service_fn(move |request| {
         let (desk, guest) = (Arc::clone(&desk), Arc::clone(&guest));
-        async move { Ok::<_, Infallible>(desk.answer(&guest, request).await) }
+        // In a box: the connection keeps room for it as long as it lives, and an answer can flow for hours.
+        Box::pin(async move { Ok::<_, Infallible>(desk.answer(&guest, request).await) })
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(LARGEST_HEADERS as usize);

@@ -5,17 +5,20 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http_body_util::{Either, Full};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::record::Ticket;
+use crate::upstream::Answer;
 
-/// What is known whole, or goes through.
-pub type Body = Either<Full<Bytes>, Cut>;
+/// What the API server is sent: known whole, or it goes through.
+pub type Asked = Either<Full<Bytes>, Cut<Incoming>>;
+/// What the client is sent: known whole, or it goes through.
+pub type Told = Either<Full<Bytes>, Cut<Answer>>;
 
 /// A body that ends with the grant.
-pub struct Cut {
-    inner: Incoming,
+pub struct Cut<B> {
+    inner: B,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Counts what went through; told when the body is done.
     ticket: Option<Ticket>,
@@ -34,15 +37,15 @@ pub enum Broken {
 
 // === impl Cut ===
 
-impl Cut {
+impl<B> Cut<B> {
     /// Watches over a body.
     #[must_use]
-    pub fn new(inner: Incoming, over: &CancellationToken, ticket: Option<Ticket>) -> Self {
+    pub fn new(inner: B, over: &CancellationToken, ticket: Option<Ticket>) -> Self {
         Self { inner, over: Box::pin(over.clone().cancelled_owned()), ticket }
     }
 }
 
-impl hyper::body::Body for Cut {
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Cut<B> {
     type Data = Bytes;
     type Error = Broken;
 

@@ -45,7 +45,8 @@ async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc<Des
     let guest = Arc::new(Guest { grant: leaf.and_then(tls::grant_of), source });
     let service = service_fn(move |request| {
         let (desk, guest) = (Arc::clone(&desk), Arc::clone(&guest));
-        async move { Ok::<_, Infallible>(desk.answer(&guest, request).await) }
+        // In a box: the connection keeps room for it as long as it lives, and an answer can flow for hours.
+        Box::pin(async move { Ok::<_, Infallible>(desk.answer(&guest, request).await) })
     });
     let server = door::http(HEADERS, STREAMS);
     if let Err(error) = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await {

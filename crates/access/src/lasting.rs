@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
-use crate::body::{Body, Cut};
+use crate::body::{Asked, Cut};
 use crate::grants::Live;
 use crate::headers;
 use crate::info::Info;
@@ -61,7 +61,7 @@ impl Maker {
         made.unwrap_or_else(|_| Err(Refusal::bad_gateway("what was asked broke off; look what came of it")))
     }
 
-    async fn go(self, info: &Info, next: Request<Body>) -> Result<Response<bytes::Bytes>, Refusal> {
+    async fn go(self, info: &Info, next: Request<Asked>) -> Result<Response<bytes::Bytes>, Refusal> {
         let answered = match self.api.ask(next).await {
             Ok(answer) => left::read(info, answer).await,
             Err(error) => {

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use dewdrop_core::Moment;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use crate::info::Info;
 use crate::record::short;
 use crate::refuse::Refusal;
+use crate::upstream::Answer;
 
 pub mod token;
 
@@ -136,7 +136,7 @@ pub fn ask_for_json(headers: &mut HeaderMap) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// It breaks off, or is longer than any object can be.
-pub async fn read(info: &Info, answer: Response<Incoming>) -> Result<(Response<Bytes>, Option<Trace>), Refusal> {
+pub async fn read(info: &Info, answer: Response<Answer>) -> Result<(Response<Bytes>, Option<Trace>), Refusal> {
     let (mut parts, body) = answer.into_parts();
     let Ok(body) = Limited::new(body, LONGEST).collect().await else {
         return Err(Refusal::bad_gateway("the API server's answer breaks off, or is too long; look what it did"));

@@ -74,7 +74,7 @@ pub enum RunError {
 /// It cannot begin.
 pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> Result<(), RunError> {
     let listener = TcpListener::bind(settings.listen).await.map_err(|e| RunError::Listen(settings.listen, e))?;
-    let api = ApiServer::open(settings.api.clone())?;
+    let api = ApiServer::open(settings.api.clone(), clock.clone())?;
     let vault = Vault::new(client, &settings.mount, &settings.cluster, &settings.auth_mount, settings.sign_in.clone());
     let grants = Arc::new(Grants::new(clock.clone()));
     let (record, carrying) = Record::new(clock.clone(), vault.clone());
@@ -104,7 +104,7 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
     let work = [
         tokio::spawn(listen_to(vault.clone(), grants.clone(), trusted, sweeps)),
         tokio::spawn(keep_certificate(vault, [tls.clone(), open_tls.clone()], news)),
-        tokio::spawn(api.keep_token()),
+        tokio::spawn(api.keep()),
         tokio::spawn(sweeper.work(asked)),
         tokio::spawn(look_often(grants)),
         tokio::spawn(async move {

@@ -1,30 +1,29 @@
 //! The API server: connections to it, and the proxy's own token.
 
-use std::future::Future;
+mod line;
+
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, Uri};
+use dewdrop_core::Clock;
+use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::body::Body;
+pub use self::line::Answer;
+use self::line::{Idle, Line};
+use crate::body::Asked;
 
 const CONNECT: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(30);
 /// Kubelet writes a new token long before the old one ends.
 const READ_TOKEN: Duration = Duration::from_secs(60);
 
@@ -56,15 +55,12 @@ pub enum WayError {
     /// HTTP.
     #[error("the API server does not answer: {0}")]
     Http(#[from] hyper::Error),
-    /// HTTP, out of the pool.
-    #[error("the API server does not answer: {0}")]
-    Pool(#[from] hyper_util::client::legacy::Error),
 }
 
 /// The API server.
 pub struct ApiServer {
     dial: Dial,
-    pool: Client<Dial, Body>,
+    idle: Arc<Idle>,
     token: ArcSwap<HeaderValue>,
     place: Place,
 }
@@ -76,12 +72,10 @@ impl ApiServer {
     ///
     /// # Errors
     /// One of them is of no use.
-    pub fn open(place: Place) -> Result<Arc<Self>, WayError> {
+    pub fn open(place: Place, clock: Arc<dyn Clock>) -> Result<Arc<Self>, WayError> {
         let dial = Dial::to(&place)?;
-        let mut pool = Client::builder(TokioExecutor::new());
-        pool.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(256);
         let token = ArcSwap::from_pointee(token(&place)?);
-        Ok(Arc::new(Self { pool: pool.build(dial.clone()), dial, token, place }))
+        Ok(Arc::new(Self { dial, idle: Idle::new(clock), token, place }))
     }
 
     /// The proxy's own identity. It may impersonate, and do nothing else.
@@ -89,10 +83,11 @@ impl ApiServer {
         self.token.load_full()
     }
 
-    /// Reads the token anew now and then.
-    pub async fn keep_token(self: Arc<Self>) {
+    /// Reads the token anew now and then, and closes connections that nobody needs.
+    pub async fn keep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(READ_TOKEN).await;
+            self.idle.tidy();
             match token(&self.place) {
                 Ok(new) => self.token.store(Arc::new(new)),
                 Err(error) => tracing::warn!(%error, "the last token is used on"),
@@ -100,20 +95,31 @@ impl ApiServer {
         }
     }
 
-    /// Asks over a pooled connection.
+    /// Asks over a connection that waits, or a new one. `request` has a path, no whole address.
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn ask(&self, mut request: Request<Body>) -> Result<Response<Incoming>, WayError> {
-        *request.uri_mut() = self.dial.uri(request.uri())?;
-        Ok(self.pool.request(request).await?)
+    pub async fn ask(&self, mut request: Request<Asked>) -> Result<Response<Answer>, WayError> {
+        request.headers_mut().insert(header::HOST, self.dial.host.clone());
+        while let Some(line) = self.idle.take() {
+            match line.ask(request, &self.idle).await {
+                Ok(answer) => return Ok(answer),
+                // Closed just now, before anything was sent.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error().into()),
+                },
+            }
+        }
+        let line = Line::over(self.dial.connect().await?).await?;
+        line.ask(request, &self.idle).await.map_err(|error| error.into_error().into())
     }
 
     /// Asks over a connection of its own, which may become something else than HTTP.
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn ask_alone(&self, mut request: Request<Body>) -> Result<Response<Incoming>, WayError> {
+    pub async fn ask_alone(&self, mut request: Request<Asked>) -> Result<Response<Incoming>, WayError> {
         let stream = self.dial.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
@@ -122,7 +128,7 @@ impl ApiServer {
             }
         });
         let host = self.dial.host.clone();
-        request.headers_mut().insert(http::header::HOST, host);
+        request.headers_mut().insert(header::HOST, host);
         Ok(sender.send_request(request).await?)
     }
 }
@@ -137,8 +143,7 @@ fn token(place: &Place) -> Result<HeaderValue, WayError> {
 }
 
 /// Makes connections.
-#[derive(Clone)]
-pub struct Dial {
+struct Dial {
     tls: TlsConnector,
     name: ServerName<'static>,
     at: String,
@@ -167,12 +172,6 @@ impl Dial {
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), name, at, host })
     }
 
-    fn uri(&self, target: &Uri) -> Result<Uri, WayError> {
-        let path = target.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let uri = format!("https://{}{path}", self.at);
-        uri.parse().map_err(|_| WayError::Setting { what: "address", why: "the path cannot be asked for".into() })
-    }
-
     async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
         let stream = timeout(CONNECT, TcpStream::connect(&self.at)).await.map_err(late)??;
@@ -181,62 +180,5 @@ impl Dial {
     }
 }
 
-impl tower::Service<Uri> for Dial {
-    type Response = Way;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Way>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let dial = self.clone();
-        Box::pin(async move { Ok(Way(TokioIo::new(dial.connect().await?))) })
-    }
-}
-
-/// A pooled connection.
-pub struct Way(TokioIo<TlsStream<TcpStream>>);
-
-impl Connection for Way {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl hyper::rt::Read for Way {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl hyper::rt::Write for Way {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
-}
+#[cfg(test)]
+mod tests;

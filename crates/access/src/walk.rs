@@ -12,7 +12,7 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::body::{Body, Cut};
+use crate::body::{Asked, Cut, Told};
 use crate::grants::{Grant, Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
@@ -24,7 +24,7 @@ use crate::refuse::Refusal;
 use crate::review::{self, Question};
 use crate::session::tape::{About, Tape, Wire};
 use crate::stream;
-use crate::upstream::{ApiServer, WayError};
+use crate::upstream::{Answer, ApiServer, WayError};
 
 /// Parts of a pod that are entered. Kubernetes before 1.35 lets `get` do it over WebSocket; here it is always a `create`.
 const ENTERED: [&str; 3] = ["exec", "attach", "portforward"];
@@ -61,7 +61,7 @@ pub struct Guest {
 
 impl Desk {
     /// Answers a request. Every one has its line on the record, refused or not.
-    pub async fn answer(&self, guest: &Guest, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(&self, guest: &Guest, request: Request<Incoming>) -> Response<Told> {
         let mut ticket = self.record.begin(self.line(guest, &request));
         match self.serve(guest, request, &mut ticket).await {
             Ok(Served::Known(response)) => {
@@ -154,7 +154,7 @@ impl Desk {
         &self,
         live: Arc<Live>,
         info: &Info,
-        mut request: Request<Body>,
+        mut request: Request<Asked>,
         ticket: &mut Ticket,
     ) -> Result<Served, Refusal> {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
@@ -169,18 +169,19 @@ impl Desk {
         *next.method_mut() = parts.method;
         *next.uri_mut() = info.target().parse().map_err(|_| Refusal::bad_request("the path cannot be asked for"))?;
         *next.headers_mut() = onward;
-        let answered = if client.is_some() { self.api.ask_alone(next).await } else { self.api.ask(next).await };
-        let mut response = answered.map_err(|error| gateway(&error))?;
-        match client {
-            Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                let tape = self.tape(&live, info, response.headers()).await?;
-                Ok(Served::Switched(response, live, client, tape))
+        let mut response = match client {
+            None => self.api.ask(next).await.map_err(|error| gateway(&error))?,
+            Some(client) => {
+                let response = self.api.ask_alone(next).await.map_err(|error| gateway(&error))?;
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    let tape = self.tape(&live, info, response.headers()).await?;
+                    return Ok(Served::Switched(response, live, client, tape));
+                }
+                response.map(Answer::alone)
             }
-            _ => {
-                headers::back(response.headers_mut());
-                Ok(Served::Through(response, live))
-            }
-        }
+        };
+        headers::back(response.headers_mut());
+        Ok(Served::Through(response, live))
     }
 }
 
@@ -215,7 +216,7 @@ enum Served {
     /// The proxy knows the answer itself.
     Known(Response<Bytes>),
     /// The API server's answer goes through.
-    Through(Response<Incoming>, Arc<Live>),
+    Through(Response<Answer>, Arc<Live>),
     /// The answer begins a stream; the client's side of it.
     Switched(Response<Incoming>, Arc<Live>, OnUpgrade, Option<(Wire, Tape)>),
 }

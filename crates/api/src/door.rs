@@ -113,6 +113,7 @@ pub fn http(headers: Duration, streams: u32) -> auto::Builder<TokioExecutor> {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
     use super::*;
 
@@ -146,13 +147,14 @@ mod tests {
     async fn whoever_says_nothing_is_shown_out() {
         let (door, address) = door(1).await;
         let _silent = TcpStream::connect(address).await.unwrap();
-        let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![key.cert.der().clone()], key.signing_key.into())
+            .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
         assert!(door.next().await.greet(Arc::new(config)).await.is_none());
         let _next = TcpStream::connect(address).await.unwrap();

@@ -175,8 +175,19 @@ impl<'s> Town<'s> {
             "approvals": [{ "entities": ["hugo"], "count": 1 }],
             "rules": [{ "api_groups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get", "create"] }],
         });
-        make("reach/roles/ops", role);
+        make("reach/roles/ops", role.clone());
         make("reach/clusters/prod", json!({ "address": "https://prod.example:6443" }));
+        let mut direct = role;
+        for (field, value) in
+            [("clusters", json!("edge")), ("record_sessions", json!(false)), ("kubernetes_groups", json!("ops"))]
+        {
+            direct[field] = value;
+        }
+        make("reach/roles/edge", direct);
+        let authority = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+        let edge =
+            json!({ "address": "https://edge.example:6443", "mode": "direct", "certificate_authority": authority });
+        make("reach/clusters/edge", edge);
         Self { server, rosa, hugo }
     }
 
@@ -205,6 +216,10 @@ impl<'s> Town<'s> {
         search.add("a certificate request", csr.lines().nth(2).unwrap());
         let signed = act(rosa, &id, "certificate", json!({ "csr": csr })).at("/data/certificate");
         search.add("a certificate of a grant", signed.lines().nth(3).unwrap());
+        let direct = self.ask(&json!({ "role": "edge", "cluster": "edge" }));
+        act(hugo, &direct, "approve", json!({ "comment": "go on" }));
+        let signed = act(rosa, &direct, "certificate", json!({ "csr": csr })).at("/data/certificate");
+        search.add("a certificate for an API server", signed.lines().nth(3).unwrap());
         act(rosa, &id, "extend", json!({ "reason": "it takes longer" }));
         act(hugo, &id, "revoke", json!({ "reason": "it is repaired" }));
         act(hugo, &self.ask(&json!({})), "deny", json!({ "comment": "not now" }));

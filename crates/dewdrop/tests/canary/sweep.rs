@@ -91,9 +91,10 @@ pub fn sweep(server: &Kept, search: &mut Search) -> usize {
 impl Words {
     /// One field with each shape: alone, and beside others that are as they should be.
     fn requests(&self, path: &str, field: &str, fields: &BTreeSet<String>) -> Vec<Map<String, Value>> {
-        let is_name = match path.starts_with("/access/") {
-            true => access::may_say(path, field),
-            false => NAMES.contains(&field) || PATHS.contains(&field),
+        let is_name = if path.starts_with("/access/") {
+            access::may_say(path, field)
+        } else {
+            NAMES.contains(&field) || PATHS.contains(&field)
         };
         let [odd, plain] = if is_name { &self.name } else { &self.secret };
         let shapes = [

@@ -26,8 +26,9 @@ use tokio_rustls::TlsAcceptor;
 
 use self::event::EventList;
 pub use self::event::Reader;
+use crate::carrier::Carrier;
 use crate::door::Tls;
-use crate::record::{Carrier, Line};
+use crate::record::Line;
 
 /// Connections at once.
 const CONNECTIONS: usize = 32;

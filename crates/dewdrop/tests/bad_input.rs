@@ -298,6 +298,8 @@ fn fields() {
         ),
         ("access/notices/none/test", json!({})),
         ("access/request", json!({ "role": "none", "reason": "x" })),
+        ("access/namespace-doors", json!({ "cluster": "c", "namespace": "n", "user": "u", "open": true })),
+        ("access/namespace-doors", json!({ "cluster": "", "namespace": many, "user": 7, "open": "perhaps" })),
         ("kubernetes/config", json!({ "kubernetes_host": "https://a@b" })),
         ("kubernetes/config", json!({ "kubernetes_host": "https://192.0.2.1", "kubernetes_ca_cert": "\u{7}" })),
         ("kubernetes/roles/x", json!({ "allowed_kubernetes_namespaces": many })),

@@ -78,6 +78,8 @@ const OF_ACCESS: &[Says] = &[
         told: &[],
     },
     Says { routes: &["exec-check"], asked: &["user", "container"], told: &["refused"] },
+    // Who opened which namespace to everybody, or closed it.
+    Says { routes: &["namespace-doors"], asked: &["cluster", "namespace", "user"], told: &[] },
     // What a person did: that is what the record is for. What an object holds is not among it.
     Says {
         routes: &["record"],
@@ -228,9 +230,14 @@ impl<'s> Town<'s> {
         });
         root("announce", door.clone());
         let question = search.plain_canary("the API server's name of a question");
-        let more = json!({ "user": "rosa", "container": "app", "question": question });
+        let more = json!({ "user": "rosa", "container": "app", "question": &question });
         door.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
         assert_eq!(root("exec-check", door).at("/data/allowed"), "false");
+        let labels = json!({
+            "cluster": "prod", "namespace": "shop", "user": "rosa", "question": question,
+            "open": true, "was_open": false, "replaced": true, "was_replaced": true,
+        });
+        root("namespace-doors", labels);
         let stray = search.canary("a secret in a line of the record");
         let left = json!({
             "act": "made", "path": "/api/v1/namespaces/shop/secrets/s", "uid": "u-1", "until": "2030-01-01T00:00:00Z",

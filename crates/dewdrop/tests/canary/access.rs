@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use dewdrop_testkit::pki::Ca;
 use serde_json::{Value, json};
 
 use crate::common::kept::{Kept, files};
@@ -145,6 +146,7 @@ fn is_of(route: &str, below: &str) -> bool {
 pub fn access(server: &Kept, search: &mut Search) {
     let town = Town::build(server);
     town.requests(search);
+    town.direct(search);
     town.proxies(search);
 }
 
@@ -218,6 +220,26 @@ impl<'s> Town<'s> {
         ] {
             self.server.http().send("GET", &format!("reach/{path}"), rosa, b"").ok();
         }
+    }
+
+    /// A cluster without a proxy, whose API server names certificates by their fingerprints.
+    fn direct(&self, search: &mut Search) {
+        let authority = Ca::new("an API server").pem();
+        let make = |path: &str, body: Value| self.call(&self.server.root, path, &body).ok();
+        let at = "https://edge.example:6443";
+        make("clusters/edge", json!({ "address": at, "mode": "direct", "certificate_authority": authority }));
+        let role = json!({
+            "clusters": "edge", "namespaces": "shop", "requester_entities": "rosa", "auto_approve": true,
+            "rules": [{ "api_groups": [""], "resources": ["pods"], "verbs": ["get"] }],
+            "kubernetes_groups": "dewdrop:edge", "record_sessions": false,
+        });
+        make("roles/edge", role);
+        let id = self.ask(&json!({ "role": "edge", "cluster": "edge" }));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let signed = self.call(&self.rosa, &format!("requests/{id}/certificate"), &json!({ "csr": csr })).ok();
+        let certificate = signed.at("/data/certificate");
+        search.add("a certificate for a direct cluster", certificate.lines().nth(3).unwrap());
     }
 
     /// What access proxies and webhooks tell, with secrets wherever they could slip in.

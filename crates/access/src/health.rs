@@ -42,14 +42,14 @@ impl Health {
     }
 
     /// Why nobody should be sent here now.
-    fn missing(&self) -> Option<&'static str> {
+    fn missing(&self) -> Option<String> {
         if self.tls.load().is_none() {
-            return Some("there is no certificate yet");
+            return Some("there is no certificate yet".to_owned());
         }
-        if self.grants.is_stale() {
-            return Some("the server was not heard for too long");
+        if let Some(why) = self.record.closed() {
+            return Some(format!("the record cannot be written: {why}"));
         }
-        (!self.record.is_open()).then_some("the record cannot be written")
+        self.grants.is_stale().then(|| "the server was not heard for too long".to_owned())
     }
 }
 
@@ -64,13 +64,13 @@ async fn answered(guest: Guest, health: Arc<Health>) {
     let _ = tokio::time::timeout(PATIENCE * 2, served).await;
 }
 
-fn answer(path: &str, missing: Option<&'static str>) -> Response<Full<Bytes>> {
+fn answer(path: &str, missing: Option<String>) -> Response<Full<Bytes>> {
     let (code, text) = match (path, missing) {
-        ("/healthz", _) | ("/readyz", None) => (StatusCode::OK, "ok"),
-        ("/readyz", Some(why)) => (StatusCode::SERVICE_UNAVAILABLE, why),
-        _ => (StatusCode::NOT_FOUND, "there are /healthz and /readyz"),
+        ("/healthz", _) | ("/readyz", None) => (StatusCode::OK, Bytes::from_static(b"ok")),
+        ("/readyz", Some(why)) => (StatusCode::SERVICE_UNAVAILABLE, why.into()),
+        _ => (StatusCode::NOT_FOUND, Bytes::from_static(b"there are /healthz and /readyz")),
     };
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    let mut response = Response::new(Full::new(text));
     *response.status_mut() = code;
     response
 }
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn only_what_is_asked_is_told() {
-        assert_eq!(answer("/healthz", Some("x")).status(), 200);
+        assert_eq!(answer("/healthz", Some("x".into())).status(), 200);
         assert_eq!(answer("/readyz", None).status(), 200);
-        assert_eq!(answer("/readyz", Some("x")).status(), 503);
+        assert_eq!(answer("/readyz", Some("x".into())).status(), 503);
         assert_eq!(answer("/api", None).status(), 404);
     }
 }

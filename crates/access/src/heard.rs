@@ -28,8 +28,9 @@ use tokio::time::timeout;
 
 use self::event::EventList;
 pub use self::event::Reader;
+use crate::carrier::Carrier;
 use crate::door::Tls;
-use crate::record::{BATCH, Carrier, Line};
+use crate::record::{BATCH, Line};
 
 /// Connections at once.
 const CONNECTIONS: usize = 32;

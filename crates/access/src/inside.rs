@@ -8,9 +8,9 @@ use aws_lc_rs::rand::fill;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
+use crate::carrier::Carrier;
 use crate::grants::{Live, Miss};
 use crate::info::Info;
-use crate::record::Carrier;
 use crate::refuse::Refusal;
 
 /// Parts of a pod that lead into it.
@@ -107,6 +107,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::carrier::Untold;
     use crate::record::Line;
     use crate::session::tape::Piece;
 
@@ -123,25 +124,25 @@ mod tests {
 
     #[async_trait::async_trait]
     impl Carrier for Heard {
-        async fn carry(&self, _: &[Line]) -> Result<(), String> {
+        async fn carry(&self, _: &[Line]) -> Result<(), Untold> {
             Ok(())
         }
 
-        async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
+        async fn session(&self, _: &str, _: &Piece) -> Result<(), Untold> {
             Ok(())
         }
 
-        async fn announce(&self, announcement: &Announcement) -> Result<(), String> {
+        async fn announce(&self, announcement: &Announcement) -> Result<(), Untold> {
             self.announced.lock().push(announcement.clone());
             if self.is_ending {
                 self.ends.cancel();
             }
-            if self.away { Err("away".into()) } else { Ok(()) }
+            if self.away { Err(Untold::Away("away".into())) } else { Ok(()) }
         }
 
-        async fn left(&self, session: &str) -> Result<(), String> {
+        async fn left(&self, session: &str) -> Result<(), Untold> {
             self.left.lock().push(session.to_owned());
-            if self.left.lock().len() < 2 { Err("away".into()) } else { Ok(()) }
+            if self.left.lock().len() < 2 { Err(Untold::Away("away".into())) } else { Ok(()) }
         }
     }
 

@@ -2,6 +2,7 @@
 //! as it is now, and acts towards the API server as that person (docs/decisions/0022).
 
 mod body;
+mod carrier;
 mod door;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,30 +1,27 @@
 //! The record: what was asked, by whom, under which grant, and how it ended. Lines are sent to the server in batches, and it
-//! writes them on its audit chain. When they cannot be sent for too long, nothing more is allowed.
+//! writes them on its audit chain. When it says that it does not write them, or is not heard for too long, nothing more is allowed.
+
+mod courier;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dewdrop_core::{Clock, Moment};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::inside::{Announcement, Inside};
+pub use self::courier::BATCH;
+use self::courier::{Courier, Trouble};
+use crate::carrier::Carrier;
+use crate::inside::Inside;
 use crate::left::Trace;
-use crate::session::tape::Piece;
 
 /// Lines that wait to be sent, at most.
 const QUEUE: usize = 8192;
-/// Lines in one request: a server refuses bodies with more than 1,000 strings (`max_request_json_strings`), keys included.
-pub const BATCH: usize = 21;
-/// The longest text of a line, in bytes. The server refuses longer ones, and what it refuses holds up all that waits behind it.
+/// The longest text of a line, in bytes. The server refuses longer ones.
 const LONGEST: usize = 1000;
-/// Lines wait for company this long.
-const GATHER: Duration = Duration::from_millis(100);
-/// The oldest line may wait this long before nothing more is allowed.
-const LATEST: Duration = Duration::from_secs(5);
-/// Between two tries.
-const AGAIN: Duration = Duration::from_millis(500);
+/// The target of a line that the server took without its words alone.
+const NOT_TAKEN: &str = "(the server did not take this line as it was)";
 
 /// A line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -108,8 +105,7 @@ pub struct End {
 pub struct Record {
     lines: mpsc::Sender<Line>,
     clock: Arc<dyn Clock>,
-    /// Since when (steady milliseconds) lines wait in vain; zero: they do not.
-    stuck: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
 }
 
 /// A request that is under way. Its line is written when it is dropped.
@@ -120,40 +116,22 @@ pub struct Ticket {
     inside: Option<Inside>,
 }
 
-/// Takes lines to the server.
-#[async_trait::async_trait]
-pub trait Carrier: Send + Sync + 'static {
-    /// Sends them.
-    async fn carry(&self, lines: &[Line]) -> Result<(), String>;
-
-    /// Sends a piece of a session's recording.
-    async fn session(&self, id: &str, piece: &Piece) -> Result<(), String>;
-
-    /// Somebody is about to go into a pod.
-    async fn announce(&self, announcement: &Announcement) -> Result<(), String>;
-
-    /// He has left it.
-    async fn left(&self, session: &str) -> Result<(), String>;
-}
-
 // === impl Record ===
 
 impl Record {
     /// A record, and what takes its lines away until it is dropped.
     pub fn new(clock: Arc<dyn Clock>, carrier: impl Carrier) -> (Self, impl Future<Output = ()> + Send) {
         let (lines, waiting) = mpsc::channel(QUEUE);
-        let record = Self { lines, clock: clock.clone(), stuck: Arc::default() };
-        let stuck = record.stuck.clone();
-        (record, carry(waiting, clock, stuck, carrier))
+        let trouble = Arc::new(Trouble::default());
+        let courier = Courier { clock: clock.clone(), trouble: trouble.clone(), carrier };
+        (Self { lines, clock, trouble }, courier.work(waiting))
     }
 
-    /// Whether a line could be written now.
+    /// Why no line could be written now, and so nothing may be allowed; `None`: one could.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        let stuck = self.stuck.load(Ordering::Relaxed);
-        let now = millis(self.clock.steady());
-        let too_long = stuck != 0 && Duration::from_millis(now.saturating_sub(stuck)) >= LATEST;
-        !too_long && self.lines.capacity() > QUEUE / 8
+    pub fn closed(&self) -> Option<String> {
+        let crowded = || (self.lines.capacity() <= QUEUE / 8).then(|| "too many lines wait".to_owned());
+        self.trouble.closes(self.clock.steady()).or_else(crowded)
     }
 
     /// Begins a request.
@@ -164,7 +142,7 @@ impl Record {
 
     fn write(&self, mut line: Line) {
         line.shorten();
-        // `is_open` keeps room; what is lost all the same is said.
+        // `closed` keeps room; what is lost all the same is said.
         if self.lines.try_send(line).is_err() {
             tracing::error!("a line of the record was lost: the queue is full");
         }
@@ -186,6 +164,22 @@ impl Line {
         }
         if let Some(left) = &mut self.left {
             left.shorten();
+        }
+    }
+
+    /// What is written of a line that the server does not take: that it was there, whose it is and how it ended, in no words but
+    /// its own.
+    fn bare(&self) -> Self {
+        Self {
+            kind: self.kind,
+            time: self.time.clone(),
+            cluster: self.cluster.clone(),
+            grant: self.grant.clone(),
+            what: What { target: NOT_TAKEN.to_owned(), ..What::default() },
+            api: Api { audit_id: self.api.audit_id.clone(), ..Api::default() },
+            left: self.left.clone(),
+            end: End { refused: String::new(), ..self.end.clone() },
+            ..Self::default()
         }
     }
 }
@@ -240,143 +234,5 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-async fn carry(mut waiting: mpsc::Receiver<Line>, clock: Arc<dyn Clock>, stuck: Arc<AtomicU64>, carrier: impl Carrier) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while waiting.recv_many(&mut batch, BATCH).await > 0 {
-        if batch.len() < BATCH {
-            tokio::time::sleep(GATHER).await;
-            while batch.len() < BATCH
-                && let Ok(line) = waiting.try_recv()
-            {
-                batch.push(line);
-            }
-        }
-        while let Err(why) = carrier.carry(&batch).await {
-            if stuck.load(Ordering::Relaxed) == 0 {
-                stuck.store(millis(clock.steady()), Ordering::Relaxed);
-                tracing::warn!(%why, lines = batch.len(), "the record cannot be written; tried again");
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-        stuck.store(0, Ordering::Relaxed);
-        batch.clear();
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use dewdrop_core::FakeClock;
-    use parking_lot::Mutex;
-
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Held {
-        lines: Arc<Mutex<Vec<Line>>>,
-        broken: Arc<Mutex<bool>>,
-    }
-
-    #[async_trait::async_trait]
-    impl Carrier for Held {
-        async fn carry(&self, lines: &[Line]) -> Result<(), String> {
-            if *self.broken.lock() {
-                return Err("away".into());
-            }
-            self.lines.lock().extend_from_slice(lines);
-            Ok(())
-        }
-
-        async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
-            Ok(())
-        }
-
-        async fn announce(&self, _: &Announcement) -> Result<(), String> {
-            Ok(())
-        }
-
-        async fn left(&self, _: &str) -> Result<(), String> {
-            Ok(())
-        }
-    }
-
-    async fn until(is_so: impl Fn() -> bool) {
-        for _ in 0..500 {
-            if is_so() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("waited in vain");
-    }
-
-    #[tokio::test]
-    async fn a_request_is_one_line_and_a_stream_two() {
-        let clock = FakeClock::at(Moment(1_767_225_600_000));
-        let held = Held::default();
-        let (record, work) = Record::new(clock.clone(), held.clone());
-        tokio::spawn(work);
-        let mut ticket = record.begin(Line::default());
-        ticket.line().end.code = 200;
-        ticket.count(7);
-        clock.advance(Duration::from_millis(30));
-        drop(ticket);
-        let ticket = record.begin(Line::default());
-        drop(ticket.stream());
-        until(|| held.lines.lock().len() == 3).await;
-        let lines = held.lines.lock();
-        let told: Vec<_> =
-            lines.iter().map(|line| (line.kind, line.end.code, line.end.bytes, line.end.millis)).collect();
-        assert_eq!(told, [("request", 200, 7, 30), ("stream", 0, 0, 0), ("end", 0, 0, 1)]);
-    }
-
-    #[test]
-    fn a_full_batch_is_no_more_than_a_server_takes() {
-        let text = || "x".to_owned();
-        let what = What { verb: text(), target: text(), namespace: text(), name: text() };
-        let end = End { refused: text(), received: Some(1), ..End::default() };
-        let api = Api { audit_id: text(), acting_as: text(), around: true };
-        let left = Some(Trace::default());
-        let line = Line { command: text(), recording: text(), what, end, api, left, ..Line::default() };
-        let body = serde_json::json!({ "lines": vec![line; BATCH] }).to_string();
-        let strings = body.matches('"').count() / 2;
-        assert!(strings <= 1000, "{strings} strings");
-    }
-
-    #[tokio::test]
-    async fn no_path_of_anybody_is_too_long_for_the_record() {
-        let held = Held::default();
-        let (record, work) = Record::new(FakeClock::at(Moment(1_767_225_600_000)), held.clone());
-        tokio::spawn(work);
-        let long = || "é".repeat(40_000);
-        let what = What { verb: long(), target: long(), namespace: long(), name: long() };
-        let left = Trace { path: long(), uid: "u1".into(), why: long(), ..Trace::default() };
-        let mut ticket = record.begin(Line { what, command: long(), left: Some(left), ..Line::default() });
-        ticket.line().end.refused = long();
-        drop(ticket);
-        until(|| held.lines.lock().len() == 1).await;
-        let line = held.lines.lock().first().cloned().unwrap();
-        let mut texts = serde_json::to_value(&line).unwrap();
-        let left = texts["left"].take();
-        let all = texts.as_object().unwrap().values().chain(left.as_object().unwrap().values());
-        assert!(all.filter_map(serde_json::Value::as_str).all(|text| text.len() <= LONGEST), "{line:?}");
-        assert_eq!(left["uid"], "", "what names no object is not deleted");
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_written_closes_the_door_and_is_not_lost() {
-        let clock = FakeClock::at(Moment(1_767_225_600_000));
-        clock.advance(Duration::from_secs(1));
-        let held = Held::default();
-        *held.broken.lock() = true;
-        let (record, work) = Record::new(clock.clone(), held.clone());
-        tokio::spawn(work);
-        drop(record.begin(Line::default()));
-        until(|| record.stuck.load(Ordering::Relaxed) != 0).await;
-        assert!(record.is_open(), "a moment is forgiven");
-        clock.advance(LATEST);
-        assert!(!record.is_open());
-        *held.broken.lock() = false;
-        until(|| record.is_open()).await;
-        assert_eq!(held.lines.lock().len(), 1);
-    }
-}
+mod tests;

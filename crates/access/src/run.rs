@@ -49,6 +49,8 @@ pub struct Settings {
     pub api: Place,
     /// How the proxy signs in; `None`: by the client's own token.
     pub sign_in: Option<SignIn>,
+    /// How long a recorded session stands still, at most, while the server does not take its recording.
+    pub patience: Duration,
 }
 
 /// Why a proxy cannot run.
@@ -90,6 +92,7 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
         api: api.clone(),
         record,
         carrier: Arc::new(vault.clone()),
+        patience: settings.patience,
         clock,
     };
     let (sweeps, asked) = mpsc::channel(1);

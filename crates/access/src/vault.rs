@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use dewdrop_api::{Call, Client, Error, SecretText};
 use parking_lot::Mutex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::carrier::{Carrier, Untold};
 use crate::grants::Grant;
 use crate::inside::Announcement;
-use crate::record::{Carrier, Line};
+use crate::record::Line;
 use crate::session::tape::Piece;
 use crate::sweep::Sweep;
 
@@ -106,6 +107,11 @@ impl Vault {
         serde_json::from_value(Value::Object(data)).map_err(|_| Error::Config("the server's answer is not one".into()))
     }
 
+    async fn tell(&self, path: &str, what: &impl Serialize) -> Result<(), Untold> {
+        let body = serde_json::to_value(what).map_err(|e| Untold::Unfit(e.to_string()))?;
+        self.ask(|| Ok(Call::post(path, &body)?.patient(PATIENCE))).await.map(drop).map_err(Untold::from)
+    }
+
     /// Asks, and signs in when that is needed.
     async fn ask(&self, call: impl Fn() -> Result<Call, Error>) -> Result<Option<dewdrop_api::Envelope>, Error> {
         let Some(sign_in) = &self.sign_in else { return self.client.call(call()?).await };
@@ -126,7 +132,15 @@ impl Vault {
         let jwt = std::fs::read_to_string(file).map_err(|e| Error::Config(format!("{}: {e}", file.display())))?;
         let body = json!({ "role": sign_in.role, "jwt": jwt.trim() });
         let call = Call::post(&format!("auth/{}/login", sign_in.mount.trim_matches('/')), &body)?.patient(PATIENCE);
-        let envelope = self.client.with_token(None).call(call).await?;
+        let answered = self.client.with_token(None).call(call).await;
+        let envelope = answered.map_err(|error| match error {
+            // What is refused here is the proxy, not what it wanted to say.
+            Error::Api(api) if (400..500).contains(&api.status) && !Error::Api(api.clone()).is_passing() => {
+                let words = api.errors.join("; ");
+                Error::Config(format!("the sign-in by role {} failed: {words} ({})", sign_in.role, api.status))
+            }
+            error => error,
+        })?;
         let auth = envelope.and_then(|envelope| envelope.auth);
         auth.map(|auth| auth.client_token).ok_or_else(|| Error::Config("the login gave no token".into()))
     }
@@ -134,28 +148,19 @@ impl Vault {
 
 #[async_trait::async_trait]
 impl Carrier for Vault {
-    async fn carry(&self, lines: &[Line]) -> Result<(), String> {
-        let path = format!("{}/record", self.mount);
-        let sent = self.ask(|| Ok(Call::post(&path, &json!({ "lines": lines }))?.patient(PATIENCE))).await;
-        sent.map(drop).map_err(|error| error.to_string())
+    async fn carry(&self, lines: &[Line]) -> Result<(), Untold> {
+        self.tell(&format!("{}/record", self.mount), &json!({ "lines": lines })).await
     }
 
-    async fn session(&self, id: &str, piece: &Piece) -> Result<(), String> {
-        let path = format!("{}/recordings/{id}", self.mount);
-        let body = serde_json::to_value(piece).map_err(|e| e.to_string())?;
-        let sent = self.ask(|| Ok(Call::post(&path, &body)?.patient(PATIENCE))).await;
-        sent.map(drop).map_err(|error| error.to_string())
-    }
-    async fn announce(&self, announcement: &Announcement) -> Result<(), String> {
-        let path = format!("{}/announce", self.mount);
-        let body = serde_json::to_value(announcement).map_err(|e| e.to_string())?;
-        let sent = self.ask(|| Ok(Call::post(&path, &body)?.patient(PATIENCE))).await;
-        sent.map(drop).map_err(|error| error.to_string())
+    async fn session(&self, id: &str, piece: &Piece) -> Result<(), Untold> {
+        self.tell(&format!("{}/recordings/{id}", self.mount), piece).await
     }
 
-    async fn left(&self, session: &str) -> Result<(), String> {
-        let path = format!("auth/{}/sessions/leave", self.auth_mount);
-        let sent = self.ask(|| Ok(Call::post(&path, &json!({ "session": session }))?.patient(PATIENCE))).await;
-        sent.map(drop).map_err(|error| error.to_string())
+    async fn announce(&self, announcement: &Announcement) -> Result<(), Untold> {
+        self.tell(&format!("{}/announce", self.mount), announcement).await
+    }
+
+    async fn left(&self, session: &str) -> Result<(), Untold> {
+        self.tell(&format!("auth/{}/sessions/leave", self.auth_mount), &json!({ "session": session })).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dewdrop_core::Clock;
@@ -13,13 +14,14 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::{Asked, Cut, Told};
+use crate::carrier::Carrier;
 use crate::grants::{Grant, Grants, Live, Miss};
 use crate::headers;
 use crate::info::{Info, Resource};
 use crate::inside;
 use crate::lasting::Maker;
 use crate::left;
-use crate::record::{Carrier, Line, Record, Ticket, What};
+use crate::record::{Line, Record, Ticket, What};
 use crate::refuse::Refusal;
 use crate::review::{self, Question};
 use crate::session::tape::{About, Tape, Wire};
@@ -44,6 +46,8 @@ pub struct Desk {
     pub record: Record,
     /// Takes recordings of sessions to the server.
     pub carrier: Arc<dyn Carrier>,
+    /// How long a recorded session stands still, at most, while the server does not take its recording.
+    pub patience: Duration,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -109,8 +113,8 @@ impl Desk {
         mut request: Request<Incoming>,
         ticket: &mut Ticket,
     ) -> Result<Served, Refusal> {
-        if !self.record.is_open() {
-            return Err(Refusal::unavailable("the record cannot be written now, and nothing is allowed without it"));
+        if let Some(why) = self.record.closed() {
+            return Err(Refusal::unavailable(format!("nothing is allowed while the record cannot be written: {why}")));
         }
         let id = guest.grant.as_deref().ok_or_else(|| Refusal::unauthorized("this certificate names no grant"))?;
         let live = self.grants.find(id).map_err(|miss| match miss {
@@ -205,7 +209,7 @@ impl Desk {
             target: resource_name(of),
             command: info.command(),
         };
-        let tape = Tape::begin(about, self.clock.clone(), self.carrier.clone()).await;
+        let tape = Tape::begin(about, self.clock.clone(), self.carrier.clone(), self.patience).await;
         tape.map(|tape| Some((wire, tape)))
             .map_err(|why| Refusal::unavailable(format!("the session cannot be recorded: {why}")))
     }

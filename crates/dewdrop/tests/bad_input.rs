@@ -258,6 +258,8 @@ fn fields() {
         ("access/clusters/x", json!({ "address": "https://a.test", "certificate_authority": "x" })),
         ("access/clusters/x", json!({ "address": "https://a.test", "mode": "direct", "certificate_ttl": "1y" })),
         ("access/clusters/none/ca/rotate", json!({})),
+        ("access/namespace-doors", json!({ "cluster": "c", "namespace": "n", "user": "u", "open": true })),
+        ("access/namespace-doors", json!({ "cluster": "", "namespace": many, "user": 7, "open": "perhaps" })),
         ("kubernetes/config", json!({ "kubernetes_host": "https://a@b" })),
         ("kubernetes/config", json!({ "kubernetes_host": "https://192.0.2.1", "kubernetes_ca_cert": "\u{7}" })),
         ("kubernetes/roles/x", json!({ "allowed_kubernetes_namespaces": many })),

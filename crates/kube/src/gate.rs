@@ -1,6 +1,7 @@
 //! Doors into pods with secrets open by a grant: the Dewdrop server knows which run. It is told of each session in a
 //! container with secrets before that begins, so that they are replaced afterwards (docs/decisions/0026-exec-needs-a-grant.md).
 
+mod labels;
 mod server;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub trait Keeper: Send + Sync {
     async fn check(&self, door: &Value) -> Result<Result<u64, String>, String>;
     /// A session is about to begin; how many credentials it will see.
     async fn enter(&self, session: &Value) -> Result<u64, String>;
+    /// The labels of a namespace open its doors, or close them.
+    async fn relabelled(&self, change: &Value) -> Result<(), String>;
 }
 
 /// A door with its keeper.
@@ -75,7 +78,7 @@ impl Gate {
     pub async fn judge(&self, visit: &Visit<'_>) -> Verdict {
         let is_open = is_open(visit.labels);
         let containers = visit.containers();
-        let replaces = !containers.is_empty() && visit.labels.get(REPLACE).is_none_or(|value| value != "false");
+        let replaces = !containers.is_empty() && replaces(visit.labels);
         let ask = self.ask(visit, is_open, replaces);
         match self.keeper.check(&ask).await {
             Ok(Ok(seconds)) if replaces && !visit.question.dry_run => {
@@ -152,6 +155,11 @@ fn warned(visit: &Visit<'_>, what: &str) -> Verdict {
 #[must_use]
 pub fn is_open(labels: &BTreeMap<String, String>) -> bool {
     labels.get(ALLOW_EXEC).is_some_and(|value| value == "true")
+}
+
+/// Whether a namespace has credentials replaced after a session.
+fn replaces(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(REPLACE).is_none_or(|value| value != "false")
 }
 
 // === impl Visit ===

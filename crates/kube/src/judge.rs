@@ -98,6 +98,11 @@ impl Judge {
         if verb == "CREATE" && question.is_core("serviceaccounts", "token") {
             return self.token(question); // Whoever mints tokens in our own namespace could be our agent: none is exempt.
         }
+        if let Some(gate) = self.gate.as_ref().filter(|_| question.is_core("namespaces", ""))
+            && matches!(verb, "CREATE" | "UPDATE")
+        {
+            return Ok(gate.relabelled(question).await?);
+        }
         if question.resource.group.is_empty() && question.resource.resource == "pods" && !self.is_exempt(question) {
             match (verb, question.sub_resource.as_str()) {
                 // What the rules look at cannot be changed later, but for ephemeral containers.

@@ -73,6 +73,9 @@ pub struct Question<'a> {
     /// What it is to be; not read before it is known to matter.
     #[serde(borrow)]
     object: Option<&'a RawValue>,
+    /// What it is before an update.
+    #[serde(borrow, default)]
+    old_object: Option<&'a RawValue>,
 }
 
 /// A kind of thing, as the API names it.
@@ -159,8 +162,15 @@ impl<'a> Question<'a> {
     /// # Errors
     /// There is none, or it has another form.
     pub fn object<T: Deserialize<'a>>(&self, what: &'static str) -> Result<T, ReviewError> {
-        let raw = self.object.ok_or(ReviewError::Object { what, why: "there is none".into() })?;
-        serde_json::from_str(raw.get()).map_err(|e| ReviewError::Object { what, why: place(&e) })
+        read(self.object, what)
+    }
+
+    /// Reads the object as it was before an update.
+    ///
+    /// # Errors
+    /// There is none, or it has another form.
+    pub fn old_object<T: Deserialize<'a>>(&self, what: &'static str) -> Result<T, ReviewError> {
+        read(self.old_object, what)
     }
 
     /// Whether it is about this resource of the core group.
@@ -227,6 +237,11 @@ impl Verdict {
             },
         })
     }
+}
+
+fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, what: &'static str) -> Result<T, ReviewError> {
+    let raw = raw.ok_or(ReviewError::Object { what, why: "there is none".into() })?;
+    serde_json::from_str(raw.get()).map_err(|e| ReviewError::Object { what, why: place(&e) })
 }
 
 /// Where it went wrong; serde's own words may repeat what stood there.

@@ -49,6 +49,7 @@ async fn proxy(listen: SocketAddr, vault: &str, api: &str, dir: &Path) -> Result
         auth_mount: "kubernetes".to_owned(),
         api: Place { address: api.to_owned(), authorities: dir.join("ca.crt"), token: dir.join("token") },
         sign_in: None,
+        patience: std::time::Duration::from_secs(30),
     };
     let client = Client::new(Config::new(vault)).await?;
     Ok(dewdrop_access::run(settings, client, SystemClock::shared()).await?)

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::carrier::Untold;
 use crate::inside::Announcement;
 use crate::session::tape::Piece;
 
@@ -11,10 +12,10 @@ struct Held(Arc<Mutex<(Vec<Line>, bool)>>);
 
 #[async_trait::async_trait]
 impl Carrier for Held {
-    async fn carry(&self, lines: &[Line]) -> Result<(), String> {
+    async fn carry(&self, lines: &[Line]) -> Result<(), Untold> {
         let mut held = self.0.lock();
         if held.1 {
-            return Err("away".into());
+            return Err(Untold::Away("away".into()));
         }
         let body = json!({ "lines": lines });
         assert!(body.to_string().matches('"').count() / 2 <= 1000, "a server takes no more strings");
@@ -26,15 +27,15 @@ impl Carrier for Held {
         Ok(())
     }
 
-    async fn session(&self, _: &str, _: &Piece) -> Result<(), String> {
+    async fn session(&self, _: &str, _: &Piece) -> Result<(), Untold> {
         Ok(())
     }
 
-    async fn announce(&self, _: &Announcement) -> Result<(), String> {
+    async fn announce(&self, _: &Announcement) -> Result<(), Untold> {
         Ok(())
     }
 
-    async fn left(&self, _: &str) -> Result<(), String> {
+    async fn left(&self, _: &str) -> Result<(), Untold> {
         Ok(())
     }
 }

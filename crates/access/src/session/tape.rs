@@ -1,5 +1,5 @@
-//! A session that is recorded: what passes is written down first, and goes on only when there is room for that. When it
-//! cannot be told to the server for too long, the session is cut.
+//! A session that is recorded: what passes is written down first, and goes on only when there is room for that. While the server
+//! does not take it, the session stands still; when that takes too long, or the server refuses, it is cut.
 
 use std::io;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use dewdrop_core::access::name_of;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::cast::{self, Cast};
 use super::frames::{Frames, Unreadable};
 use super::spdy::Spdy;
-use crate::record::Carrier;
+use crate::carrier::{Carrier, Untold};
 
 /// Batches of lines that wait to be sent, at most.
 const QUEUE: usize = 64;
 /// A piece is sent when it is so long, or after this time.
 const PIECE: usize = 256 << 10;
 const GATHER: Duration = Duration::from_millis(500);
-/// So long may the server be away before the session is cut.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// So long may a piece be on its way before the session stands still.
+pub const HOLD: Duration = Duration::from_secs(5);
 /// The last piece is tried for longer: nobody waits for it.
 const FAREWELL: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(250);
@@ -89,28 +89,48 @@ pub struct Tape {
     cast: Mutex<Cast>,
     clock: Arc<dyn Clock>,
     began: Duration,
-    /// Cancelled when lines cannot be sent any more.
-    broken: CancellationToken,
+    way: Way,
+}
+
+/// How the pieces get on, as their sender sees it.
+#[derive(Clone)]
+struct Way {
+    /// Nothing may pass while this is so.
+    held: watch::Sender<bool>,
+    /// Why the last try failed.
+    broken: Arc<Mutex<Option<Untold>>>,
+    /// Cancelled when that is so.
+    ended: CancellationToken,
+    /// So long may the session stand still.
+    patience: Duration,
 }
 
 // === impl Tape ===
 
 impl Tape {
-    /// Begins a recording: its first piece is with the server when this returns.
+    /// Begins a recording: its first piece is with the server when this returns. `patience`: how long the server may be away later.
     ///
     /// # Errors
     /// The server does not take it.
-    pub async fn begin(about: About, clock: Arc<dyn Clock>, carrier: Arc<dyn Carrier>) -> Result<Self, String> {
+    pub async fn begin(
+        about: About,
+        clock: Arc<dyn Clock>,
+        carrier: Arc<dyn Carrier>,
+        patience: Duration,
+    ) -> Result<Self, Untold> {
         let id = new_id()?;
         let title = format!("{} {} in {}", about.target, about.name, about.namespace);
         let cast = cast::header(clock.now().seconds(), &title, &about.command);
         let first = Piece { number: 0, cast, about: Some(about), last: false };
-        send(&*carrier, &id, &first, PATIENCE).await?;
+        let way =
+            Way { held: watch::Sender::new(false), broken: Arc::default(), ended: CancellationToken::new(), patience };
+        // A person waits, and can try again: a server that says no is not asked for longer.
+        let sent = timeout(HOLD, way.send(&*carrier, &id, &first, |why| !matches!(why, Untold::Away(_)))).await;
+        sent.unwrap_or_else(|_| Err(way.why()))?;
         let (lines, waiting) = mpsc::channel(QUEUE);
-        let broken = CancellationToken::new();
-        tokio::spawn(take_away(waiting, carrier, id.clone(), broken.clone()));
+        tokio::spawn(take_away(waiting, carrier, id.clone(), way.clone()));
         let began = clock.steady();
-        Ok(Self { id, lines, cast: Mutex::default(), clock, began, broken })
+        Ok(Self { id, lines, cast: Mutex::default(), clock, began, way })
     }
 
     /// Carries a stream both ways until one side is done.
@@ -131,11 +151,11 @@ impl Tape {
         };
         let carried = tokio::select! {
             carried = both => carried,
-            () = self.broken.cancelled() => Err(io::Error::other("the session cannot be recorded any more")),
+            () = self.way.ended.cancelled() => Err(self.way.end()),
         };
         let rest = self.cast.lock().end(self.at());
         if !rest.is_empty() {
-            self.write(rest).await?;
+            self.lines.send(rest).await.map_err(|_| self.way.end())?;
         }
         carried
     }
@@ -176,9 +196,11 @@ impl Tape {
         }
     }
 
+    /// Puts lines into the queue, and returns when what they tell of may pass.
     async fn write(&self, lines: String) -> io::Result<()> {
-        let sent = self.lines.send_timeout(lines, PATIENCE).await;
-        sent.map_err(|_| io::Error::other("the session cannot be recorded any more"))
+        self.lines.send(lines).await.map_err(|_| self.way.end())?;
+        let mut held = self.way.held.subscribe();
+        held.wait_for(|is_held| !is_held).await.map(drop).map_err(|_| self.way.end())
     }
 
     fn at(&self) -> Duration {
@@ -205,13 +227,64 @@ impl Reader {
     }
 }
 
+// === impl Way ===
+
+impl Way {
+    fn why(&self) -> Untold {
+        self.broken.lock().clone().unwrap_or_else(|| Untold::Away("the server does not answer in time".to_owned()))
+    }
+
+    /// What the record says of a session that was cut.
+    fn end(&self) -> io::Error {
+        io::Error::other(format!("the session cannot be recorded any more: {}", self.why()))
+    }
+
+    /// Sends a piece until the server has it; `gives_up` tells which answers end that.
+    async fn send(
+        &self,
+        carrier: &dyn Carrier,
+        id: &str,
+        piece: &Piece,
+        gives_up: fn(&Untold) -> bool,
+    ) -> Result<(), Untold> {
+        loop {
+            let Err(why) = carrier.session(id, piece).await else { return Ok(()) };
+            *self.broken.lock() = Some(why.clone());
+            if gives_up(&why) {
+                return Err(why);
+            }
+            if let Untold::Unable(_) = why {
+                self.held.send_replace(true);
+            }
+            tracing::debug!(%why, recording = id, "a piece of a recording is sent again");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// The same for as long as there is patience. The session stands still when the server says that it cannot write, and when it
+    /// says nothing for a while; it goes on only after the server has the piece.
+    async fn send_in_time(&self, carrier: &dyn Carrier, id: &str, piece: &Piece) -> Result<(), Untold> {
+        let sending = self.send(carrier, id, piece, Untold::lasts);
+        tokio::pin!(sending);
+        let sent = match timeout(HOLD.min(self.patience), &mut sending).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                self.held.send_replace(true);
+                let late = timeout(self.patience.saturating_sub(HOLD), sending).await;
+                late.unwrap_or_else(|_| Err(self.why()))
+            }
+        };
+        // What was cut stays cut, and says why.
+        if sent.is_ok() && !self.ended.is_cancelled() {
+            *self.broken.lock() = None;
+            self.held.send_replace(false);
+        }
+        sent
+    }
+}
+
 /// Takes lines to the server until the session is over.
-async fn take_away(
-    mut waiting: mpsc::Receiver<String>,
-    carrier: Arc<dyn Carrier>,
-    id: String,
-    broken: CancellationToken,
-) {
+async fn take_away(mut waiting: mpsc::Receiver<String>, carrier: Arc<dyn Carrier>, id: String, way: Way) {
     let mut number = 1;
     loop {
         let Some(mut cast) = waiting.recv().await else { break };
@@ -223,177 +296,32 @@ async fn take_away(
         };
         let _ = timeout(GATHER, more).await;
         let piece = Piece { number, cast, about: None, last: false };
-        if let Err(why) = send(&*carrier, &id, &piece, PATIENCE).await {
+        if let Err(why) = way.send_in_time(&*carrier, &id, &piece).await {
             tracing::warn!(%why, recording = id, "a session is cut: it cannot be recorded");
-            broken.cancel();
+            way.held.send_replace(true);
+            way.ended.cancel();
             // What went on meanwhile is told all the same, if the server comes back in time.
-            if send(&*carrier, &id, &piece, FAREWELL).await.is_err() {
-                return;
+            match timeout(FAREWELL, way.send(&*carrier, &id, &piece, Untold::lasts)).await {
+                Ok(Ok(())) => {}
+                // A recording that is full takes its end.
+                Ok(Err(Untold::Unfit(_))) => break,
+                _ => return,
             }
         }
         number += 1;
     }
     let last = Piece { number, cast: String::new(), about: None, last: true };
-    if let Err(why) = send(&*carrier, &id, &last, FAREWELL).await {
-        tracing::warn!(%why, recording = id, "the end of a session is not on its recording");
+    let told = timeout(FAREWELL, way.send(&*carrier, &id, &last, Untold::lasts)).await;
+    if !matches!(told, Ok(Ok(()))) {
+        tracing::warn!(why = %way.why(), recording = id, "the end of a session is not on its recording");
     }
 }
 
-async fn send(carrier: &dyn Carrier, id: &str, piece: &Piece, patience: Duration) -> Result<(), String> {
-    let tries = async {
-        loop {
-            match carrier.session(id, piece).await {
-                Ok(()) => return,
-                Err(why) => tracing::debug!(%why, recording = id, "a piece of a recording is sent again"),
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-    };
-    timeout(patience, tries).await.map_err(|_| "the server does not take the recording".to_owned())
-}
-
-fn new_id() -> Result<String, String> {
+fn new_id() -> Result<String, Untold> {
     let mut bytes = [0u8; 10];
-    fill(&mut bytes).map_err(|_| "no randomness".to_owned())?;
+    fill(&mut bytes).map_err(|_| Untold::Away("there is no randomness".to_owned()))?;
     Ok(name_of(bytes))
 }
 
 #[cfg(test)]
-mod tests {
-    use dewdrop_core::{FakeClock, Moment};
-    use tokio::io::duplex;
-
-    use super::*;
-    use crate::record::Line;
-
-    #[derive(Default)]
-    struct Held {
-        pieces: Mutex<Vec<Piece>>,
-        broken: Mutex<bool>,
-    }
-
-    #[async_trait::async_trait]
-    impl Carrier for Held {
-        async fn carry(&self, _: &[Line]) -> Result<(), String> {
-            Ok(())
-        }
-
-        async fn session(&self, _: &str, piece: &Piece) -> Result<(), String> {
-            if *self.broken.lock() {
-                return Err("away".into());
-            }
-            self.pieces.lock().push(piece.clone());
-            Ok(())
-        }
-
-        async fn announce(&self, _: &crate::inside::Announcement) -> Result<(), String> {
-            Ok(())
-        }
-
-        async fn left(&self, _: &str) -> Result<(), String> {
-            Ok(())
-        }
-    }
-
-    fn about() -> About {
-        let text = |text: &str| text.to_owned();
-        About {
-            grant: text("g1"),
-            user: text("ann"),
-            cluster: text("prod"),
-            namespace: text("shop"),
-            name: text("web"),
-            target: text("pods/exec"),
-            command: text("id -u"),
-        }
-    }
-
-    fn frame(channel: u8, text: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0x82, u8::try_from(text.len() + 1).unwrap(), channel];
-        bytes.extend_from_slice(text);
-        bytes
-    }
-
-    async fn begin(held: &Arc<Held>) -> Result<Tape, String> {
-        Tape::begin(about(), FakeClock::at(Moment(1_767_225_600_000)), held.clone()).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_passes_is_what_is_recorded() {
-        let held = Arc::new(Held::default());
-        let tape = begin(&held).await.unwrap();
-        let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
-        let typed = frame(0, b"id\n");
-        let seen = [frame(1, b"uid=0\n"), frame(2, b"oops")].concat();
-        person.write_all(&typed).await.unwrap();
-        pod.write_all(&seen).await.unwrap();
-        person.shutdown().await.unwrap();
-        pod.shutdown().await.unwrap();
-        tape.carry(Wire::Channels, client, server).await.unwrap();
-        drop(tape);
-        let (mut got, mut told) = (Vec::new(), Vec::new());
-        pod.read_to_end(&mut got).await.unwrap();
-        person.read_to_end(&mut told).await.unwrap();
-        assert_eq!((got, told), (typed, seen));
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let pieces = held.pieces.lock();
-        let cast: String = pieces.iter().map(|piece| piece.cast.as_str()).collect();
-        for line in [
-            "\"command\":\"id -u\"",
-            "\"title\":\"pods/exec web in shop\"",
-            "\"i\", \"id\\n\"",
-            "\"o\", \"uid=0\\n\"",
-            "\"o\", \"oops\"",
-        ] {
-            assert!(cast.contains(line), "{line} is missing in {cast}");
-        }
-        assert!(pieces.last().unwrap().last && pieces.iter().enumerate().all(|(n, piece)| piece.number as usize == n));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_a_server_nothing_begins_and_what_runs_is_cut() {
-        let held = Arc::new(Held::default());
-        let tape = begin(&held).await.unwrap();
-        *held.broken.lock() = true;
-        assert!(begin(&held).await.is_err());
-        let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
-        person.write_all(&frame(0, b"x")).await.unwrap();
-        pod.write_all(&frame(1, b"y")).await.unwrap();
-        let cut = timeout(Duration::from_secs(20), tape.carry(Wire::Channels, client, server)).await.unwrap();
-        assert!(cut.unwrap_err().to_string().contains("cannot be recorded"));
-        drop(tape);
-        *held.broken.lock() = false;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let pieces = held.pieces.lock();
-        assert!(pieces.iter().any(|piece| piece.cast.contains("\"o\", \"y\"")), "what was seen before it was cut");
-        assert!(pieces.last().is_some_and(|piece| piece.last));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_cannot_be_read_is_cut() {
-        let held = Arc::new(Held::default());
-        for wire in [Wire::Channels, Wire::Spdy] {
-            let tape = begin(&held).await.unwrap();
-            let ((mut person, client), (_pod, server)) = (duplex(1 << 16), duplex(1 << 16));
-            person.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-            assert!(tape.carry(wire, client, server).await.is_err());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_person_writes_nothing_that_looks_as_if_it_was_shown() {
-        let held = Arc::new(Held::default());
-        for channel in [1, 2, 3] {
-            let tape = begin(&held).await.unwrap();
-            let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
-            person.write_all(&frame(channel, b"all is well\n")).await.unwrap();
-            let cut = tape.carry(Wire::Channels, client, server).await;
-            assert!(cut.unwrap_err().to_string().contains("only read"), "{channel}");
-            let mut got = Vec::new();
-            pod.read_to_end(&mut got).await.unwrap();
-            assert!(got.is_empty());
-        }
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(!held.pieces.lock().iter().any(|piece| piece.cast.contains("all is well")));
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use dewdrop_access::{Hearing, Place, Settings, SignIn};
@@ -51,6 +52,9 @@ pub struct Proxy {
     /// The file with the ServiceAccount token by which the proxy signs in; an empty text: by DEWDROP_TOKEN
     #[arg(long, env = "DEWDROP_PROXY_TOKEN_FILE", default_value = "/var/run/secrets/dewdrop/token")]
     token_file: String,
+    /// How long a recorded session stands still while the server does not take its recording, before it is cut: 5 to 300 seconds
+    #[arg(long, env = "DEWDROP_PROXY_RECORD_PATIENCE", default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=300))]
+    record_patience: u64,
     /// error, warn, info, debug or trace
     #[arg(long, env = "DEWDROP_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
@@ -91,6 +95,7 @@ impl Proxy {
             auth_mount: self.auth_mount,
             api: place,
             sign_in,
+            patience: Duration::from_secs(self.record_patience),
         };
         let client = ctx.client().await?.clone();
         dewdrop_access::run(settings, client, SystemClock::shared())

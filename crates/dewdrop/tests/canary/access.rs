@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use dewdrop_testkit::pki::Ca;
 use serde_json::{Value, json};
 
 use crate::common::kept::{Kept, files};
@@ -78,6 +79,8 @@ const OF_ACCESS: &[Says] = &[
         told: &[],
     },
     Says { routes: &["exec-check"], asked: &["user", "container"], told: &["refused"] },
+    // Who opened which namespace to everybody, or closed it.
+    Says { routes: &["namespace-doors"], asked: &["cluster", "namespace", "user"], told: &[] },
     // What a person did: that is what the record is for. What an object holds is not among it.
     Says {
         routes: &["record"],
@@ -143,6 +146,7 @@ fn is_of(route: &str, below: &str) -> bool {
 pub fn access(server: &Kept, search: &mut Search) {
     let town = Town::build(server);
     town.requests(search);
+    town.direct(search);
     town.proxies(search);
     // The sweep goes over one mount of each kind, and there is another of this one.
     server.call("DELETE", "sys/mounts/reach", &Value::Null).ok();
@@ -175,19 +179,8 @@ impl<'s> Town<'s> {
             "approvals": [{ "entities": ["hugo"], "count": 1 }],
             "rules": [{ "api_groups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get", "create"] }],
         });
-        make("reach/roles/ops", role.clone());
+        make("reach/roles/ops", role);
         make("reach/clusters/prod", json!({ "address": "https://prod.example:6443" }));
-        let mut direct = role;
-        for (field, value) in
-            [("clusters", json!("edge")), ("record_sessions", json!(false)), ("kubernetes_groups", json!("ops"))]
-        {
-            direct[field] = value;
-        }
-        make("reach/roles/edge", direct);
-        let authority = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
-        let edge =
-            json!({ "address": "https://edge.example:6443", "mode": "direct", "certificate_authority": authority });
-        make("reach/clusters/edge", edge);
         Self { server, rosa, hugo }
     }
 
@@ -216,10 +209,6 @@ impl<'s> Town<'s> {
         search.add("a certificate request", csr.lines().nth(2).unwrap());
         let signed = act(rosa, &id, "certificate", json!({ "csr": csr })).at("/data/certificate");
         search.add("a certificate of a grant", signed.lines().nth(3).unwrap());
-        let direct = self.ask(&json!({ "role": "edge", "cluster": "edge" }));
-        act(hugo, &direct, "approve", json!({ "comment": "go on" }));
-        let signed = act(rosa, &direct, "certificate", json!({ "csr": csr })).at("/data/certificate");
-        search.add("a certificate for an API server", signed.lines().nth(3).unwrap());
         act(rosa, &id, "extend", json!({ "reason": "it takes longer" }));
         act(hugo, &id, "revoke", json!({ "reason": "it is repaired" }));
         act(hugo, &self.ask(&json!({})), "deny", json!({ "comment": "not now" }));
@@ -235,6 +224,26 @@ impl<'s> Town<'s> {
         }
     }
 
+    /// A cluster without a proxy, whose API server names certificates by their fingerprints.
+    fn direct(&self, search: &mut Search) {
+        let authority = Ca::new("an API server").pem();
+        let make = |path: &str, body: Value| self.call(&self.server.root, path, &body).ok();
+        let at = "https://edge.example:6443";
+        make("clusters/edge", json!({ "address": at, "mode": "direct", "certificate_authority": authority }));
+        let role = json!({
+            "clusters": "edge", "namespaces": "shop", "requester_entities": "rosa", "auto_approve": true,
+            "rules": [{ "api_groups": [""], "resources": ["pods"], "verbs": ["get"] }],
+            "kubernetes_groups": "dewdrop:edge", "record_sessions": false,
+        });
+        make("roles/edge", role);
+        let id = self.ask(&json!({ "role": "edge", "cluster": "edge" }));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let signed = self.call(&self.rosa, &format!("requests/{id}/certificate"), &json!({ "csr": csr })).ok();
+        let certificate = signed.at("/data/certificate");
+        search.add("a certificate for a direct cluster", certificate.lines().nth(3).unwrap());
+    }
+
     /// What access proxies and webhooks tell, with secrets wherever they could slip in.
     fn proxies(&self, search: &mut Search) {
         let root = |path: &str, body: Value| self.call(&self.server.root, path, &body).ok();
@@ -245,9 +254,14 @@ impl<'s> Town<'s> {
         });
         root("announce", door.clone());
         let question = search.plain_canary("the API server's name of a question");
-        let more = json!({ "user": "rosa", "container": "app", "question": question });
+        let more = json!({ "user": "rosa", "container": "app", "question": &question });
         door.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
         assert_eq!(root("exec-check", door).at("/data/allowed"), "false");
+        let labels = json!({
+            "cluster": "prod", "namespace": "shop", "user": "rosa", "question": question,
+            "open": true, "was_open": false, "replaced": true, "was_replaced": true,
+        });
+        root("namespace-doors", labels);
         let stray = search.canary("a secret in a line of the record");
         let left = json!({
             "act": "made", "path": "/api/v1/namespaces/shop/secrets/s", "uid": "u-1", "until": "2030-01-01T00:00:00Z",

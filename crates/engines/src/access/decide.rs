@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::engine::Person;
+use dewdrop_core::mount::Mount;
 use dewdrop_core::route::Routes;
-use dewdrop_core::store::Batch;
+use dewdrop_core::store::{Batch, Revision, get_json};
 use dewdrop_core::wire::Text;
+use dewdrop_core::{Fault, Moment};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::case::{Case, Decision, Who};
+use super::case::{Case, Decision, State, Who};
 use super::notices::Event;
 use super::role::Role;
 use super::{Access, ask, keys, view, who};
+use crate::shared::cas::commits;
 
 #[derive(Deserialize, JsonSchema)]
 struct WordFields {
@@ -55,6 +57,7 @@ async fn approve(access: Arc<Access>, call: Call, fields: WordFields) -> Result<
     access.terms_of(&case, &role, &case.asked.by.name).await?;
     case.approve(word)?;
     let (also, events) = settled(&access, &call, &mut case, &role).await?;
+    let events: &[Event] = if events.is_empty() { &[Event::Approval] } else { events };
     access.keep(&call.mount, &case, revision, also, events).await?;
     drop(turn);
     Ok(Reply::data(view::case(&case, Some(&role), call.now)))
@@ -144,13 +147,55 @@ async fn said(
 
 async fn revoke(access: Arc<Access>, call: Call, fields: RevokeFields) -> Result<Reply, Fault> {
     let (mut case, revision) = access.case(call.capture("id")).await?;
-    // Operators' tokens may belong to nobody; to stop something is always safe.
-    let by = match access.caller(&call).await {
-        Ok(person) => who(&person),
-        Err(_) => Who { entity: String::new(), name: call.caller.display_name().to_owned() },
-    };
+    let by = access.author(&call).await;
     case.revoke(by, call.now, fields.reason.map_or_else(String::new, |text| text.0))?;
     access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Revoked]).await?;
     let role = access.role(&case.asked.role).await?;
     Ok(Reply::data(view::case(&case, role.as_ref(), call.now)))
+}
+
+impl Access {
+    /// Who ends something. Operators' tokens may belong to nobody; to stop something is always safe.
+    pub(super) async fn author(&self, call: &Call) -> Who {
+        match self.caller(call).await {
+            Ok(person) => who(&person),
+            Err(_) => Who { entity: String::new(), name: call.caller.display_name().to_owned() },
+        }
+    }
+
+    /// Grants whose role was deleted are over, also when a role of that name is made again. Those that are missed here (a crash,
+    /// a start at the same moment) are found by the regular sweep.
+    pub(super) async fn end_without_role(&self, mount: &Mount, role: &str, by: &Who, now: Moment) -> Result<(), Fault> {
+        for id in self.names(keys::OPEN).await? {
+            let found = get_json::<Case>(&*self.store, keys::case(&id).as_bytes()).await?;
+            if let Some((case, revision)) = found.filter(|(case, _)| case.asked.role == role) {
+                self.role_is_gone(mount, case, revision, by, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a grant whose role is gone, and tells of it. Requests that wait are left to lapse: nobody can approve them.
+    pub(super) async fn role_is_gone(
+        &self,
+        mount: &Mount,
+        mut case: Case,
+        revision: Revision,
+        by: &Who,
+        now: Moment,
+    ) -> Result<(), Fault> {
+        if !matches!(case.state(now), State::Granted | State::Active) {
+            return Ok(());
+        }
+        let why = format!("the role {} was deleted", case.asked.role);
+        case.revoke(by.clone(), now, why)?;
+        let (batch, told) = self.enclose(Batch::new(), mount, &case, &[Event::Revoked]).await?;
+        let key = keys::case(&case.id);
+        // Changed meanwhile: the next sweep looks again.
+        if commits(&*self.store, batch.put_json(key.as_str(), &case)?.expect(key, revision)).await? {
+            self.news.notify_waiters();
+            told.iter().for_each(|name| self.desk.ring(name));
+        }
+        Ok(())
+    }
 }

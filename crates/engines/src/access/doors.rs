@@ -61,6 +61,26 @@ struct CheckFields {
     replaced: Option<Flag>,
 }
 
+#[derive(Deserialize, JsonSchema)]
+struct LabelFields {
+    /// The cluster.
+    cluster: Option<Text>,
+    /// The namespace whose labels somebody changes.
+    namespace: Option<Text>,
+    /// Who does, as the API server knows him.
+    user: Option<Text>,
+    /// The API server's name of its question.
+    question: Option<Text>,
+    /// From now on nobody needs a grant there.
+    open: Option<Flag>,
+    /// Nobody needed one before.
+    was_open: Option<Flag>,
+    /// From now on credentials are replaced after a session.
+    replaced: Option<Flag>,
+    /// They were before.
+    was_replaced: Option<Flag>,
+}
+
 /// A door of a pod, and by which grant it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Door {
@@ -87,6 +107,9 @@ pub(super) fn routes() -> Routes<Access> {
         .at("announce", "Who is about to go through a door of a pod.", |route| {
             route.write("Announces it, for access proxies.", announce)
         })
+        .at("namespace-doors", "A namespace opens its doors to everybody, or closes them.", |route| {
+            route.write("Puts it on the audit log, for the admission webhook of a cluster.", relabelled)
+        })
         .at("exec-check", "Whether somebody may go through a door of a pod.", |route| {
             route.write("Answers it, for the admission webhook of a cluster.", check)
         })
@@ -111,6 +134,19 @@ async fn check(access: Arc<Access>, call: Call, fields: CheckFields) -> Result<R
         Ok(ends_at) => Reply::of(&json!({ "allowed": true, "seconds": ends_at.since(call.now).as_secs() })),
         Err(why) => Reply::of(&json!({ "allowed": false, "refused": why })),
     }
+}
+
+/// The fields are on the audit log before this is called, or it is not called: that is all that is wanted.
+async fn relabelled(_: Arc<Access>, _: Call, fields: LabelFields) -> Result<Reply, Fault> {
+    text(fields.question)?;
+    let [cluster, namespace, user] = [fields.cluster, fields.namespace, fields.user].map(text);
+    if [cluster?, namespace?, user?].iter().any(String::is_empty) {
+        return Err(Fault::bad_request("cluster, namespace and user: say whose labels changed, and who changed them"));
+    }
+    if [fields.open, fields.was_open, fields.replaced, fields.was_replaced].iter().any(Option::is_none) {
+        return Err(Fault::bad_request("open, was_open, replaced and was_replaced: say what is so and what was"));
+    }
+    Ok(Reply::nothing())
 }
 
 fn text(field: Option<Text>) -> Result<String, Fault> {

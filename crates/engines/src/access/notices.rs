@@ -36,6 +36,8 @@ const MOST: usize = 64;
 pub enum Event {
     /// Somebody asks; approvers are wanted.
     Requested,
+    /// An approver said yes, and more must.
+    Approval,
     /// Enough have approved, or none need to.
     Approved,
     /// An approver said no.
@@ -64,8 +66,9 @@ pub enum Event {
 
 impl Event {
     /// All that can be asked for.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Requested,
+        Self::Approval,
         Self::Approved,
         Self::Denied,
         Self::Withdrawn,
@@ -83,6 +86,7 @@ impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::Requested => "requested",
+            Self::Approval => "approval",
             Self::Approved => "approved",
             Self::Denied => "denied",
             Self::Withdrawn => "withdrawn",

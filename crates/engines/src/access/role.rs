@@ -170,8 +170,14 @@ async fn write(access: Arc<Access>, call: Call, fields: RoleFields) -> Result<Re
 }
 
 async fn delete(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {
-    access.store.commit(Batch::new().delete(keys::role(call.capture("name")))).await?;
+    let name = call.capture("name");
+    let key = keys::role(name);
+    let _turn = access.queues.turn(&key).await;
+    access.store.commit(Batch::new().delete(key)).await?;
+    // From here on nothing is allowed by it; that each grant is over is written down, and told, below.
     access.news.notify_waiters();
+    let by = access.author(&call).await;
+    access.end_without_role(&call.mount, name, &by, call.now).await?;
     Ok(Reply::nothing())
 }
 

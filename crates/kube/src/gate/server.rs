@@ -117,6 +117,11 @@ impl Keeper for Server {
         let path = format!("auth/{}/sessions/enter", self.settings.auth_mount);
         self.ask::<Entered>(&path, session).await.map(|entered| entered.starts)
     }
+
+    async fn relabelled(&self, change: &Value) -> Result<(), String> {
+        let path = format!("{}/namespace-doors", self.settings.access_mount);
+        self.ask::<Value>(&path, change).await.map(drop)
+    }
 }
 
 /// Whoever is refused at the door need not know more than this.

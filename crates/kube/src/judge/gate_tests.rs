@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 struct Asked {
     checks: Arc<Mutex<Vec<Value>>>,
     entered: Arc<Mutex<Vec<Value>>>,
+    relabelled: Arc<Mutex<Vec<Value>>>,
     refuses: bool,
     away: bool,
     cannot_note: bool,
@@ -32,6 +33,11 @@ impl Keeper for Asked {
     async fn enter(&self, session: &Value) -> Result<u64, String> {
         self.entered.lock().unwrap().push(session.clone());
         if self.cannot_note { Err("full".into()) } else { Ok(self.starts) }
+    }
+
+    async fn relabelled(&self, change: &Value) -> Result<(), String> {
+        self.relabelled.lock().unwrap().push(change.clone());
+        if self.away { Err("cut".into()) } else { Ok(()) }
     }
 }
 
@@ -193,4 +199,70 @@ async fn a_container_to_look_for_faults_needs_a_grant_where_there_are_secrets() 
     );
     assert_eq!(judged(&server, Fake::default(), &ask("CREATE", "", "team", &ours())).await, Verdict::allowed());
     assert_eq!(server.checks.lock().unwrap().len(), 1, "pods that are made need none");
+}
+
+/// A namespace that is made (`old` is null) or changed.
+fn labels(old: &Value, new: &Value, more: Value) -> String {
+    let namespace = |labels: &Value| json!({ "kind": "Namespace", "metadata": { "name": "team", "labels": labels } });
+    let operation = if old.is_null() { "CREATE" } else { "UPDATE" };
+    let mut body: Value = serde_json::from_str(&ask(operation, "", "team", &namespace(new))).unwrap();
+    body["request"]["resource"]["resource"] = "namespaces".into();
+    body["request"]["name"] = "team".into();
+    body["request"]["oldObject"] = if old.is_null() { Value::Null } else { namespace(old) };
+    for (name, value) in more.as_object().unwrap() {
+        body["request"][name] = value.clone();
+    }
+    body.to_string()
+}
+
+#[tokio::test]
+async fn labels_that_open_doors_are_told_when_they_are_set_and_when_they_go() {
+    let (open, keep) =
+        (json!({ "dewdrop.dev/allow-exec": "true" }), json!({ "dewdrop.dev/replace-after-exec": "false" }));
+    let none = json!({});
+    for (old, new, said, warned) in [
+        (&Value::Null, &open, [true, false, true, true], "nobody needs a grant"),
+        (&none, &open, [true, false, true, true], "nobody needs a grant"),
+        (&open, &none, [false, true, true, true], ""),
+        (&none, &keep, [false, false, false, true], "not replaced"),
+        (&keep, &json!(null), [false, false, true, false], ""),
+    ] {
+        let server = server();
+        let verdict = judged(&server, Fake::default(), &labels(old, new, json!({}))).await;
+        assert_eq!(verdict.denied, None);
+        let warnings = verdict.warnings.join(" ");
+        assert!(warnings.contains(warned) && warnings.is_empty() == warned.is_empty(), "{warnings}");
+        let [open, was_open, replaced, was_replaced] = said;
+        let told = json!({
+            "cluster": "prod", "namespace": "team", "user": "alice", "question": "u",
+            "open": open, "was_open": was_open, "replaced": replaced, "was_replaced": was_replaced,
+        });
+        assert_eq!(*server.relabelled.lock().unwrap(), [told], "{old} {new}");
+    }
+}
+
+#[tokio::test]
+async fn labels_that_change_nothing_are_not_told_and_nobody_is_stopped() {
+    let (open, none) = (json!({ "dewdrop.dev/allow-exec": "true" }), json!({}));
+    let server = server();
+    for body in [
+        labels(&open, &json!({ "dewdrop.dev/allow-exec": "true", "a": "b" }), json!({})),
+        labels(&none, &json!({ "dewdrop.dev/allow-exec": "yes" }), json!({})),
+        labels(&Value::Null, &none, json!({})),
+        labels(&none, &open, json!({ "dryRun": true })),
+        labels(&none, &open, json!({ "operation": "DELETE" })),
+        labels(&none, &open, json!({ "subResource": "finalize" })),
+    ] {
+        assert_eq!(judged(&server, Fake::default(), &body).await, Verdict::allowed());
+    }
+    assert!(server.relabelled.lock().unwrap().is_empty());
+    let away = Asked { away: true, ..server };
+    let verdict = judged(&away, Fake::default(), &labels(&none, &open, json!({}))).await;
+    assert!(verdict.denied.is_none() && verdict.warnings[1].contains("not on the record: cut"), "{verdict:?}");
+    let without_a_gate = judge(Fake::default());
+    let body = labels(&none, &open, json!({}));
+    assert_eq!(without_a_gate.validate(&Question::read(body.as_bytes()).unwrap()).await, Ok(Verdict::allowed()));
+    let broken = labels(&none, &open, json!({ "object": { "metadata": 7 } }));
+    let judge = judge(Fake::default()).with_gate(Gate::new(Box::new(away), "prod".into()));
+    assert!(judge.validate(&Question::read(broken.as_bytes()).unwrap()).await.is_err());
 }

@@ -118,6 +118,7 @@ const ACCESS: &[Route] = &[
         asked: names(&["grant", "cluster", "namespace", "name", "target", "user", "container"]),
         told: Fields { names: &[], words: &["refused"] },
     },
+    asked("namespace-doors", names(&["cluster", "namespace", "user"])),
     asked("record", RECORD),
     asked(
         "recordings/{id}",

@@ -16,7 +16,7 @@ use crate::say::{self, Stopwatch};
 
 /// Streams end this soon after what allowed them is gone.
 const SOON: Duration = Duration::from_secs(3);
-/// A session that cannot be recorded ends by then: five seconds of patience, and a busy machine.
+/// A session that cannot be recorded ends by then: after ten seconds the list of grants is too old, and the machine is busy.
 const UNRECORDED: Duration = Duration::from_secs(20);
 const TALK: &[&str] =
     &["exec", "web", "--", "/bin/busybox", "sh", "-c", "while :; do echo still here; sleep 0.1; done"];

@@ -12,7 +12,10 @@ struct Signed {
 async fn signed() -> Signed {
     let ca = Ca::new("one");
     let mut harness = with_role(&ca, json!({ "token_policies": "p" })).await;
-    let ada = ca.leaf("ada", |params| params.serial_number = Some(4242.into()));
+    let ada = ca.leaf("ada", |params| {
+        params.serial_number = Some(4242.into());
+        params.not_after = rcgen::date_time_ymd(2026, 6, 1);
+    });
     let login = login(&mut harness, std::slice::from_ref(&ada)).await.unwrap();
     Signed { harness, ca, ada, login }
 }

@@ -11,7 +11,7 @@ use crate::access::role::Role;
 use crate::access::{keys, view};
 
 /// What is told of a request.
-const TOLD: [&str; 19] = [
+const TOLD: [&str; 20] = [
     "id",
     "state",
     "role",
@@ -28,6 +28,7 @@ const TOLD: [&str; 19] = [
     "dangers",
     "digest",
     "approvals_needed",
+    "approvals_missing",
     "created_at",
     "pending_until",
     "ends_at",
@@ -107,6 +108,7 @@ fn actor(event: Event, case: &Case) -> (String, String) {
     let of = |decision: Option<&Decision>| decision.map(|one| (one.by.name.clone(), one.comment.clone()));
     let said = match event {
         Event::Requested | Event::BreakGlass | Event::Started => Some((case.asked.by.name.clone(), String::new())),
+        Event::Approval => of(case.decisions.last()),
         Event::Approved | Event::Extended => {
             let names: Vec<&str> = case.approvers().map(|who| who.name.as_str()).collect();
             of(case.decisions.last()).map(|(_, comment)| (names.join(", "), comment))
@@ -123,7 +125,7 @@ fn actor(event: Event, case: &Case) -> (String, String) {
 /// What to type, at this mount.
 fn commands(event: Event, mount: &Mount, case: &Case) -> Vec<String> {
     let verbs: &[&str] = match event {
-        Event::Requested => &["approve", "deny"],
+        Event::Requested | Event::Approval => &["approve", "deny"],
         Event::BreakGlass => &["show", "revoke", "review"],
         Event::ReviewDue => &["show", "review"],
         _ => &["show"],

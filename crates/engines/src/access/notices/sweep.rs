@@ -1,4 +1,4 @@
-//! What nobody does, but time: a grant ran out, a request lapsed, a break-glass waits for its review. Told once, by the
+//! What nobody does, but time: a grant ran out, a request lapsed, a break-glass waits for its review, a role is gone. Told once, by the
 //! commit that takes the request from the list of those that are open.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use dewdrop_core::store::{Batch, get_json};
 use dewdrop_core::{Fault, Moment};
 
 use super::Event;
-use crate::access::case::{Case, State};
+use crate::access::case::{Case, State, Who};
 use crate::access::{Access, keys};
 use crate::shared::cas::commits;
 
@@ -26,6 +26,9 @@ impl Access {
             };
             if case.state(now.minus(GRACE)).is_over() {
                 self.close(mount, &case, revision).await?;
+            } else if self.role(&case.asked.role).await?.is_none() {
+                let nobody = Who { entity: String::new(), name: String::new() };
+                self.role_is_gone(mount, case, revision, &nobody, now).await?;
             }
         }
         Ok(())

@@ -64,6 +64,11 @@ pub fn headline(letter: &Letter) -> String {
         }
         Event::Requested => format!("{who} asks for access: {what}"),
         Event::BreakGlass => format!("ALARM: {who} took access by break-glass, without approval: {what}"),
+        Event::Approval => {
+            let missing = letter.request.get("approvals_missing").and_then(Value::as_u64).unwrap_or_default();
+            let more = if letter.of_request("extends").is_empty() { "" } else { "more time " };
+            format!("{by} approved {more}for {who}, and {missing} more must approve: {what}")
+        }
         Event::Approved if letter.by.is_empty() => format!("{who} has access, since nobody needs to approve: {what}"),
         Event::Approved => format!("{by} approved for {who}: {what}"),
         Event::Extended if letter.by.is_empty() => {
@@ -72,6 +77,7 @@ pub fn headline(letter: &Letter) -> String {
         Event::Extended => format!("{by} approved more time for {who}: {what}"),
         Event::Denied => format!("{by} denied what {who} asked for: {what}"),
         Event::Withdrawn => format!("{who} withdrew: {what}"),
+        Event::Revoked if letter.by.is_empty() => format!("the access of {who} was taken away: {what}"),
         Event::Revoked => format!("{by} revoked the access of {who}: {what}"),
         Event::Started => format!("{who} began to use: {what}"),
         Event::Expired => format!("the access of {who} ran out: {what}"),
@@ -110,7 +116,11 @@ fn facts(letter: &Letter) -> Vec<(&'static str, String)> {
         ("Comment", letter.comment.clone()),
         (
             "Approval",
-            if letter.event == Event::Requested { letter.of_request("approvals_needed") } else { String::new() },
+            if matches!(letter.event, Event::Requested | Event::Approval) {
+                letter.of_request("approvals_needed")
+            } else {
+                String::new()
+            },
         ),
         ("Ends", letter.of_request("ends_at")),
     ];

@@ -119,3 +119,22 @@ async fn nobody_takes_all_the_places() {
     announced(&s, door(&id, json!({}))).await;
     assert_eq!(asks(&s, door(&id, json!({}))).await, "");
 }
+
+#[tokio::test]
+async fn what_labels_open_is_said_whole_or_not_at_all() {
+    let s = Stage::new();
+    let change = json!({
+        "cluster": "prod", "namespace": "shop", "user": "admin", "question": "q1",
+        "open": true, "was_open": false, "replaced": true, "was_replaced": true,
+    });
+    s.harness.write("namespace-doors", change.clone()).await.unwrap();
+    for field in ["cluster", "namespace", "user", "open", "was_open", "replaced", "was_replaced"] {
+        let mut part = change.clone();
+        part.as_object_mut().unwrap().remove(field);
+        let refused = s.harness.write("namespace-doors", part).await.unwrap_err();
+        assert!(refused.kind == Kind::BadRequest && refused.told.contains(field), "{field}: {refused}");
+    }
+    let mut long = change;
+    long["user"] = "x".repeat(513).into();
+    assert!(s.harness.write("namespace-doors", long).await.is_err());
+}

@@ -3,6 +3,7 @@ mod trouble;
 use std::future::Future;
 
 use dewdrop_core::Clock;
+use dewdrop_core::store::{Batch, Store as _};
 use dewdrop_testkit::receiver::{Receiver, Told};
 
 use super::*;
@@ -102,6 +103,57 @@ async fn denied_withdrawn_and_more_time() {
         text.contains(&format!("ann asks for more time: role look on cluster prod for 20 min, beside {id}")),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn one_of_several_approvals_is_told_with_what_is_missing() {
+    let (mut s, receiver) = (Stage::new(), Receiver::start());
+    s.role(json!({ "approvals": [{ "groups": ["leads"], "count": 2 }] })).await.unwrap();
+    s.notice("ops", &receiver.url(), json!({})).await.unwrap();
+    let id = s.asked().await;
+    s.says("ben", &format!("requests/{id}/approve"), json!({ "comment": "fine with me" })).await.unwrap();
+    let told = told_of(&receiver, &["requested", "approval"]).await.remove(1).body;
+    assert_eq!((&told["by"], &told["comment"]), (&json!("ben"), &json!("fine with me")));
+    assert_eq!((&told["request"]["state"], &told["request"]["approvals_missing"]), (&json!("pending"), &json!(1)));
+    let text = told["text"].as_str().unwrap();
+    assert!(text.starts_with("ben approved for ann, and 1 more must approve: role look on cluster prod"), "{text}");
+    assert_eq!(told["commands"][0], format!("dewdrop access approve -mount=test {id}"), "the next one may type it");
+    s.says("cleo", &format!("requests/{id}/approve"), json!({})).await.unwrap();
+    let told = told_of(&receiver, &["requested", "approval", "approved"]).await.remove(2).body;
+    assert_eq!(told["by"], "ben, cleo");
+}
+
+#[tokio::test]
+async fn a_role_that_is_deleted_ends_its_grants_for_good_and_each_is_told() {
+    let (mut s, receiver) = (Stage::new(), Receiver::start());
+    s.role(json!({})).await.unwrap();
+    let (waits, runs) = (s.asked().await, s.running().await);
+    s.notice("ops", &receiver.url(), json!({})).await.unwrap();
+    s.harness.delete("roles/look").await.unwrap();
+    let told = told_of(&receiver, &["revoked"]).await.remove(0).body;
+    assert_eq!((&told["request"]["id"], &told["request"]["state"]), (&json!(runs), &json!("revoked")));
+    assert_eq!(told["comment"], "the role look was deleted");
+    s.tick().await;
+    assert_eq!(receiver.events(), ["revoked"], "once");
+    s.role(json!({})).await.unwrap();
+    assert!(s.live().await.is_empty() && s.certificate("ann", &runs).await.is_err(), "a new role revives nothing");
+    s.says("ben", &format!("requests/{waits}/deny"), json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_a_deleted_role_is_ended_by_the_sweep() {
+    let (mut s, receiver) = (Stage::new(), Receiver::start());
+    s.role(json!({})).await.unwrap();
+    let id = s.running().await;
+    s.notice("ops", &receiver.url(), json!({})).await.unwrap();
+    let role = Batch::new().delete(crate::access::keys::role("look"));
+    s.harness.store.commit(role).await.unwrap();
+    s.tick().await;
+    let told = told_of(&receiver, &["revoked"]).await.remove(0).body;
+    assert_eq!((&told["request"]["id"], &told["by"]), (&json!(id), &json!("")));
+    assert!(told["text"].as_str().unwrap().starts_with("the access of ann was taken away"), "{told}");
+    s.tick().await;
+    assert_eq!(receiver.events(), ["revoked"], "once");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod constrained;
 mod direct;
 mod edges;
 mod exec_guard;
+mod full_disk;
 mod heard;
 mod kube_engine;
 mod life;
@@ -23,6 +24,7 @@ pub const ALL: &[Scene] = &[
     ("people: the server or the proxy is away", life::away),
     ("people: the approver leaves, the role goes", edges::what_allowed_it_goes),
     ("people: the proxy is killed, the server silent in the middle of a session", edges::broken_sessions),
+    ("people: the disk of the audit log is full", full_disk::fails_closed),
     ("people: requests hidden in bodies", edges::smuggled),
     ("people: the API server restarts during a watch", edges::api_server_restarts),
     ("people: an old kubectl, over SPDY", old::speaks_spdy),

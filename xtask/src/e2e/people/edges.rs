@@ -17,18 +17,20 @@ use crate::say::{self, Stopwatch};
 /// Streams end this soon after what allowed them is gone.
 const SOON: Duration = Duration::from_secs(3);
 /// A session that cannot be recorded ends by then: after ten seconds the list of grants is too old, and the machine is busy.
-const UNRECORDED: Duration = Duration::from_secs(20);
-const TALK: &[&str] =
+pub const UNRECORDED: Duration = Duration::from_secs(20);
+/// A session that says something all the time.
+pub const TALK: &[&str] =
     &["exec", "web", "--", "/bin/busybox", "sh", "-c", "while :; do echo still here; sleep 0.1; done"];
 
 /// A kubectl that runs on, and has said something.
-struct Running {
+pub struct Running {
     child: Child,
     reader: JoinHandle<usize>,
 }
 
 impl Running {
-    fn start(town: &Town<'_>, args: &[&str]) -> Result<Self> {
+    /// Starts it.
+    pub fn start(town: &Town<'_>, args: &[&str]) -> Result<Self> {
         let mut child = town.kubectl_command("ann", args)?.spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?);
         let mut line = String::new();
@@ -38,7 +40,7 @@ impl Running {
     }
 
     /// How long it runs on.
-    fn ends(mut self, town: &Town<'_>, limit: Duration) -> Result<Duration> {
+    pub fn ends(mut self, town: &Town<'_>, limit: Duration) -> Result<Duration> {
         let took = town.stage.wait("kubectl to end", limit, || Ok(self.child.try_wait()?.is_some()));
         if took.is_err() {
             self.child.kill()?;

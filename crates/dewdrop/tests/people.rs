@@ -266,3 +266,53 @@ fn at_a_terminal_questions_are_asked_and_a_spinner_turns() {
     drop(answers);
     assert_eq!(asking.wait().unwrap().code(), Some(0));
 }
+
+/// kubectl says in `KUBERNETES_EXEC_INFO` what it wants; one that does not gets what its kubeconfig says.
+#[test]
+fn the_plug_in_answers_in_the_version_that_kubectl_asks_for() {
+    let town = Town::open();
+    for (name, password) in [("ann", "password=of-ann"), ("ben", "password=of-ben")] {
+        town.ok(name, &["login", "-no-print", "-method=userpass", &format!("username={name}"), password], 0);
+    }
+    let asked = ["access", "request", "shop", "-reason", "x", "-no-wait", "-format=json"];
+    let asked: Value = serde_json::from_str(&town.ok("ann", &asked, 0)).unwrap();
+    town.ok("ben", &["access", "approve", asked["id"].as_str().unwrap()], 0);
+    let answers = |info: Option<&str>, more: &[&str]| {
+        let args = [&["kube", "credential", "-cluster", "prod"], more].concat();
+        let mut command = town.command("ann", "dewdrop", &args);
+        if let Some(info) = info {
+            command.env("KUBERNETES_EXEC_INFO", info);
+        }
+        command.output().unwrap()
+    };
+    let info = |version: &str| {
+        let api = format!("client.authentication.k8s.io/{version}");
+        serde_json::json!({ "apiVersion": api, "kind": "ExecCredential", "spec": { "interactive": false } }).to_string()
+    };
+    let beta = "-exec-api=v1beta1";
+    for (asks, flag, expected) in [
+        (None, &[][..], "v1"),
+        (None, &[beta], "v1beta1"),
+        (Some("v1"), &[beta], "v1"),
+        (Some("v1beta1"), &[], "v1beta1"),
+    ] {
+        let output = answers(asks.map(info).as_deref(), flag);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        assert_eq!(told["apiVersion"], format!("client.authentication.k8s.io/{expected}"), "{asks:?} {flag:?}");
+        assert!(told["status"]["clientCertificateData"].as_str().unwrap().contains("BEGIN CERTIFICATE"));
+    }
+    for (info, words) in [(info("v1alpha1"), "-exec-api=v1beta1"), ("not JSON".to_owned(), "no ExecCredential")] {
+        let output = answers(Some(&info), &[]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && output.stdout.is_empty() && told.contains(words), "{told}");
+    }
+    let config = |more: &[&str]| -> Value {
+        let args = [&["kube", "config", "-cluster", "prod"], more].concat();
+        serde_json::from_str(&town.ok("ann", &args, 0)).unwrap()
+    };
+    let (new, old) = (config(&[]), config(&[beta]));
+    let exec = |config: &Value| config["users"][0]["user"]["exec"].clone();
+    assert_eq!(exec(&new)["apiVersion"], "client.authentication.k8s.io/v1");
+    assert_eq!(exec(&old)["apiVersion"], "client.authentication.k8s.io/v1beta1");
+    assert!(exec(&old)["args"].as_array().unwrap().contains(&beta.into()), "one that does not say what it wants");
+}

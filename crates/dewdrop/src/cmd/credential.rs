@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::access::{Mount, data_of};
+use super::exec_api::ExecApi;
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
 use crate::output::say;
@@ -32,6 +33,9 @@ pub struct Credential {
     /// Name of the cluster
     #[arg(long, env = "DEWDROP_CLUSTER")]
     cluster: String,
+    /// The version to answer in when kubectl does not say which it wants
+    #[arg(long, value_enum, default_value_t = ExecApi::V1)]
+    exec_api: ExecApi,
 }
 
 /// `dewdrop kube config`.
@@ -45,6 +49,9 @@ pub struct KubeConfig {
     /// The namespace that kubectl uses when none is named
     #[arg(long)]
     default_namespace: Option<String>,
+    /// How kubectl and its plug-in speak; v1beta1 for kubectl before 1.22
+    #[arg(long, env = "DEWDROP_EXEC_API", value_enum, default_value_t = ExecApi::V1)]
+    exec_api: ExecApi,
 }
 
 /// What is kept between two calls of kubectl.
@@ -63,8 +70,9 @@ impl Drop for Kept {
 }
 
 impl Credential {
-    /// Prints an `ExecCredential` (Kubernetes client authentication API, v1).
+    /// Prints an `ExecCredential` (Kubernetes client authentication API), in the version that kubectl asks for.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
+        let api = ExecApi::asked()?.unwrap_or(self.exec_api);
         let now = SystemClock::shared().now();
         let file = self.file();
         let kept = match file.as_deref().and_then(load).filter(|kept| kept.expires_at > now.plus(SPARE)) {
@@ -78,7 +86,7 @@ impl Credential {
             }
         };
         let credential = json!({
-            "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+            "apiVersion": api.name(), "kind": "ExecCredential",
             "status": {
                 "expirationTimestamp": kept.expires_at.rfc3339(),
                 "clientCertificateData": kept.certificate, "clientKeyData": kept.key,
@@ -153,7 +161,8 @@ fn save(file: &std::path::Path, kept: &Kept) -> Result<()> {
 impl KubeConfig {
     /// Prints a kubeconfig that asks `dewdrop kube credential`.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
-        let config = kubeconfig(ctx, &self.mount, &self.cluster, self.default_namespace.as_deref()).await?;
+        let namespace = self.default_namespace.as_deref();
+        let config = kubeconfig(ctx, &self.mount, &self.cluster, namespace, self.exec_api).await?;
         say(&serde_json::to_string_pretty(&config).map_err(|e| Failure::usage(e.to_string()))?);
         say("\n");
         Ok(0)
@@ -161,13 +170,25 @@ impl KubeConfig {
 }
 
 /// A kubeconfig of one cluster, user and context, all called `dewdrop-CLUSTER`. JSON is YAML.
-pub async fn kubeconfig(ctx: &Ctx, mount: &Mount, of: &str, namespace: Option<&str>) -> Result<Value> {
+pub async fn kubeconfig(
+    ctx: &Ctx,
+    mount: &Mount,
+    of: &str,
+    namespace: Option<&str>,
+    exec_api: ExecApi,
+) -> Result<Value> {
     let path = mount.path(&format!("clusters/{of}"))?;
     let envelope = ctx.ask(Call::read(&path)?).await;
     let cluster = data_of(envelope.map_err(|e| e.doing(&format!("Error reading the cluster {of}")))?)?;
     let text = |name: &str| cluster.get(name).and_then(Value::as_str).unwrap_or_default();
     let program = std::env::current_exe().map_or_else(|_| "dewdrop".into(), |path| path.display().to_string());
     let name = format!("dewdrop-{of}");
+    let mut args = vec!["kube".to_owned(), "credential".to_owned(), "-cluster".to_owned(), of.to_owned()];
+    args.extend(["-mount".to_owned(), mount.path("")?.trim_matches('/').to_owned()]);
+    if exec_api != ExecApi::V1 {
+        // Not every old kubectl tells the plug-in what it wants.
+        args.push(format!("-exec-api={}", exec_api.version()));
+    }
     let mut context = json!({ "cluster": name, "user": name });
     if let Some(namespace) = namespace {
         context["namespace"] = json!(namespace);
@@ -179,8 +200,7 @@ pub async fn kubeconfig(ctx: &Ctx, mount: &Mount, of: &str, namespace: Option<&s
         } }],
         "contexts": [{ "name": name, "context": context }],
         "users": [{ "name": name, "user": { "exec": {
-            "apiVersion": "client.authentication.k8s.io/v1", "command": program, "interactiveMode": "IfAvailable",
-            "args": ["kube", "credential", "-cluster", of, "-mount", mount.path("")?.trim_matches('/')],
+            "apiVersion": exec_api.name(), "command": program, "interactiveMode": "IfAvailable", "args": args,
             "env": surroundings(ctx),
             "installHint": "install dewdrop, and sign in with `dewdrop kube login`",
         } } }],

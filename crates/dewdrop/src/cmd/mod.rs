@@ -5,6 +5,7 @@ pub mod audit;
 pub mod completion;
 pub mod credential;
 pub mod doctor;
+mod exec_api;
 pub mod guards;
 pub mod kube;
 pub mod kube_operator;

@@ -14,6 +14,7 @@ use crate::{say, say::Stopwatch};
 /// What the webhook may do at the server.
 const WEBHOOK: &str = r#"
 path "access/exec-check" { capabilities = ["create", "update"] }
+path "access/namespace-doors" { capabilities = ["create", "update"] }
 path "auth/kubernetes/sessions/enter" { capabilities = ["create", "update"] }
 "#;
 const USER: [&str; 3] = ["/bin/busybox", "cat", "/secrets/db/username"];
@@ -169,22 +170,30 @@ fn open(town: &Town, user: &str) -> Result<()> {
     let into = [&["exec", "guarded", "--"][..], &USER].concat();
     let enters = || Ok(town.stage.kubectl(&into).is_ok_and(|told| told.trim() == user));
     town.stage.wait("the label to count", PATIENCE, enters)?;
+    recorded(town, "access/exec-check", |data| {
+        data["open"] == true && data["target"] == "pods/exec" && data["name"] == "guarded"
+    })?;
+    let says = |data: &Value, open: bool| {
+        data["namespace"] == "default" && data["open"] == open && data["was_open"] != open && data["user"].is_string()
+    };
+    recorded(town, "access/namespace-doors", |data| says(data, true))?;
+    town.stage.kubectl(&["label", "namespace", "default", "dewdrop.dev/allow-exec-"])?;
+    recorded(town, "access/namespace-doors", |data| says(data, false))
+}
+
+/// A request to a path of the engine is on the audit log.
+fn recorded(town: &Town, path: &str, is_it: impl Fn(&Value) -> bool) -> Result<()> {
     let log = town.stage.vault.dir().join("data/audit");
-    town.stage
-        .wait("the record of it", PATIENCE, || {
-            for file in std::fs::read_dir(&log)? {
-                let bytes = std::fs::read(file?.path()).unwrap_or_default();
-                let text = String::from_utf8_lossy(&bytes);
-                let is_it = |line: &str| {
-                    let line: Value = serde_json::from_str(line).unwrap_or_default();
-                    let data = &line["request"]["data"];
-                    data["open"] == true && data["target"] == "pods/exec" && data["name"] == "guarded"
-                };
-                if text.lines().filter(|line| line.contains("access/exec-check")).any(is_it) {
-                    return Ok(true);
-                }
+    let is_there = || {
+        for file in std::fs::read_dir(&log)? {
+            let bytes = std::fs::read(file?.path()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            let data = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default()["request"]["data"].clone();
+            if text.lines().filter(|line| line.contains(path)).any(|line| is_it(&data(line))) {
+                return Ok(true);
             }
-            Ok(false)
-        })
-        .map(drop)
+        }
+        Ok(false)
+    };
+    town.stage.wait(&format!("the record of {path}"), PATIENCE, is_there).map(drop)
 }

@@ -50,17 +50,12 @@ struct Old<'t, 's> {
 }
 
 impl<'t, 's> Old<'t, 's> {
-    /// It does not know the protocol of the plug-in, so it gets a certificate in a file.
+    /// It knows an older version of the plug-ins' protocol, and its kubeconfig says so.
     fn new(town: &'t Town<'s>, program: PathBuf) -> Result<Self> {
-        let home = town.credential("ann")?;
-        let file = |name: &str| home.join(name).display().to_string();
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{ "name": "test", "cluster": { "server": town.address(), "certificate-authority": file("ca.pem") } }],
-            "users": [{ "name": "ann", "user": { "client-certificate": file("cert.pem"), "client-key": file("key.pem") } }],
-            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "ann", "namespace": "shop" } }],
-        });
-        Ok(Self { town, program, config: town.stage.file("old-kubeconfig", &config.to_string())? })
+        let args = ["kube", "config", "-cluster", "test", "-default-namespace", "shop", "-exec-api=v1beta1"];
+        let config = town.says("ann", &args)?;
+        ensure!(config.contains("client.authentication.k8s.io/v1beta1"), "the kubeconfig for an old kubectl: {config}");
+        Ok(Self { town, program, config: town.stage.file("old-kubeconfig", &config)? })
     }
 
     fn command(&self, args: &[&str]) -> Result<Command> {

@@ -14,6 +14,7 @@ use super::{kubeconfig, whoami};
 use crate::cmd::access::told::texts;
 use crate::cmd::access::{Mount, ask, data_of};
 use crate::cmd::credential;
+use crate::cmd::exec_api::ExecApi;
 use crate::cmd::login::Login as SignIn;
 use crate::cmd::login::remembered::{self, Remembered};
 use crate::ctx::Ctx;
@@ -62,6 +63,9 @@ pub struct Login {
     /// The namespace that kubectl uses when none is named
     #[arg(long)]
     default_namespace: Option<String>,
+    /// How kubectl and its plug-in speak; v1beta1 for kubectl before 1.22
+    #[arg(long, env = "DEWDROP_EXEC_API", value_enum, default_value_t = ExecApi::V1)]
+    exec_api: ExecApi,
     /// Leave kubectl's current context as it is
     #[arg(long)]
     keep_context: bool,
@@ -179,7 +183,8 @@ impl Login {
         }
         let (mut ours, mut contexts) = (Vec::new(), Vec::new());
         for cluster in &clusters {
-            ours.push(credential::kubeconfig(ctx, &self.mount, cluster, self.default_namespace.as_deref()).await?);
+            let namespace = self.default_namespace.as_deref();
+            ours.push(credential::kubeconfig(ctx, &self.mount, cluster, namespace, self.exec_api).await?);
             contexts.push(format!("dewdrop-{cluster}"));
         }
         let file = kubeconfig::file(self.kubeconfig.as_deref())?;

@@ -19,6 +19,8 @@ mod refuse;
 mod review;
 mod run;
 mod session;
+#[cfg(test)]
+mod soon;
 mod stream;
 mod sweep;
 mod tls;

@@ -8,6 +8,7 @@ use super::*;
 use crate::carrier::Untold;
 use crate::inside::Announcement;
 use crate::session::tape::Piece;
+use crate::soon::until;
 
 type Says = fn(&[Line]) -> Result<(), Untold>;
 
@@ -62,17 +63,6 @@ fn begin() -> (Arc<FakeClock>, Held, Record) {
     let (record, work) = Record::new(clock.clone(), held.clone());
     tokio::spawn(work);
     (clock, held, record)
-}
-
-/// Runtimes of these tests have a time of their own, which runs ahead when all wait.
-async fn until(is_so: impl Fn() -> bool) {
-    for _ in 0..5000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain");
 }
 
 fn of(grant: &str) -> Line {

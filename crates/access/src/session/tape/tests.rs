@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::record::Line;
+use crate::soon::until;
 
 #[derive(Default)]
 struct Held {
@@ -55,17 +56,6 @@ fn about() -> About {
         target: text("pods/exec"),
         command: text("id -u"),
     }
-}
-
-/// The time of these tests is their own, which runs ahead when all wait.
-async fn until(is_so: impl Fn() -> bool) {
-    for _ in 0..5000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain");
 }
 
 fn frame(channel: u8, text: &[u8]) -> Vec<u8> {

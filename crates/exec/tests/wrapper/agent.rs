@@ -36,10 +36,17 @@ impl Stage {
         self.dir.path().join(".dewdrop/agent.sock")
     }
 
-    /// The wrapper with arguments; its output is caught.
+    /// The wrapper with arguments; its output is caught. It hears all signals, also where whoever runs the tests ignores some
+    /// (shells do that for what they put into the background).
     pub fn exec(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(self.program());
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal")
+            .arg(self.program())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 

@@ -21,7 +21,7 @@ pub struct Cut<B> {
     inner: B,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Counts what went through; told when the body is done.
-    ticket: Option<Ticket>,
+    ticket: Option<Box<Ticket>>,
 }
 
 /// The grant ended in the middle of a body.
@@ -41,7 +41,7 @@ impl<B> Cut<B> {
     /// Watches over a body.
     #[must_use]
     pub fn new(inner: B, over: &CancellationToken, ticket: Option<Ticket>) -> Self {
-        Self { inner, over: Box::pin(over.clone().cancelled_owned()), ticket }
+        Self { inner, over: Box::pin(over.clone().cancelled_owned()), ticket: ticket.map(Box::new) }
     }
 }
 

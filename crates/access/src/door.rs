@@ -48,8 +48,16 @@ async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc<Des
         // In a box: the connection keeps room for it as long as it lives, and an answer can flow for hours.
         Box::pin(async move { Ok::<_, Infallible>(desk.answer(&guest, request).await) })
     });
-    let server = door::http(HEADERS, STREAMS);
-    if let Err(error) = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
+    let is_http2 = door::is_http2(&stream);
+    // In a box: until it is served it is moved, and each place on its way keeps room for it.
+    let stream = TokioIo::new(Box::new(stream));
+    // What is switched to is spoken over HTTP/1.1 alone.
+    let served = if is_http2 {
+        door::http2(STREAMS).serve_connection(stream, service).await
+    } else {
+        door::http1(HEADERS).serve_connection(stream, service).with_upgrades().await
+    };
+    if let Err(error) = served {
         tracing::debug!(%source, %error, "a connection broke");
     }
 }

@@ -195,8 +195,13 @@ async fn connection(guest: Guest, config: Option<Arc<ServerConfig>>, ear: Arc<Ea
             Ok::<_, Infallible>(response)
         }
     });
-    let builder = door::http(IDLE, STREAMS);
-    unless_a_stranger(&is_known, builder.serve_connection(TokioIo::new(stream), service)).await;
+    let is_http2 = door::is_http2(&stream);
+    let stream = TokioIo::new(stream);
+    if is_http2 {
+        unless_a_stranger(&is_known, door::http2(STREAMS).serve_connection(stream, service)).await;
+    } else {
+        unless_a_stranger(&is_known, door::http1(IDLE).serve_connection(stream, service)).await;
+    }
 }
 
 /// Serves, for a moment only where nobody shows the token.

@@ -1,6 +1,7 @@
 //! The API server: connections to it, and the proxy's own token.
 
 mod line;
+mod shared;
 
 use std::io;
 use std::path::PathBuf;
@@ -21,8 +22,11 @@ use tokio_rustls::client::TlsStream;
 
 pub use self::line::Answer;
 use self::line::{Idle, Line};
+use self::shared::Shared;
 use crate::body::Asked;
 
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 const CONNECT: Duration = Duration::from_secs(10);
 /// Kubelet writes a new token long before the old one ends.
 const READ_TOKEN: Duration = Duration::from_secs(60);
@@ -61,6 +65,7 @@ pub enum WayError {
 pub struct ApiServer {
     dial: Dial,
     idle: Arc<Idle>,
+    shared: Shared,
     token: ArcSwap<HeaderValue>,
     place: Place,
 }
@@ -75,7 +80,7 @@ impl ApiServer {
     pub fn open(place: Place, clock: Arc<dyn Clock>) -> Result<Arc<Self>, WayError> {
         let dial = Dial::to(&place)?;
         let token = ArcSwap::from_pointee(token(&place)?);
-        Ok(Arc::new(Self { dial, idle: Idle::new(clock), token, place }))
+        Ok(Arc::new(Self { dial, idle: Idle::new(clock), shared: Shared::default(), token, place }))
     }
 
     /// The proxy's own identity. It may impersonate, and do nothing else.
@@ -88,6 +93,7 @@ impl ApiServer {
         loop {
             tokio::time::sleep(READ_TOKEN).await;
             self.idle.tidy();
+            self.shared.tidy();
             match token(&self.place) {
                 Ok(new) => self.token.store(Arc::new(new)),
                 Err(error) => tracing::warn!(%error, "the last token is used on"),
@@ -111,7 +117,42 @@ impl ApiServer {
                 },
             }
         }
-        let line = Line::over(self.dial.connect().await?).await?;
+        self.ask_over(self.dial.connect(Speech::Http1).await?, request).await
+    }
+
+    /// Asks for news, over a connection that other watches use as well. `request` has a path, no whole address.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn watch(&self, mut request: Request<Asked>) -> Result<Response<Answer>, WayError> {
+        let path = request.uri().clone();
+        *request.uri_mut() = self.dial.whole(&path)?;
+        while let Some((mut sender, place)) = self.shared.take() {
+            match sender.try_send_request(request).await {
+                Ok(answer) => return Ok(answer.map(|incoming| Answer::shared(incoming, place))),
+                // Closed just now, before anything was sent.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error().into()),
+                },
+            }
+        }
+        let stream = self.dial.connect(Speech::Http2).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            *request.uri_mut() = path;
+            request.headers_mut().insert(header::HOST, self.dial.host.clone());
+            return self.ask_over(stream, request).await;
+        }
+        let (mut sender, place) = self.shared.open(stream).await?;
+        Ok(sender.send_request(request).await?.map(|incoming| Answer::shared(incoming, place)))
+    }
+
+    async fn ask_over(
+        &self,
+        stream: TlsStream<TcpStream>,
+        request: Request<Asked>,
+    ) -> Result<Response<Answer>, WayError> {
+        let line = Line::over(stream).await?;
         line.ask(request, &self.idle).await.map_err(|error| error.into_error().into())
     }
 
@@ -120,7 +161,7 @@ impl ApiServer {
     /// # Errors
     /// There is no answer.
     pub async fn ask_alone(&self, mut request: Request<Asked>) -> Result<Response<Incoming>, WayError> {
-        let stream = self.dial.connect().await?;
+        let stream = self.dial.connect(Speech::Http1).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
@@ -142,9 +183,19 @@ fn token(place: &Place) -> Result<HeaderValue, WayError> {
     Ok(value)
 }
 
+/// What is offered to the API server (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2, or else HTTP/1.1.
+    Http2,
+}
+
 /// Makes connections.
 struct Dial {
-    tls: TlsConnector,
+    http1: TlsConnector,
+    http2: TlsConnector,
     name: ServerName<'static>,
     at: String,
     host: HeaderValue,
@@ -166,17 +217,28 @@ impl Dial {
         let mut config = rustls::ClientConfig::builder()
             .with_root_certificates(crate::tls::roots(&pem).map_err(|why| bad("authorities", why))?)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP1.to_vec()];
+        let mut both = config.clone();
+        both.alpn_protocols.insert(0, HTTP2.to_vec());
         let at = if plain.contains(':') { format!("[{plain}]:{port}") } else { format!("{plain}:{port}") };
         let host = HeaderValue::from_str(&at).map_err(|e| bad("address", e.to_string()))?;
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), name, at, host })
+        let [http1, http2] = [config, both].map(|config| TlsConnector::from(Arc::new(config)));
+        Ok(Self { http1, http2, name, at, host })
     }
 
-    async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
+    /// The whole address of a path, as HTTP/2 wants it.
+    fn whole(&self, path: &Uri) -> Result<Uri, WayError> {
+        let path = path.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let uri = format!("https://{}{path}", self.at).parse();
+        uri.map_err(|_| WayError::Setting { what: "address", why: "the path cannot be asked for".into() })
+    }
+
+    async fn connect(&self, speech: Speech) -> io::Result<TlsStream<TcpStream>> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
         let stream = timeout(CONNECT, TcpStream::connect(&self.at)).await.map_err(late)??;
         let _ = stream.set_nodelay(true);
-        timeout(CONNECT, self.tls.connect(self.name.clone(), stream)).await.map_err(late)?
+        let tls = if speech == Speech::Http2 { &self.http2 } else { &self.http1 };
+        timeout(CONNECT, tls.connect(self.name.clone(), stream)).await.map_err(late)?
     }
 }
 

@@ -174,6 +174,7 @@ impl Desk {
         *next.uri_mut() = info.target().parse().map_err(|_| Refusal::bad_request("the path cannot be asked for"))?;
         *next.headers_mut() = onward;
         let mut response = match client {
+            None if info.verb == "watch" => self.api.watch(next).await.map_err(|error| gateway(&error))?,
             None => self.api.ask(next).await.map_err(|error| gateway(&error))?,
             Some(client) => {
                 let response = self.api.ask_alone(next).await.map_err(|error| gateway(&error))?;

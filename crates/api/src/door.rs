@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -93,15 +93,26 @@ impl Guest {
     }
 }
 
-/// HTTP/1.1 and HTTP/2 with limits. `headers`: how long a client of HTTP/1.1 may take for the headers of a request, the
-/// pause before them included. `streams`: requests at once on one connection of HTTP/2.
+/// Whether a guest speaks HTTP/2: that was agreed on when he was greeted (RFC 7301).
 #[must_use]
-pub fn http(headers: Duration, streams: u32) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(HEADERS as usize);
+pub fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
+/// HTTP/1.1 with limits. `headers`: how long a client may take for the headers of a request, the pause before them included.
+#[must_use]
+pub fn http1(headers: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(HEADERS as usize);
+    builder
+}
+
+/// HTTP/2 with limits. `streams`: requests at once on one connection.
+#[must_use]
+pub fn http2(streams: u32) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     let (every, patience) = ALIVE;
     builder
-        .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
         .max_header_list_size(HEADERS)

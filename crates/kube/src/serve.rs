@@ -83,8 +83,14 @@ async fn connection(arrived: door::Guest, config: Arc<ServerConfig>, desk: Arc<D
         let desk = Arc::clone(&desk);
         async move { Ok::<http::Response<Full<Bytes>>, Infallible>(answer::answer(&desk, request).await) }
     });
-    let served = watcher.watch(door::http(IDLE, STREAMS).serve_connection(TokioIo::new(stream), service).into_owned());
-    if let Err(e) = served.await {
+    let is_http2 = door::is_http2(&stream);
+    let stream = TokioIo::new(stream);
+    let served = if is_http2 {
+        watcher.watch(door::http2(STREAMS).serve_connection(stream, service)).await
+    } else {
+        watcher.watch(door::http1(IDLE).serve_connection(stream, service)).await
+    };
+    if let Err(e) = served {
         tracing::debug!(%peer, error = %e, "a connection broke");
     }
 }

@@ -3,17 +3,19 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -30,6 +32,9 @@ const PODS: usize = 10_000;
 const POD: usize = 2200;
 /// Go's TLS gets its HTTP in pieces of this size, each of which becomes a record.
 const RECORD: usize = 4096;
+const HTTP2: &[u8] = b"h2";
+/// As API servers have it.
+const STREAMS: u32 = 100;
 
 /// All that stands around a proxy.
 pub struct Town {
@@ -60,7 +65,8 @@ impl Town {
             lines: Arc::default(),
         };
         let (chain, key) = authority.certify(SanType::IpAddress([127, 0, 0, 1].into()))?;
-        let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        let mut tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        tls.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         tokio::spawn(serve_api(api, TlsAcceptor::from(Arc::new(tls))));
         tokio::spawn(serve_vault(vault, authority, town.lines.clone()));
         Ok(town)
@@ -186,6 +192,12 @@ fn long_list() -> Vec<u8> {
 async fn api_connection(stream: TcpStream, tls: TlsAcceptor, answers: &[Vec<u8>; 2]) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = tls.accept(stream).await?;
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+        let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(Silence)));
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let served = builder.max_concurrent_streams(STREAMS).serve_connection(TokioIo::new(stream), service);
+        return served.await.map_err(std::io::Error::other);
+    }
     let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let read = stream.read(&mut buffer).await?;
@@ -209,5 +221,17 @@ async fn api_connection(stream: TcpStream, tls: TlsAcceptor, answers: &[Vec<u8>;
         }
         stream.flush().await?;
         head.clear();
+    }
+}
+
+/// What a watch without news says.
+struct Silence;
+
+impl Body for Silence {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
     }
 }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::shared::Place;
 use crate::body::Asked;
 
 /// Connections that wait for a request, at most.
@@ -34,8 +35,17 @@ pub struct Line {
 /// The API server's answer on its way. Reading it drives its connection, which waits for the next request when it is read whole.
 pub struct Answer {
     incoming: Incoming,
-    /// `None`: another task drives it.
-    line: Option<(Line, Arc<Idle>)>,
+    by: By,
+}
+
+/// What an answer comes by.
+enum By {
+    /// A connection that whoever reads it drives.
+    Line(Line, Arc<Idle>),
+    /// A place on a connection that others use as well; a task of its own drives it.
+    Place(#[expect(dead_code, reason = "what counts is when it is dropped")] Place),
+    /// A connection that a task of its own drives, or one that has gone back to the others.
+    Task,
 }
 
 /// Connections that wait for a request, the last one that came back first; and since when.
@@ -71,7 +81,7 @@ impl Line {
             answer.as_mut().poll(cx)
         });
         let response = answered.await?;
-        Ok(response.map(|incoming| Answer { incoming, line: Some((self, idle.clone())) }))
+        Ok(response.map(|incoming| Answer { incoming, by: By::Line(self, idle.clone()) }))
     }
 
     /// Whether it can be asked: it is not broken, not closed, and nothing of the last request is left.
@@ -96,11 +106,16 @@ impl Answer {
     /// An answer whose connection has a task of its own.
     #[must_use]
     pub fn alone(incoming: Incoming) -> Self {
-        Self { incoming, line: None }
+        Self { incoming, by: By::Task }
+    }
+
+    /// An answer over a connection that others use as well.
+    pub fn shared(incoming: Incoming, place: Place) -> Self {
+        Self { incoming, by: By::Place(place) }
     }
 
     fn give_back(&mut self) {
-        if let Some((line, idle)) = self.line.take() {
+        if let By::Line(line, idle) = std::mem::replace(&mut self.by, By::Task) {
             idle.put(line);
         }
     }
@@ -114,7 +129,7 @@ impl Body for Answer {
         // Asked first, so that the connection knows that somebody wants a piece.
         let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
         if polled.is_pending()
-            && let Some((line, _)) = &mut self.line
+            && let By::Line(line, _) = &mut self.by
         {
             drive(&mut line.http, cx);
             polled = Pin::new(&mut self.incoming).poll_frame(cx);

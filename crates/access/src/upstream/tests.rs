@@ -1,13 +1,22 @@
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dewdrop_core::{FakeClock, Moment};
 use http_body_util::{BodyExt, Either, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioExecutor;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Frame};
+
+use super::shared::STREAMS;
 use super::*;
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -25,6 +34,11 @@ struct Stand {
 
 impl Stand {
     async fn open() -> Self {
+        Self::speaking(&[HTTP1]).await
+    }
+
+    /// What it speaks over HTTP/2 is the path that it was asked for, for ever.
+    async fn speaking(protocols: &[&[u8]]) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -32,7 +46,9 @@ impl Stand {
         std::fs::write(dir.path().join("token"), "t").unwrap();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
         let tls = rustls::ServerConfig::builder().with_no_client_auth();
-        let tls = TlsAcceptor::from(Arc::new(tls.with_single_cert(vec![made.cert.der().clone()], key).unwrap()));
+        let mut tls = tls.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let tls = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
         let connections = Arc::new(AtomicUsize::new(0));
@@ -59,6 +75,12 @@ impl Stand {
         self.ask(number).await.into_body().collect().await.unwrap().to_bytes()
     }
 
+    async fn watch(&self, path: &str) -> Response<Answer> {
+        let mut request = Request::new(Either::Left(Full::new(Bytes::new())));
+        *request.uri_mut() = path.parse().unwrap();
+        self.api.watch(request).await.unwrap()
+    }
+
     fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -66,6 +88,15 @@ impl Stand {
 
 async fn serve(tls: TlsAcceptor, stream: TcpStream) {
     let mut stream = tls.accept(stream).await.unwrap();
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+        let service = service_fn(async |request: Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(Parrot(Bytes::from(format!("{:100}", request.uri().path())))))
+        });
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        // The connection ends with the client.
+        drop(builder.max_concurrent_streams(100).serve_connection(TokioIo::new(stream), service).await);
+        return;
+    }
     let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         head.extend_from_slice(&buffer[..read]);
@@ -80,6 +111,23 @@ async fn serve(tls: TlsAcceptor, stream: TcpStream) {
             head.clear();
         }
     }
+}
+
+/// Says the same without an end, as fast as it is heard.
+struct Parrot(Bytes);
+
+impl Body for Parrot {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(self.0.clone()))))
+    }
+}
+
+async fn first_word(watch: &mut Response<Answer>) -> String {
+    let piece = watch.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    String::from_utf8(piece.to_vec()).unwrap().trim().to_owned()
 }
 
 #[tokio::test]
@@ -118,4 +166,38 @@ async fn a_connection_that_was_closed_or_waited_too_long_is_not_asked() {
     stand.clock.advance(Duration::from_secs(60));
     assert_eq!(stand.read(0).await, "ok");
     assert_eq!(stand.connections(), 5);
+}
+
+#[tokio::test]
+async fn watches_share_a_connection_until_it_has_no_place() {
+    let stand = Stand::speaking(&[HTTP2, HTTP1]).await;
+    let mut watches = Vec::new();
+    for number in 0..STREAMS {
+        watches.push(stand.watch(&format!("/{number}")).await);
+    }
+    assert_eq!(stand.connections(), 1);
+    // None of them was read so far, and each brings small pieces without an end: that holds up no other.
+    let last = watches.last_mut().unwrap();
+    assert_eq!(first_word(last).await, format!("/{}", STREAMS - 1));
+    let mut bytes = 0;
+    while bytes < 1 << 20 {
+        bytes += last.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+    let mut next = stand.watch("/next").await;
+    assert_eq!((stand.connections(), first_word(&mut next).await), (2, "/next".into()));
+    watches.swap_remove(0);
+    stand.watch("/again").await;
+    assert_eq!(stand.connections(), 2, "the place of one that ended is taken again");
+    drop((watches, next));
+    stand.api.shared.tidy();
+    assert!(stand.api.shared.take().is_none(), "a connection without a watch is closed");
+}
+
+#[tokio::test]
+async fn an_api_server_that_speaks_http_1_alone_is_watched_as_well() {
+    let stand = Stand::open().await;
+    let mut watch = stand.watch("/3").await;
+    assert_eq!(first_word(&mut watch).await, "o");
+    assert_eq!(stand.watch("/1").await.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(stand.connections(), 2);
 }

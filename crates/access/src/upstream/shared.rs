@@ -1,0 +1,114 @@
+//! Connections to the API server that many watches share (HTTP/2): one that waits for news costs a stream there, and no
+//! connection of its own.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::body::Asked;
+
+/// Watches on one connection, at most. API servers take 100 at once; one more would wait until another ends.
+pub const STREAMS: usize = 64;
+/// Bytes that come for a watch before its client reads them, at most. Clients that read nothing hold up no other.
+const WINDOW: u32 = 32 << 10;
+/// The same for all of a connection. More than its watches can fill: h2 closes a connection that brings many small pieces which
+/// nobody reads, and half of this is what it forgives.
+const WHOLE_WINDOW: u32 = 8 << 20;
+/// Whether the API server is still there is asked this often, and waited for this long.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15));
+
+/// The connections.
+#[derive(Default)]
+pub struct Shared {
+    lines: Mutex<Vec<Line>>,
+}
+
+/// One of them.
+struct Line {
+    sender: SendRequest<Asked>,
+    /// Held by each of its watches.
+    places: Arc<Places>,
+}
+
+/// So many watches the API server allows on a connection.
+struct Places(AtomicUsize);
+
+/// A watch's place on its connection, free again when it is dropped.
+pub struct Place(#[expect(dead_code, reason = "what counts is when it is dropped")] Arc<Places>);
+
+// === impl Shared ===
+
+impl Shared {
+    /// A place on a connection that has one.
+    pub fn take(&self) -> Option<(SendRequest<Asked>, Place)> {
+        let mut lines = self.lines.lock();
+        lines.retain(|line| !line.sender.is_closed());
+        lines.iter().find(|line| line.has_place()).map(Line::place)
+    }
+
+    /// Speaks HTTP/2 over a new connection; the first place on it.
+    ///
+    /// # Errors
+    /// It broke.
+    pub async fn open(&self, stream: TlsStream<TcpStream>) -> Result<(SendRequest<Asked>, Place), hyper::Error> {
+        let (every, patience) = ALIVE;
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WHOLE_WINDOW)
+            .keep_alive_interval(every)
+            .keep_alive_timeout(patience);
+        let (sender, mut connection) = builder.handshake(TokioIo::new(stream)).await?;
+        let line = Line { sender, places: Arc::new(Places(AtomicUsize::new(STREAMS))) };
+        let places = Arc::downgrade(&line.places);
+        tokio::spawn(async move {
+            let ended = poll_fn(|cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                if let Some(places) = places.upgrade() {
+                    places.0.store(connection.current_max_send_streams().min(STREAMS), Ordering::Relaxed);
+                }
+                polled
+            });
+            if let Err(error) = ended.await {
+                tracing::debug!(%error, "a connection of watches to the API server broke");
+            }
+        });
+        let taken = line.place();
+        self.lines.lock().push(line);
+        Ok(taken)
+    }
+
+    /// Closes those without a watch.
+    pub fn tidy(&self) {
+        self.lines.lock().retain(Line::is_used);
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    fn place(&self) -> (SendRequest<Asked>, Place) {
+        (self.sender.clone(), Place(self.places.clone()))
+    }
+
+    fn has_place(&self) -> bool {
+        self.watches() < self.places.0.load(Ordering::Relaxed)
+    }
+
+    fn is_used(&self) -> bool {
+        self.watches() > 0
+    }
+
+    fn watches(&self) -> usize {
+        Arc::strong_count(&self.places) - 1
+    }
+}

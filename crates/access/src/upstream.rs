@@ -1,6 +1,7 @@
 //! The API server: connections to it, and the proxy's own token.
 
 mod line;
+mod pace;
 mod shared;
 
 use std::io;

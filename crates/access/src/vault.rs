@@ -108,8 +108,7 @@ impl Vault {
     }
 
     async fn tell(&self, path: &str, what: &impl Serialize) -> Result<(), Untold> {
-        let body = serde_json::to_value(what).map_err(|e| Untold::Unfit(e.to_string()))?;
-        self.ask(|| Ok(Call::post(path, &body)?.patient(PATIENCE))).await.map(drop).map_err(Untold::from)
+        self.ask(|| Ok(Call::post(path, what)?.patient(PATIENCE))).await.map(drop).map_err(Untold::from)
     }
 
     /// Asks, and signs in when that is needed.
@@ -149,7 +148,11 @@ impl Vault {
 #[async_trait::async_trait]
 impl Carrier for Vault {
     async fn carry(&self, lines: &[Line]) -> Result<(), Untold> {
-        self.tell(&format!("{}/record", self.mount), &json!({ "lines": lines })).await
+        #[derive(Serialize)]
+        struct Lines<'l> {
+            lines: &'l [Line],
+        }
+        self.tell(&format!("{}/record", self.mount), &Lines { lines }).await
     }
 
     async fn session(&self, id: &str, piece: &Piece) -> Result<(), Untold> {

@@ -2,7 +2,7 @@
 
 use http::Method;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde_json::Value;
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{Error, SecretText};
@@ -87,7 +87,7 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::new`].
-    pub fn write(path: &str, body: &Value) -> Result<Self, Error> {
+    pub fn write(path: &str, body: &impl Serialize) -> Result<Self, Error> {
         Self::new(Method::PUT, path)?.with_json(body, "application/json")
     }
 
@@ -95,7 +95,7 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::new`].
-    pub fn post(path: &str, body: &Value) -> Result<Self, Error> {
+    pub fn post(path: &str, body: &impl Serialize) -> Result<Self, Error> {
         Self::new(Method::POST, path)?.with_json(body, "application/json")
     }
 
@@ -103,7 +103,7 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::new`].
-    pub fn patch(path: &str, body: &Value) -> Result<Self, Error> {
+    pub fn patch(path: &str, body: &impl Serialize) -> Result<Self, Error> {
         Self::new(Method::PATCH, path)?.with_json(body, "application/merge-patch+json")
     }
 
@@ -192,7 +192,7 @@ impl Call {
         target
     }
 
-    fn with_json(mut self, body: &Value, content_type: &'static str) -> Result<Self, Error> {
+    fn with_json(mut self, body: &impl Serialize, content_type: &'static str) -> Result<Self, Error> {
         let bytes =
             serde_json::to_vec(body).map_err(|_| Error::BadCall("the body cannot be written as JSON".into()))?;
         self.body = Some(Body { bytes: Zeroizing::new(bytes), content_type });

@@ -4,7 +4,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::pace::Pace;
 use super::shared::Place;
 use crate::body::Asked;
 
@@ -36,6 +37,7 @@ pub struct Line {
 pub struct Answer {
     incoming: Incoming,
     by: By,
+    pace: Pace,
 }
 
 /// What an answer comes by.
@@ -81,7 +83,7 @@ impl Line {
             answer.as_mut().poll(cx)
         });
         let response = answered.await?;
-        Ok(response.map(|incoming| Answer { incoming, by: By::Line(self, idle.clone()) }))
+        Ok(response.map(|incoming| Answer::new(incoming, By::Line(self, idle.clone()))))
     }
 
     /// Whether it can be asked: it is not broken, not closed, and nothing of the last request is left.
@@ -106,12 +108,29 @@ impl Answer {
     /// An answer whose connection has a task of its own.
     #[must_use]
     pub fn alone(incoming: Incoming) -> Self {
-        Self { incoming, by: By::Task }
+        Self::new(incoming, By::Task)
     }
 
     /// An answer over a connection that others use as well.
     pub fn shared(incoming: Incoming, place: Place) -> Self {
-        Self { incoming, by: By::Place(place) }
+        Self::new(incoming, By::Place(place))
+    }
+
+    fn new(incoming: Incoming, by: By) -> Self {
+        Self { incoming, by, pace: Pace::default() }
+    }
+
+    /// The next piece as far as it is there now.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        // Asked first, so that the connection knows that somebody wants a piece.
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending()
+            && let By::Line(line, _) = &mut self.by
+        {
+            drive(&mut line.http, cx);
+            return Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        polled
     }
 
     fn give_back(&mut self) {
@@ -126,16 +145,13 @@ impl Body for Answer {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        // Asked first, so that the connection knows that somebody wants a piece.
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_pending()
-            && let By::Line(line, _) = &mut self.by
-        {
-            drive(&mut line.http, cx);
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        if let Poll::Ready(None) = polled {
-            self.give_back();
+        ready!(self.pace.poll_ready(cx));
+        let polled = self.poll_piece(cx);
+        match &polled {
+            Poll::Pending => self.pace.dry(cx),
+            Poll::Ready(Some(Ok(frame))) => self.pace.came(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Err(_))) => {}
+            Poll::Ready(None) => self.give_back(),
         }
         polled
     }

@@ -1,5 +1,7 @@
 //! Connections: TLS with the client's certificate, then HTTP/1.1 or HTTP/2.
 
+mod quiet;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
+use self::quiet::Traffic;
 use crate::tls;
 use crate::walk::{Desk, Guest};
 
@@ -43,13 +46,18 @@ async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc<Des
     let Some((stream, _place)) = guest.greet(config).await else { return };
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let guest = Arc::new(Guest { grant: leaf.and_then(tls::grant_of), source });
+    let traffic = Traffic::default();
+    let begins = traffic.clone();
     let service = service_fn(move |request| {
-        let (desk, guest) = (Arc::clone(&desk), Arc::clone(&guest));
+        let (desk, guest, under_way) = (Arc::clone(&desk), Arc::clone(&guest), begins.begin());
         // In a box: the connection keeps room for it as long as it lives, and an answer can flow for hours.
-        Box::pin(async move { Ok::<_, Infallible>(desk.answer(&guest, request).await) })
+        Box::pin(async move {
+            let response = desk.answer(&guest, request).await;
+            Ok::<_, Infallible>(response.map(|body| under_way.flows(body)))
+        })
     });
     let server = door::http(HEADERS, STREAMS);
-    if let Err(error) = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
+    if let Err(error) = traffic.serve(server.serve_connection_with_upgrades(TokioIo::new(stream), service)).await {
         tracing::debug!(%source, %error, "a connection broke");
     }
 }

@@ -81,10 +81,9 @@ async fn whoever_never_asks_goes_whatever_he_has_said() {
 #[tokio::test(start_paused = true)]
 async fn pings_alone_keep_nobody() {
     let (stream, serving) = connected();
-    let send = speaks_h2(stream).await;
+    let _asks_nothing = speaks_h2(stream).await;
     let after = ends_after(serving).await;
     assert!(after <= FIRST * 2, "{after:?}");
-    assert!(send.is_closed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,6 +21,8 @@ use super::words;
 
 /// The whole of one try.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For the parting words: what was taken is taken.
+const FAREWELL: Duration = Duration::from_secs(1);
 const MOST_RECEIVERS: usize = 20;
 const LONGEST_SUBJECT: usize = 150;
 
@@ -131,14 +133,23 @@ impl Mail {
             self.hand_over(transport, &found, &message).await.map_err(|error| words::why(&error))
         };
         match tokio::time::timeout(PATIENCE, sent).await {
-            Ok(sent) => sent.map_err(|why| self.without_password(&why)),
+            Ok(Ok(mut line)) => {
+                let _ = tokio::time::timeout(FAREWELL, line.abort()).await;
+                Ok(())
+            }
+            Ok(Err(why)) => Err(self.without_password(&why)),
             Err(_) => Err(format!("the mail server took longer than {} s", PATIENCE.as_secs())),
         }
     }
 
     /// Hands a message over at one of these addresses. The library's own transport would look the name up again, and so
     /// connect to what nobody has looked at. The certificate is still that of the name.
-    async fn hand_over(&self, transport: &Transport, found: &[SocketAddr], message: &Message) -> Result<(), Error> {
+    async fn hand_over(
+        &self,
+        transport: &Transport,
+        found: &[SocketAddr],
+        message: &Message,
+    ) -> Result<AsyncSmtpConnection, Error> {
         let Transport { tls, own } = transport;
         let from_the_start = if let Tls::Wrapper(tls) = tls { Some(tls.clone()) } else { None };
         let patience = Some(PATIENCE / 2);
@@ -151,8 +162,7 @@ impl Mail {
             line.auth(DEFAULT_MECHANISMS, &credentials).await?;
         }
         line.send(message.envelope(), &message.formatted()).await?;
-        line.abort().await;
-        Ok(())
+        Ok(line)
     }
 
     /// What a server answers may repeat what it was sent.
@@ -341,7 +351,8 @@ mod tests {
         let mail = Mail { host: "mail.invalid".into(), tls: Protection::None, ..mail() };
         let message = mail.message(&letter("x")).unwrap();
         let transport = mail.transport().unwrap();
-        let (told, sent) = tokio::join!(one_message(listener), mail.hand_over(&transport, &at, &message));
+        let sent = async { mail.hand_over(&transport, &at, &message).await.map(drop) };
+        let (told, sent) = tokio::join!(one_message(listener), sent);
         sent.unwrap();
         assert!(told.contains("RCPT TO:<leads@example.com>") && told.contains("Subject: "), "{told}");
         assert!(mail.send(&transport, &letter("x")).await.unwrap_err().starts_with("the mail server's name: "));

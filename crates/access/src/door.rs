@@ -1,5 +1,7 @@
 //! Connections: TLS with the client's certificate, then HTTP/1.1 or HTTP/2.
 
+mod quiet;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
+use self::quiet::Traffic;
 use crate::tls;
 use crate::walk::{Desk, Guest};
 
@@ -43,19 +46,26 @@ async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc<Des
     let Some((stream, _place)) = guest.greet(config).await else { return };
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let guest = Arc::new(Guest { grant: leaf.and_then(tls::grant_of), source });
+    let traffic = Traffic::default();
+    let begins = traffic.clone();
     let service = service_fn(move |request| {
-        let (desk, guest) = (Arc::clone(&desk), Arc::clone(&guest));
+        let (desk, guest, under_way) = (Arc::clone(&desk), Arc::clone(&guest), begins.begin());
         // In a box: the connection keeps room for it as long as it lives, and an answer can flow for hours.
-        Box::pin(async move { Ok::<_, Infallible>(desk.answer(&guest, request).await) })
+        Box::pin(async move {
+            let response = desk.answer(&guest, request).await;
+            Ok::<_, Infallible>(response.map(|body| under_way.flows(body)))
+        })
     });
     let is_http2 = door::is_http2(&stream);
     // In a box: until it is served it is moved, and each place on its way keeps room for it.
     let stream = TokioIo::new(Box::new(stream));
     // What is switched to is spoken over HTTP/1.1 alone.
     let served = if is_http2 {
-        door::http2(STREAMS).serve_connection(stream, service).await
+        let connection = door::http2(STREAMS).serve_connection(stream, service);
+        traffic.serve(connection, |it| it.graceful_shutdown()).await
     } else {
-        door::http1(HEADERS).serve_connection(stream, service).with_upgrades().await
+        let connection = door::http1(HEADERS).serve_connection(stream, service).with_upgrades();
+        traffic.serve(connection, |it| it.graceful_shutdown()).await
     };
     if let Err(error) = served {
         tracing::debug!(%source, %error, "a connection broke");

@@ -80,7 +80,7 @@ fn api_request(bytes: &[u8]) {
     else {
         return;
     };
-    let _ = (info.command(), info.made(), left::is_watched(&info), info.attributes().to_string());
+    let _ = (info.command(), info.made(true), left::is_watched(&info), info.attributes().to_string());
     let method = method.parse().unwrap_or_default();
     assert_eq!(Info::read(&method, &info.path, query).ok(), Some(info), "what goes on is not what was judged");
 }

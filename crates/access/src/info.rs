@@ -20,6 +20,25 @@ pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Parts of `namespaces/NAME` that belong to the namespace itself.
 const OF_NAMESPACES: [&str; 2] = ["status", "finalize"];
 
+/// What a `PUT` makes when it is not there: group, resource and part. So has it Kubernetes 1.30 to 1.37 (the strategies whose
+/// `AllowCreateOnUpdate` is true; that of a Service's status is by inheritance). Of all others it answers 404, of custom
+/// resources too.
+const MADE_BY_PUT: &[(&str, &str, &str)] = &[
+    ("", "endpoints", ""),
+    ("", "events", ""),
+    ("", "limitranges", ""),
+    ("", "services", ""),
+    ("", "services", "status"),
+    ("coordination.k8s.io", "leasecandidates", ""),
+    ("coordination.k8s.io", "leases", ""),
+    ("events.k8s.io", "events", ""),
+    ("node.k8s.io", "runtimeclasses", ""),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", ""),
+    ("rbac.authorization.k8s.io", "clusterroles", ""),
+    ("rbac.authorization.k8s.io", "rolebindings", ""),
+    ("rbac.authorization.k8s.io", "roles", ""),
+];
+
 /// What is asked, with owned words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
@@ -88,13 +107,20 @@ impl Info {
         Ok(Self { verb, resource, path: written, query: query.map(str::to_owned) })
     }
 
-    /// The same as a question whether it may be made, if it is a patch that can (as the API server asks it of RBAC:
-    /// `createAuthorizerAttributes` of its patch handler). No patch makes a part of an object.
+    /// The same as a question whether the object may be made; `None`: this makes none that is not there. An apply on the
+    /// server's side makes what is whole, and a `PUT` some kinds. The API server asks RBAC so, too, but only when it comes to
+    /// that (`createAuthorizerAttributes` of its handlers); here nobody knows what is there, so it is asked each time.
     #[must_use]
-    pub fn made(&self) -> Self {
-        let is_whole = self.resource.as_ref().is_some_and(|of| of.subresource.is_empty());
-        let verb = if self.verb == "patch" && is_whole { "create" } else { &self.verb };
-        Self { verb: verb.to_owned(), ..self.clone() }
+    pub fn made(&self, is_apply: bool) -> Option<Self> {
+        let of = self.resource.as_ref()?;
+        let by_put = || MADE_BY_PUT.contains(&(of.group.as_str(), of.resource.as_str(), of.subresource.as_str()));
+        let makes = match self.verb.as_str() {
+            "update" => by_put(),
+            "patch" if is_apply => of.subresource.is_empty() || by_put(),
+            _ => false,
+        };
+        let of = Resource { subresource: String::new(), ..of.clone() };
+        makes.then(|| Self { verb: "create".to_owned(), resource: Some(of), ..self.clone() })
     }
 
     /// As rules are asked about it.

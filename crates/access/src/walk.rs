@@ -129,8 +129,8 @@ impl Desk {
         let question = review::question(&info);
         if question.is_none() {
             judge(&live.grant, &self.cluster, &info)?;
-            if headers::applies(request.headers()) {
-                judge(&live.grant, &self.cluster, &info.made())?;
+            if let Some(made) = info.made(headers::applies(request.headers())) {
+                judge(&live.grant, &self.cluster, &made)?;
             }
         }
         if left::is_watched(&info) {

@@ -42,6 +42,8 @@ type Run<E> = Box<dyn Fn(Arc<E>, Call) -> BoxFuture<Result<Reply, Fault>> + Send
 struct Act<E> {
     operation: Operation,
     summary: &'static str,
+    /// It does something, whatever the verb says.
+    makes: bool,
     schema: Schema,
     known_fields: Option<Vec<String>>,
     run: Run<E>,
@@ -147,6 +149,19 @@ impl<E: Send + Sync + 'static> Route<E> {
         self.on(Operation::Read, summary, act)
     }
 
+    /// Adds a `GET` that does something itself, such as giving a code away. Like a write, it is on the audit log before it is
+    /// served. (What the server does with an answer, as with [`Outcome::Mint`](crate::call::Outcome::Mint), needs no mark.)
+    #[must_use]
+    pub fn read_that_makes<B: Body, F, R>(self, summary: &'static str, act: F) -> Self
+    where
+        F: Fn(Arc<E>, Call, B) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Reply, Fault>> + Send + 'static,
+    {
+        let mut route = self.read(summary, act);
+        route.acts.iter_mut().filter(|act| act.operation == Operation::Read).for_each(|act| act.makes = true);
+        route
+    }
+
     /// Adds `POST` and `PUT`.
     #[must_use]
     pub fn write<B: Body, F, R>(self, summary: &'static str, act: F) -> Self
@@ -189,12 +204,17 @@ impl<E: Send + Sync + 'static> Route<E> {
             Ok(body) => Box::pin(act(engine, call, body)),
             Err(fault) => Box::pin(std::future::ready(Err(fault))),
         });
-        self.acts.push(Act { operation, summary, known_fields: known_fields(&schema), schema, run });
+        let known_fields = known_fields(&schema);
+        self.acts.push(Act { operation, summary, makes: operation.changes_state(), known_fields, schema, run });
         self
     }
 
     fn knows(&self, operation: Operation) -> bool {
         self.acts.iter().any(|act| act.operation == operation)
+    }
+
+    fn makes(&self, operation: Operation) -> bool {
+        self.acts.iter().any(|act| act.operation == operation && act.makes)
     }
 
     fn doc(&self) -> RouteDoc {

@@ -134,14 +134,49 @@ fn a_command_is_read_as_it_would_be_typed() {
 
 #[test]
 fn an_apply_is_asked_about_as_what_it_may_make() {
-    let made = |method: &str, path: &str| {
-        let info = Info::read(&method.parse().unwrap(), path, None).unwrap();
-        info.made().attributes().to_string()
-    };
     let web = "/apis/apps/v1/namespaces/shop/deployments/web";
-    assert_eq!(made("PATCH", web), "create deployments.apps \"web\" in namespace shop");
-    assert_eq!(made("PATCH", &format!("{web}/scale")), "patch deployments/scale.apps \"web\" in namespace shop");
-    assert_eq!(made("PUT", web), "update deployments.apps \"web\" in namespace shop");
+    let create = "create deployments.apps \"web\" in namespace shop";
+    assert_eq!(made("PATCH", web, true).as_deref(), Some(create));
+    assert_eq!(made("PATCH", web, false), None, "another patch makes nothing");
+    assert_eq!(made("PATCH", &format!("{web}/scale"), true), None, "nor does one of a part");
+}
+
+/// Of Kubernetes 1.37; where a `PUT` makes something, the part that is written brings the whole.
+#[test]
+fn a_put_of_few_kinds_is_asked_about_as_what_it_may_make() {
+    let (core, apis) = ("/api/v1/namespaces/shop", "/apis");
+    let rbac = format!("{apis}/rbac.authorization.k8s.io/v1");
+    for (path, create) in [
+        (format!("{core}/services/web"), "services \"web\" in namespace shop"),
+        (format!("{core}/services/web/status"), "services \"web\" in namespace shop"),
+        (format!("{core}/endpoints/web"), "endpoints \"web\" in namespace shop"),
+        (format!("{core}/limitranges/web"), "limitranges \"web\" in namespace shop"),
+        (format!("{rbac}/clusterrolebindings/web"), "clusterrolebindings.rbac.authorization.k8s.io \"web\""),
+        (format!("{rbac}/namespaces/shop/roles/web"), "roles.rbac.authorization.k8s.io \"web\" in namespace shop"),
+        (
+            format!("{apis}/coordination.k8s.io/v1/namespaces/shop/leases/web"),
+            "leases.coordination.k8s.io \"web\" in namespace shop",
+        ),
+    ] {
+        assert_eq!(made("PUT", &path, false), Some(format!("create {create}")), "{path}");
+    }
+    assert!(made("PATCH", &format!("{core}/services/web/status"), true).is_some());
+    for path in [
+        "/apis/apps/v1/namespaces/shop/deployments/web",
+        "/api/v1/namespaces/shop/configmaps/web",
+        "/api/v1/namespaces/shop/pods/web/status",
+        "/apis/example.com/v1/namespaces/shop/services/web",
+        "/version",
+    ] {
+        assert_eq!(made("PUT", path, false), None, "{path}: what is not there is not found");
+    }
+    assert_eq!(made("GET", &format!("{core}/services/web"), false), None);
+}
+
+/// What a request is asked about as well, in words.
+fn made(method: &str, path: &str, is_apply: bool) -> Option<String> {
+    let info = Info::read(&method.parse().unwrap(), path, None).unwrap();
+    info.made(is_apply).map(|made| made.attributes().to_string())
 }
 
 proptest! {

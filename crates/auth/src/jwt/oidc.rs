@@ -39,7 +39,7 @@ pub fn routes() -> Routes<Jwt> {
         .at("oidc/callback", "Where the provider sends the browser back to.", |route| {
             route
                 .public("the provider's code and the state are the credential")
-                .read("Ends a sign-in with the provider's code.", Jwt::callback)
+                .read_that_makes("Ends a sign-in with the provider's code.", Jwt::callback)
                 .write("The same for providers that answer with a form (form_post).", Jwt::callback_form)
         })
         .at("oidc/poll", "Where a client waits for a sign-in that ends elsewhere.", |route| {

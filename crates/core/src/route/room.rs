@@ -35,6 +35,8 @@ pub struct Spot {
     pub knows_operation: bool,
     /// Whether its pattern catches all the rest of a path.
     pub is_open_ended: bool,
+    /// Whether serving it does something, which must stand on the audit log before.
+    pub makes: bool,
 }
 
 impl Room {
@@ -163,6 +165,7 @@ impl<E: Engine> Erased for Mounted<E> {
             tells_create: found.exists.is_some(),
             is_open_ended: found.pattern.is_open_ended(),
             knows_operation: found.knows(operation),
+            makes: found.makes(operation),
         })
     }
 

@@ -35,11 +35,10 @@ impl Greeter {
 #[async_trait]
 impl Engine for Greeter {
     fn routes() -> Routes<Self> {
-        Routes::new("greets").at("greet", "All greetings", |r| r.list("Lists them", Self::list)).at(
-            "greet/{name}",
-            "One greeting",
-            |r| r.write("Greets", Self::greet),
-        )
+        Routes::new("greets")
+            .at("greet", "All greetings", |r| r.list("Lists them", Self::list))
+            .at("greet/{name}", "One greeting", |r| r.write("Greets", Self::greet))
+            .at("back/{name}", "The way back", |r| r.read_that_makes("Greets", Self::greet).list("Lists", Self::list))
     }
 }
 
@@ -110,6 +109,14 @@ fn unknown_paths_and_verbs() {
     assert!(room.find("nobody", Operation::Update).is_none());
     let spot = room.find("greet/bob", Operation::Read).unwrap();
     assert!(!spot.knows_operation);
+}
+
+#[test]
+fn a_read_may_make_something() {
+    let room = Room::new(Arc::new(Greeter));
+    let makes = |path, operation| room.find(path, operation).unwrap().makes;
+    assert!(makes("greet/bob", Operation::Update) && makes("back/bob", Operation::Read));
+    assert!(!makes("back/bob", Operation::List));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod config;
 mod desk;
 mod letter;
 mod mail;
+mod reach;
 mod sweep;
 mod web;
 mod words;

@@ -84,9 +84,12 @@ pub fn mfa_rule(name: &str) -> String {
     format!("mfa/l/{name}")
 }
 
+/// Where the secrets of all entities lie.
+pub const MFA_SECRETS: &str = "mfa/s/";
+
 /// The secret of an entity for a method.
 pub fn mfa_secret(entity: &str, method: &str) -> String {
-    format!("mfa/s/{entity}/{method}")
+    format!("{MFA_SECRETS}{entity}/{method}")
 }
 
 /// The recovery codes of an entity.

@@ -104,6 +104,9 @@ impl Delivery<'_> {
 
     /// The engine's own answer. Where it is a login, its failures are counted.
     async fn serve(&self, spot: &Spot, call: Call) -> Result<Reply, Fault> {
+        if spot.makes {
+            self.before_making()?;
+        }
         let lockouts = &self.vault.lockouts;
         let attempt = match spot.public_because {
             Some(_) => lockouts.attempt(&self.mounted.mount, self.below, &call.fields, self.asked.now)?,
@@ -116,7 +119,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// What cannot be written down is not made, whatever the verb is: `GET` makes credentials, and ends sign-ins by browser.
+    /// What cannot be written down is not made, whatever the verb is: `GET` makes credentials, and gives a provider's codes away.
     fn before_making(&self) -> Result<(), Fault> {
         self.vault.audit.before_making(&mut self.open.lock())
     }

@@ -126,19 +126,24 @@ async fn work_that_goes_on_answers_202_with_an_envelope() {
     }
 }
 
+/// The lines of reads on the audit log in a folder: their paths and kinds.
+fn read_lines(folder: &std::path::Path) -> Vec<(String, String)> {
+    let text: String = files(folder).unwrap().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    lines
+        .filter(|line| line["request"]["operation"] == "read")
+        .map(|line| (word(&line["request"]["path"]), word(&line["type"])))
+        .collect()
+}
+
 /// `GET` makes something, too: a wrapping token here, a credential or a login's token elsewhere.
 #[tokio::test]
 async fn what_a_get_makes_is_on_the_audit_log_before_it_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::audited(folder.path()).await;
     secrets(&rig, &["x"]).await;
-    let kinds = || {
-        let text: String =
-            files(folder.path()).unwrap().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let reads = lines.filter(|line| line["request"]["operation"] == "read");
-        reads.map(|line| line["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
+    let kinds = || read_lines(folder.path()).into_iter().map(|(_, kind)| kind).collect::<Vec<_>>();
     let read = || rig.ask("GET", "secret/data/x", Value::Null);
     assert_eq!(read().send().await.status, 200);
     assert_eq!(kinds(), ["response"]);
@@ -151,4 +156,20 @@ async fn what_a_get_makes_is_on_the_audit_log_before_it_is_made() {
     let before = vault.store.revision().await.unwrap();
     assert_eq!(read().header("x-vault-wrap-ttl", "60").send().await.status, 503);
     assert_eq!(vault.store.revision().await.unwrap(), before, "nothing is made that cannot be written down");
+}
+
+/// The engine itself would ask the provider: the line comes before the engine.
+#[tokio::test]
+async fn a_sign_in_that_comes_back_is_on_the_audit_log_before_the_provider_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::audited(folder.path()).await;
+    rig.must("POST", "sys/auth/oidc", json!({ "type": "oidc" })).await;
+    let back = || rig.ask("GET", "auth/oidc/oidc/callback?state=s&code=c", Value::Null).with("").send();
+    assert_eq!(back().await.status, 400, "no such sign-in was begun");
+    let path = || "auth/oidc/oidc/callback".to_owned();
+    let both = [(path(), "request".to_owned()), (path(), "response".to_owned())];
+    assert_eq!(read_lines(folder.path()), both);
+    std::fs::remove_file(rig.vault().audit.standing().unwrap().file).unwrap();
+    rig.advance(1);
+    assert_eq!(back().await.status, 503, "the engine is not asked");
 }

@@ -1,29 +1,37 @@
 //! E-mail by SMTP. The library encodes headers and body; what goes into a header has no ends of lines before.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
 use super::letter::Letter;
-use super::{web, words};
+use super::reach::{addresses, is_off_limits};
+use super::words;
 
 /// The whole of one try.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For the parting words: what was taken is taken.
+const FAREWELL: Duration = Duration::from_secs(1);
 const MOST_RECEIVERS: usize = 20;
 const LONGEST_SUBJECT: usize = 150;
 
-/// The way to a mail server.
-pub type Transport = AsyncSmtpTransport<Tokio1Executor>;
+/// The way to a mail server, but for its address: that is looked up for each letter.
+pub struct Transport {
+    tls: Tls,
+    /// Our name to it.
+    own: ClientId,
+}
 
 /// A mail server, a sender and receivers. It holds a password, so it has no `Debug`.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -94,7 +102,7 @@ impl Mail {
         if self.host.is_empty() || self.host.len() > 253 || !self.host.chars().all(is_host) {
             return Err("host: the name or address of the mail server".into());
         }
-        if self.host.parse().is_ok_and(web::is_off_limits) {
+        if self.host.parse().is_ok_and(is_off_limits) {
             return Err("host: addresses of the link (169.254.0.0/16, fe80::/10) are not asked".into());
         }
         if self.username.is_empty() != self.password.is_empty() {
@@ -119,23 +127,42 @@ impl Mail {
     /// Why it was not delivered; nothing of the password.
     pub async fn send(&self, transport: &Transport, letter: &Letter) -> Result<(), String> {
         let message = self.message(letter)?;
-        self.look_up().await?;
-        match tokio::time::timeout(PATIENCE, transport.send(message)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.without_password(&words::why(&error))),
+        let sent = async {
+            let found = addresses(&self.host, self.port()).await;
+            let found = found.map_err(|error| format!("the mail server's name: {}", words::why(&error)))?;
+            self.hand_over(transport, &found, &message).await.map_err(|error| words::why(&error))
+        };
+        match tokio::time::timeout(PATIENCE, sent).await {
+            Ok(Ok(mut line)) => {
+                let _ = tokio::time::timeout(FAREWELL, line.abort()).await;
+                Ok(())
+            }
+            Ok(Err(why)) => Err(self.without_password(&why)),
             Err(_) => Err(format!("the mail server took longer than {} s", PATIENCE.as_secs())),
         }
     }
 
-    /// A name must not lead where no number may: the library looks it up by itself, so it is looked up before.
-    async fn look_up(&self) -> Result<(), String> {
-        let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((self.host.as_str(), self.port()))).await;
-        let found = found.map_err(|_| "the mail server's name is not found in time".to_owned())?;
-        let mut found = found.map_err(|error| format!("the mail server's name is not found: {}", error.kind()))?;
-        if found.any(|address| web::is_off_limits(address.ip())) {
-            return Err("the mail server's name leads to an address that is not asked".into());
+    /// Hands a message over at one of these addresses. The library's own transport would look the name up again, and so
+    /// connect to what nobody has looked at. The certificate is still that of the name.
+    async fn hand_over(
+        &self,
+        transport: &Transport,
+        found: &[SocketAddr],
+        message: &Message,
+    ) -> Result<AsyncSmtpConnection, Error> {
+        let Transport { tls, own } = transport;
+        let from_the_start = if let Tls::Wrapper(tls) = tls { Some(tls.clone()) } else { None };
+        let patience = Some(PATIENCE / 2);
+        let mut line = AsyncSmtpConnection::connect_tokio1(found, patience, own, from_the_start, None).await?;
+        if let Tls::Required(tls) = tls {
+            line.starttls(tls.clone(), own).await?;
         }
-        Ok(())
+        if !self.username.is_empty() {
+            let credentials = Credentials::new(self.username.clone(), self.password.clone());
+            line.auth(DEFAULT_MECHANISMS, &credentials).await?;
+        }
+        line.send(message.envelope(), &message.formatted()).await?;
+        Ok(line)
     }
 
     /// What a server answers may repeat what it was sent.
@@ -183,15 +210,7 @@ impl Mail {
             Protection::None => Tls::None,
         };
         let own = mailbox(&self.from).map_or_else(|| "localhost".to_owned(), |from| from.email.domain().to_owned());
-        let mut builder = Transport::builder_dangerous(&self.host)
-            .port(self.port())
-            .tls(tls)
-            .hello_name(ClientId::Domain(own))
-            .timeout(Some(PATIENCE / 2));
-        if !self.username.is_empty() {
-            builder = builder.credentials(Credentials::new(self.username.clone(), self.password.clone()));
-        }
-        Ok(builder.build())
+        Ok(Transport { tls, own: ClientId::Domain(own) })
     }
 
     fn tls_parameters(&self) -> Result<TlsParameters, String> {
@@ -231,6 +250,8 @@ fn subject(letter: &Letter) -> String {
 mod tests {
     use dewdrop_core::Moment;
     use serde_json::{Map, json};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::access::notices::Event;
@@ -294,14 +315,47 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_mail_server_is_not_on_the_link() {
+    #[test]
+    fn a_mail_server_is_not_on_the_link() {
         for host in ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"] {
-            let mail = Mail { host: host.into(), ..mail() };
-            assert!(mail.check().unwrap_err().contains("link"), "{host}");
-            assert!(mail.look_up().await.unwrap_err().contains("not asked"), "{host}");
+            assert!(Mail { host: host.into(), ..mail() }.check().unwrap_err().contains("link"), "{host}");
         }
-        assert_eq!(Mail { host: "localhost".into(), ..mail() }.look_up().await, Ok(()));
+    }
+
+    /// Takes one message as a mail server does, and answers all that it was told.
+    async fn one_message(listener: TcpListener) -> String {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 ready\r\n").await.unwrap();
+        let (mut told, mut is_text) = (String::new(), false);
+        loop {
+            let begins = told.len();
+            stream.read_line(&mut told).await.unwrap();
+            let answer: &[u8] = match told[begins..].trim_end() {
+                "." => b"250 taken\r\n",
+                "QUIT" | "" if !is_text => return told,
+                _ if is_text => continue,
+                "DATA" => b"354 go on\r\n",
+                _ => b"250 ok\r\n",
+            };
+            is_text = answer.starts_with(b"354");
+            stream.write_all(answer).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_looked_up_is_what_is_connected_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = [listener.local_addr().unwrap()];
+        // Nobody knows this name: whoever looked it up again would find nothing.
+        let mail = Mail { host: "mail.invalid".into(), tls: Protection::None, ..mail() };
+        let message = mail.message(&letter("x")).unwrap();
+        let transport = mail.transport().unwrap();
+        let sent = async { mail.hand_over(&transport, &at, &message).await.map(drop) };
+        let (told, sent) = tokio::join!(one_message(listener), sent);
+        sent.unwrap();
+        assert!(told.contains("RCPT TO:<leads@example.com>") && told.contains("Subject: "), "{told}");
+        assert!(mail.send(&transport, &letter("x")).await.unwrap_err().starts_with("the mail server's name: "));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Webhooks, and messages to Slack: one `POST` within limits. No redirect is followed and no answer is read.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::letter::Letter;
+use super::reach::{addresses, is_off_limits};
 use super::words;
 
 /// The whole of one try.
@@ -123,31 +123,13 @@ fn signature(secret: &str, time: &str, body: &str) -> String {
     format!("v1={}", hex::encode(hmac::sign(&key, format!("{time}.{body}").as_bytes())))
 }
 
-/// Where one cloud has it beyond the link (its instance metadata service over IPv6).
-const BEYOND_THE_LINK: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-
-/// Where clouds have what a machine may ask about itself.
-pub fn is_off_limits(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast(),
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || v6 == BEYOND_THE_LINK
-        }
-    }
-}
-
 /// Names, without the addresses that are off limits.
 struct Names;
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let fit: Vec<SocketAddr> = found.filter(|address| !is_off_limits(address.ip())).collect();
-            if fit.is_empty() {
-                return Err("the name leads to no address that may be asked".into());
-            }
-            let fit: Addrs = Box::new(fit.into_iter());
+            let fit: Addrs = Box::new(addresses(name.as_str(), 0).await?.into_iter());
             Ok(fit)
         })
     }
@@ -192,9 +174,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_to_the_link_is_not_asked() {
+    async fn names_are_looked_up_by_us() {
         let found = Names.resolve("localhost".parse().unwrap()).await.map(|all| all.count());
         assert!(found.is_ok_and(|count| count > 0));
-        assert!(is_off_limits("169.254.169.254".parse().unwrap()) && !is_off_limits("127.0.0.1".parse().unwrap()));
+        assert!(Names.resolve("169.254.169.254".parse().unwrap()).await.is_err());
     }
 }

@@ -19,6 +19,7 @@ use super::check::Enrolled;
 use super::method::Method;
 use super::qr;
 use crate::identity::{Identities, keys};
+use crate::shared::cas::{TRIES, gave_up};
 
 /// Who has a second factor already shows it before he gets another: else a stolen token would be as good as both.
 const FRESH: Duration = Duration::from_secs(15 * 60);
@@ -50,7 +51,7 @@ pub(super) fn routes() -> Routes<Identities> {
             route.write("Makes a key for an entity, told once", Identities::enroll_other)
         })
         .at("mfa/method/totp/admin-destroy", "The key of an entity", |route| {
-            route.write("Takes it away", Identities::destroy)
+            route.write("Takes it away; with the last one, the recovery codes too", Identities::destroy)
         })
 }
 
@@ -91,9 +92,7 @@ impl Identities {
             0 => None,
             size => Some(BASE64_STANDARD.encode(qr::png(&url, size)?)),
         };
-        let at = keys::mfa_secret(entity, &method.id);
-        let batch = Batch::new().expect(at.clone(), 0).put_json(at, &Enrolled::new(&key, method.shape))?;
-        if !self.commit(batch, &[]).await? {
+        if !self.keep_secret(entity, method, &Enrolled::new(&key, method.shape)).await? {
             let name = if method.name.is_empty() { &method.id } else { &method.name };
             return Ok(Reply::nothing().warn(format!("Entity already has a secret for MFA method {name:?}")));
         }
@@ -103,11 +102,31 @@ impl Identities {
         })
     }
 
+    /// `false`: the entity has one for this method.
+    async fn keep_secret(&self, entity: &str, method: &Method, secret: &Enrolled) -> Result<bool, Fault> {
+        let at = keys::mfa_secret(entity, &method.id);
+        for _ in 0..TRIES {
+            if self.revision(&at).await? != 0 {
+                return Ok(false);
+            }
+            let batch = Batch::new().expect(at.clone(), 0).put_json(at.clone(), secret)?;
+            if self.commit(self.codes_go_with(batch, entity, &method.id).await?, &[]).await? {
+                return Ok(true);
+            }
+        }
+        Err(gave_up())
+    }
+
     async fn destroy(self: Arc<Self>, _: Call, ask: AdminAsk) -> Result<Reply, Fault> {
         let method = self.asked_method(&ask.method_id.0).await?;
         let entity = self.asked_entity(&ask).await?;
-        self.commit(Batch::new().delete(keys::mfa_secret(&entity, &method.id)), &[]).await?;
-        Ok(Reply::nothing())
+        for _ in 0..TRIES {
+            let batch = Batch::new().delete(keys::mfa_secret(&entity, &method.id));
+            if self.commit(self.codes_go_with(batch, &entity, &method.id).await?, &[]).await? {
+                return Ok(Reply::nothing());
+            }
+        }
+        Err(gave_up())
     }
 
     async fn asked_method(&self, id: &str) -> Result<Method, Fault> {

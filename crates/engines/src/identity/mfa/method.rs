@@ -6,7 +6,7 @@ use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::mount::Namespace;
 use dewdrop_core::route::{NoFields, Routes};
-use dewdrop_core::store::{Batch, scan_all};
+use dewdrop_core::store::Batch;
 use dewdrop_core::wire::{Int, Text, Ttl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::enforce::{MfaKind, MfaMethod, Rule};
 use super::totp::{Algorithm, Shape};
 use super::webauthn::Party;
 use crate::identity::model::new_id;
-use crate::identity::{Identities, PAGE, keys};
+use crate::identity::{Identities, keys};
 use crate::shared::cas::{TRIES, gave_up};
 
 /// A method. What is about codes is of no use in one of type webauthn.
@@ -217,15 +217,30 @@ impl Identities {
         Ok(Reply::nothing())
     }
 
-    /// No secret outlives its method.
+    /// No secret outlives its method, and no recovery codes outlive the last secret.
     async fn forget_secrets_of(&self, method: &str) -> Result<(), Fault> {
-        let end = format!("/{method}").into_bytes();
-        let rows = scan_all(&*self.store, b"mfa/s/", PAGE).await?;
-        for rows in rows.iter().filter(|row| row.key.ends_with(&end)).collect::<Vec<_>>().chunks(64) {
-            let batch = rows.iter().fold(Batch::new(), |batch, row| batch.delete(row.key.clone()));
-            self.store.commit(batch).await?;
+        let end = format!("/{method}");
+        let mut entities = self.ends_below(keys::MFA_SECRETS).await?;
+        entities.retain(|below| below.ends_with(&end));
+        entities.iter_mut().for_each(|below| below.truncate(below.len() - end.len()));
+        for some in entities.chunks(32) {
+            self.forget_secrets(some, method).await?;
         }
         Ok(())
+    }
+
+    async fn forget_secrets(&self, entities: &[String], method: &str) -> Result<(), Fault> {
+        for _ in 0..TRIES {
+            let mut batch = Batch::new();
+            for entity in entities {
+                batch = batch.delete(keys::mfa_secret(entity, method));
+                batch = self.codes_go_with(batch, entity, method).await?;
+            }
+            if self.commit(batch, &[]).await? {
+                return Ok(());
+            }
+        }
+        Err(gave_up())
     }
 
     /// A method by its id.

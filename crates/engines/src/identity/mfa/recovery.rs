@@ -1,5 +1,5 @@
 //! Recovery codes: ten codes that stand in for a lost authenticator, each once. They are shown when they are made and never
-//! again; only their hashes are kept.
+//! again; only their hashes are kept. They go with the last authenticator of their holder: whoever enrols anew begins with none.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use aws_lc_rs::rand::fill;
 use dewdrop_core::call::{Call, Reply};
 use dewdrop_core::route::{NoFields, Routes};
 use dewdrop_core::secret::same_bytes;
-use dewdrop_core::store::Batch;
+use dewdrop_core::store::{Batch, Revision};
 use dewdrop_core::{Fault, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::enroll::{AdminAsk, needs_fresh_factor};
 use crate::identity::{Identities, keys};
+use crate::shared::cas::{TRIES, gave_up};
 
 const CODES: usize = 10;
 /// 80 bits each, so a plain hash is enough.
@@ -52,25 +53,53 @@ impl Identities {
 
     async fn make_recovery_codes(self: Arc<Self>, call: Call, _: NoFields) -> Result<Reply, Fault> {
         let entity = self.own_entity(&call).await?;
-        if self.mfa_enrolled(&entity).await?.is_empty() {
-            return Err(Fault::bad_request("enrol an authenticator first: recovery codes stand in for one"));
-        }
-        needs_fresh_factor(&call)?;
         let mut codes = Vec::with_capacity(CODES);
         for _ in 0..CODES {
             codes.push(new_code()?);
         }
         let left = codes.iter().map(|code| hash(&entity, code)).collect();
         let record = Recovery { made: call.now, left };
-        self.store.commit(Batch::new().put_json(keys::mfa_recovery(&entity), &record)?).await?;
-        Ok(Reply::of(&json!({ "recovery_codes": codes }))?
-            .warn("Write these down and keep them apart from your authenticator. They are not shown again."))
+        for _ in 0..TRIES {
+            let Some((authenticator, revision)) = self.authenticator_beside(&entity, "").await? else {
+                return Err(Fault::bad_request("enrol an authenticator first: recovery codes stand in for one"));
+            };
+            needs_fresh_factor(&call)?;
+            let batch = Batch::new().expect(authenticator, revision);
+            if self.commit(batch.put_json(keys::mfa_recovery(&entity), &record)?, &[]).await? {
+                return Ok(Reply::of(&json!({ "recovery_codes": codes }))?
+                    .warn("Write these down and keep them apart from your authenticator. They are not shown again."));
+            }
+        }
+        Err(gave_up())
     }
 
     async fn destroy_recovery_codes(self: Arc<Self>, _: Call, ask: AdminAsk) -> Result<Reply, Fault> {
         let entity = self.asked_entity(&ask).await?;
         self.store.commit(Batch::new().delete(keys::mfa_recovery(&entity))).await?;
         Ok(Reply::nothing())
+    }
+
+    /// Adds to the coming or going of a method's authenticator that recovery codes go where the entity has no other one. What
+    /// was read must still be so at the commit: of two last ones that go at once, the later sees that it is the last.
+    pub(super) async fn codes_go_with(&self, batch: Batch, entity: &str, method: &str) -> Result<Batch, Fault> {
+        let codes = keys::mfa_recovery(entity);
+        let revision = self.revision(&codes).await?;
+        Ok(match self.authenticator_beside(entity, method).await? {
+            Some((other, revision)) => batch.expect(other, revision),
+            None => batch.expect(codes.clone(), revision).delete(codes),
+        })
+    }
+
+    /// An authenticator of an entity that is not of this method: its key and revision.
+    async fn authenticator_beside(&self, entity: &str, method: &str) -> Result<Option<(String, Revision)>, Fault> {
+        for one in self.mfa_enrolled(entity).await?.into_iter().filter(|one| one.id != method) {
+            let at = keys::mfa_secret(entity, &one.id);
+            match self.revision(&at).await? {
+                0 => {}
+                revision => return Ok(Some((at, revision))),
+            }
+        }
+        Ok(None)
     }
 
     /// What must be committed to use a recovery code up; `None`: it is none.

@@ -238,6 +238,77 @@ async fn recovery_codes_stand_in_once_each() {
     assert_eq!(stage.check(&codes[1]).await, Err(MfaRefusal::Wrong), "older ones are void");
 }
 
+/// How many codes are left; `None`: there are none, and never were.
+async fn codes_left(stage: &Stage) -> Option<u64> {
+    let read = stage.h.read("mfa/method/recovery").await;
+    read.ok().map(|reply| reply.data()["left"].as_u64().unwrap())
+}
+
+async fn make_codes(stage: &mut Stage) -> Vec<String> {
+    let now = stage.h.clock.now();
+    stage.ann_calls(Some(now));
+    let made = stage.h.write("mfa/method/recovery/generate", json!({})).await.unwrap().data();
+    serde_json::from_value(made["recovery_codes"].clone()).unwrap()
+}
+
+#[tokio::test]
+async fn recovery_codes_go_with_the_last_authenticator() {
+    let mut stage = Stage::new().await;
+    let (first, other) = (stage.method.clone(), new_method(&stage.h, json!({ "issuer": "x" })).await);
+    let ask = |method: &str| json!({ "method_id": method, "entity_id": stage.ann });
+    let (of_first, of_other) = (ask(&first), ask(&other));
+    stage.enroll().await;
+    stage.h.write("mfa/method/totp/admin-generate", of_other.clone()).await.unwrap();
+    let codes = make_codes(&mut stage).await;
+    stage.h.write("mfa/method/totp/admin-destroy", of_other).await.unwrap();
+    assert_eq!(codes_left(&stage).await, Some(10), "there is another one that they stand in for");
+    stage.h.write("mfa/method/totp/admin-destroy", of_first).await.unwrap();
+    assert_eq!(codes_left(&stage).await, None);
+    stage.enroll().await;
+    assert_eq!(stage.check(&codes[0]).await, Err(MfaRefusal::Wrong), "of the authenticator of before");
+    let codes = make_codes(&mut stage).await;
+    assert_eq!(stage.check(&codes[0]).await, Ok(()));
+    stage.h.delete(&format!("mfa/method/totp/{first}")).await.unwrap();
+    assert_eq!(codes_left(&stage).await, None, "it went with its method");
+}
+
+/// As a server of before left them.
+#[tokio::test]
+async fn whoever_enrols_begins_without_codes_of_before() {
+    let mut stage = Stage::new().await;
+    stage.enroll().await;
+    let codes = make_codes(&mut stage).await;
+    let secret = keys::mfa_secret(&stage.ann, &stage.method);
+    stage.identities.store.commit(Batch::new().delete(secret)).await.unwrap();
+    assert_eq!(codes_left(&stage).await, Some(10));
+    stage.enroll().await;
+    assert_eq!(stage.check(&codes[0]).await, Err(MfaRefusal::Wrong));
+    assert_eq!(codes_left(&stage).await, None);
+}
+
+#[tokio::test]
+async fn of_two_last_ones_that_go_at_once_one_takes_the_codes_along() {
+    let mut stage = Stage::new().await;
+    let first = stage.method.clone();
+    let other = new_method(&stage.h, json!({ "issuer": "x" })).await;
+    for method in [&first, &other] {
+        stage.method.clone_from(method);
+        stage.enroll().await;
+    }
+    make_codes(&mut stage).await;
+    // Both have read, neither has written.
+    let goes = async |method: &str| {
+        let batch = Batch::new().delete(keys::mfa_secret(&stage.ann, method));
+        stage.identities.codes_go_with(batch, &stage.ann, method).await.unwrap()
+    };
+    let (one, two) = (goes(&first).await, goes(&other).await);
+    assert!(stage.identities.commit(one, &[]).await.unwrap());
+    assert!(!stage.identities.commit(two, &[]).await.unwrap(), "it must look again");
+    let again = goes(&other).await;
+    assert!(stage.identities.commit(again, &[]).await.unwrap());
+    assert_eq!(codes_left(&stage).await, None);
+}
+
 #[tokio::test]
 async fn whoever_asks_for_what_cannot_be_is_told() {
     let stage = Stage::new().await;

@@ -138,7 +138,8 @@ impl Identities {
         Ok(all)
     }
 
-    /// Changes the keys of an entity. Without any, there is no record: whoever has none has no second factor.
+    /// Changes the keys of an entity. Without any, there is no record: whoever has none has no second factor, nor
+    /// codes that stand in for it.
     async fn change_keys(&self, entity: &str, method: &str, change: impl Fn(&mut Passkeys)) -> Result<(), Fault> {
         let at = keys::mfa_secret(entity, method);
         let _turn = self.logins.turn(&at).await;
@@ -146,8 +147,11 @@ impl Identities {
             let Some((mut known, revision)) = self.passkeys(entity, method).await? else { return Ok(()) };
             change(&mut known);
             let batch = Batch::new().expect(at.clone(), revision);
-            let batch =
-                if known.keys.is_empty() { batch.delete(at.clone()) } else { batch.put_json(at.clone(), &known)? };
+            let batch = if known.keys.is_empty() {
+                self.codes_go_with(batch.delete(at.clone()), entity, method).await?
+            } else {
+                batch.put_json(at.clone(), &known)?
+            };
             if self.commit(batch, &[]).await? {
                 return Ok(());
             }

@@ -166,7 +166,11 @@ impl Identities {
             // A method that is deleted meanwhile takes no key.
             let (_, of_method) = self.live_method(method).await?;
             let batch = Batch::new().expect(keys::mfa_method(method), of_method).expect(at.clone(), revision);
-            if self.commit(batch.put_json(at.clone(), &known)?, &[]).await? {
+            let mut batch = batch.put_json(at.clone(), &known)?;
+            if revision == 0 {
+                batch = self.codes_go_with(batch, entity, method).await?;
+            }
+            if self.commit(batch, &[]).await? {
                 return Ok(());
             }
         }

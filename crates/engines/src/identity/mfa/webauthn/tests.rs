@@ -272,6 +272,30 @@ async fn who_has_a_key_shows_it_before_getting_or_deleting_one() {
 }
 
 #[tokio::test]
+async fn recovery_codes_go_with_the_last_key() {
+    let mut stage = Stage::new().await;
+    let (ann, now) = (stage.ann.clone(), stage.now());
+    let (first, second) = {
+        stage.calls(&ann, Some(now));
+        (stage.registered().await, stage.registered().await)
+    };
+    let own = |key: &SoftKey| format!("mfa/method/webauthn/credentials/{}", key.name());
+    let made = stage.h.write("mfa/method/recovery/generate", json!({})).await.unwrap().data();
+    let code = made["recovery_codes"][0].as_str().unwrap().to_owned();
+    stage.h.delete(&own(&first)).await.unwrap();
+    assert_eq!(stage.h.read("mfa/method/recovery").await.unwrap().data()["left"], 10, "one key is left");
+    stage.h.delete(&own(&second)).await.unwrap();
+    assert_eq!(stage.h.read("mfa/method/recovery").await.unwrap_err().kind, Kind::NotFound);
+    stage.registered().await;
+    let old = stage.identities.mfa_answer(&ann, &stage.method, &code, None, now).await.unwrap();
+    assert_eq!(old, Err(MfaRefusal::Wrong), "of the keys of before");
+    stage.h.write("mfa/method/recovery/generate", json!({})).await.unwrap();
+    let destroy = json!({ "method_id": stage.method, "entity_id": ann });
+    stage.h.write("mfa/method/webauthn/admin-destroy", destroy).await.unwrap();
+    assert_eq!(stage.h.read("mfa/method/recovery").await.unwrap_err().kind, Kind::NotFound);
+}
+
+#[tokio::test]
 async fn types_of_methods_are_kept_apart() {
     let stage = Stage::new().await;
     let totp = stage.h.write("mfa/method/totp", json!({ "issuer": "x", "method_name": "phone" })).await.unwrap().data();

@@ -216,8 +216,29 @@ pub struct Mint {
     pub renewable: bool,
     /// What the engine needs to find the credential again.
     pub internal: Value,
-    /// Makes the credential; its result is `data` of the reply.
-    pub create: BoxFuture<Result<Map<String, Value>, Fault>>,
+    /// Makes the credential.
+    pub create: BoxFuture<Result<Made, Fault>>,
+}
+
+/// A credential that was made.
+pub struct Made {
+    /// `data` of the reply.
+    pub data: Map<String, Value>,
+    /// What the engine needs to find the credential again, where it learned more of it than [`Mint::internal`] says. The lease
+    /// holds this before the caller has the credential.
+    pub internal: Option<Value>,
+}
+
+impl From<Map<String, Value>> for Made {
+    fn from(data: Map<String, Value>) -> Self {
+        Self { data, internal: None }
+    }
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Made").finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Mint {

@@ -24,8 +24,8 @@ use crate::judge::Judge;
 
 use guests::{Guest, Guests};
 
-/// Connections at once; the next ones wait in the kernel.
-const CONNECTIONS: usize = 2048;
+pub use guests::Limits;
+
 /// The API server keeps connections open between questions.
 const IDLE: Duration = Duration::from_secs(120);
 /// Questions at once on one connection.
@@ -33,19 +33,16 @@ const STREAMS: u32 = 16;
 /// The end of a rolling update.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Bytes of all bodies of one address at once; at least one of the largest must have room.
-pub const ROOM: usize = 64 << 20;
-
 /// Serves until `shutdown` resolves and what was begun is answered.
 pub async fn serve(
     listener: TcpListener,
     tls: Tls,
     judge: Arc<Judge>,
-    room: usize,
+    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let door = Door::new(listener, CONNECTIONS);
-    let guests = Guests::new(room);
+    let door = Door::new(listener, limits.connections);
+    let guests = Guests::new(limits);
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -53,16 +50,14 @@ pub async fn serve(
             arrived = door.next() => arrived,
             () = &mut shutdown => break,
         };
-        let guest = guests.from(arrived.peer.ip().to_canonical());
-        let Ok(own_place) = Arc::clone(&guest.connections).try_acquire_owned() else {
-            tracing::debug!(peer = %arrived.peer, "too many connections from this address");
-            continue;
-        };
-        let desk = Arc::new(Desk { judge: Arc::clone(&judge), guest });
-        let (config, watcher) = (tls.current(), graceful.watcher());
+        let (peer, guest) = (arrived.peer, Arc::new(guests.enter(arrived.peer.ip().to_canonical())));
+        let desk = Arc::new(Desk { judge: Arc::clone(&judge), guest: Arc::clone(&guest) });
+        let served = connection(arrived, tls.current(), desk, graceful.watcher());
         tokio::spawn(async move {
-            connection(arrived, config, desk, watcher).await;
-            drop(own_place);
+            tokio::select! {
+                () = served => {}
+                () = guest.shown_out() => tracing::debug!(%peer, "cut: another needs the place, and this address has the most"),
+            }
         });
     }
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
@@ -80,8 +75,11 @@ async fn connection(arrived: door::Guest, config: Arc<ServerConfig>, desk: Arc<D
     let peer = arrived.peer;
     let Some((stream, _place)) = arrived.greet(config).await else { return };
     let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<http::Response<Full<Bytes>>, Infallible>(answer::answer(&desk, request).await) }
+        let (desk, asking) = (Arc::clone(&desk), desk.guest.asks());
+        async move {
+            let _asking = asking;
+            Ok::<http::Response<Full<Bytes>>, Infallible>(answer::answer(&desk, request).await)
+        }
     });
     let is_http2 = door::is_http2(&stream);
     let stream = TokioIo::new(stream);

@@ -4,6 +4,8 @@
 
 #[path = "http/bad_input.rs"]
 mod bad_input;
+#[path = "http/crowd.rs"]
+mod crowd;
 #[path = "http/fake.rs"]
 mod fake;
 #[path = "http/golden.rs"]

@@ -186,12 +186,15 @@ impl Harness {
             | Outcome::Unwrapped(_)
             | Outcome::Wrapped(_)
             | Outcome::Pieces(_) => panic!("only the server answers so"),
-            Outcome::Mint(mint) => Got::Minted {
-                data: mint.create.await?.into(),
-                internal: mint.internal,
-                ttl: mint.ttl,
-                max_ttl: mint.max_ttl,
-            },
+            Outcome::Mint(mint) => {
+                let made = mint.create.await?;
+                Got::Minted {
+                    data: made.data.into(),
+                    internal: made.internal.unwrap_or(mint.internal),
+                    ttl: mint.ttl,
+                    max_ttl: mint.max_ttl,
+                }
+            }
         };
         Ok((got, warnings))
     }

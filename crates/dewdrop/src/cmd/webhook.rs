@@ -170,7 +170,7 @@ impl Webhook {
         let (mut term, mut int) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
         tokio::spawn(keeper.run());
         tracing::info!(%address, "the webhook listens");
-        dewdrop_kube::serve::serve(listener, tls, judge, dewdrop_kube::serve::ROOM, async move {
+        dewdrop_kube::serve::serve(listener, tls, judge, dewdrop_kube::serve::Limits::default(), async move {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}

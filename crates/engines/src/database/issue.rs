@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dewdrop_core::call::{Call, Mint, Outcome, Reply};
+use dewdrop_core::call::{Call, Made, Mint, Outcome, Reply};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::{Fault, Moment, Secret};
 use serde_json::{Map, Value, json};
@@ -194,13 +194,13 @@ pub(super) async fn create(
     connection: Arc<Connection>,
     role: Arc<Role>,
     mut user: User,
-) -> Result<Map<String, Value>, Fault> {
+) -> Result<Made, Fault> {
     let made = make(&db, &connection, &role, &mut user).await;
     if !matches!(made, Err(Making::Target(TargetError::Unknown(_)))) {
         db.settle(&user.name);
     }
     match made {
-        Ok(()) => Ok(user.data),
+        Ok(()) => Ok(user.data.into()),
         Err(Making::Fault(fault)) => Err(fault),
         Err(Making::Target(error)) => {
             if matches!(error, TargetError::Refused { .. }) {

@@ -94,7 +94,7 @@ impl Bench {
         let lease_id = internal["username"].as_str().unwrap().to_owned();
         self.h.house.leases.lock().push(KnownLease { lease_id, internal: internal.clone() });
         let issued = self.h.clock.now();
-        let data: Value = mint.create.await.map_err(|fault| (fault, Some(internal.clone())))?.into();
+        let data: Value = mint.create.await.map_err(|fault| (fault, Some(internal.clone())))?.data.into();
         let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
         Ok(Made { username: text("username"), password: text("password"), data, internal, issued })
     }

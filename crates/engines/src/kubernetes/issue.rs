@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dewdrop_core::call::{Call, Mint, Outcome, Reply};
+use dewdrop_core::call::{Call, Made, Mint, Outcome, Reply};
 use dewdrop_core::lease::{LifeAsk, life};
 use dewdrop_core::selector::Selector;
 use dewdrop_core::wire::{Flag, Strings, Text, Ttl};
 use dewdrop_core::{Fault, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::objects::{Kind, Objects, TemplateOfNames, is_name};
+use super::objects::{Kind, Known, Objects, TemplateOfNames, Uids, is_name};
 use super::role::{self, LEAST_TTL, Role};
 use super::shared::Shared;
 use super::target::{Failed, Target, TokenAsk};
@@ -72,9 +72,10 @@ pub(super) async fn creds(engine: &Arc<Shared>, call: &Call, fields: CredsFields
         mark: uuid::Uuid::new_v4().to_string(),
         kinds: Objects::kinds_of(&role, cluster_wide),
         name: made_name,
+        uids: Uids::new(),
     };
     let account = if role.source.account.is_empty() { &objects.name } else { &role.source.account }.clone();
-    let internal = serde_json::to_value(&objects).map_err(|e| Fault::internal(format!("encode a lease: {e}")))?;
+    let internal = objects.internal()?;
     let audiences = fields.audiences.map(|list| list.0).filter(|list| !list.is_empty());
     let audiences = audiences.unwrap_or_else(|| role.audiences.clone());
     let seconds = seconds(life.ttl);
@@ -96,25 +97,28 @@ fn seconds(ttl: Duration) -> u64 {
 }
 
 /// Makes everything. The lease is written by now, and takes away whatever of it is there when this fails.
-async fn create(engine: Arc<Shared>, order: Order) -> Result<Map<String, Value>, Fault> {
-    let made = make(&order).await;
+async fn create(engine: Arc<Shared>, order: Order) -> Result<Made, Fault> {
+    let mut uids = Uids::new();
+    let made = make(&order, &mut uids).await;
     // What had no answer may yet appear.
-    if !matches!(made, Err(Making::Failed(_, Failed::Unknown(_)))) {
-        engine.settle(&order.objects.mark);
-    }
+    let is_over = !matches!(made, Err(Making::Failed(_, Failed::Unknown(_))));
+    engine.learn(&order.objects.mark, Known { uids: uids.clone(), is_over });
     let token = made.map_err(|why| match why {
         Making::Fault(fault) => fault,
         Making::Failed(what, why) => Fault::target(format!("{what}: {why}")),
     })?;
-    let Order { account, objects, .. } = order;
-    Ok([
+    let Order { account, mut objects, .. } = order;
+    objects.uids = uids;
+    let internal = Some(objects.internal()?);
+    let data = [
         ("service_account_name", account),
         ("service_account_namespace", objects.namespace),
         ("service_account_token", token.expose().clone()),
     ]
     .into_iter()
     .map(|(name, text)| (name.to_owned(), Value::String(text)))
-    .collect())
+    .collect();
+    Ok(Made { data, internal })
 }
 
 enum Making {
@@ -123,23 +127,21 @@ enum Making {
     Failed(String, Failed),
 }
 
-async fn make(order: &Order) -> Result<Secret<String>, Making> {
+/// `uids`: of what was made, also when the rest fails.
+async fn make(order: &Order, uids: &mut Uids) -> Result<Secret<String>, Making> {
     let Order { target, role, objects, account, .. } = order;
-    let mut secret = None;
     for kind in &objects.kinds {
         let body = objects.body(*kind, role).map_err(Making::Fault)?;
         let made = target.make(&objects.collection(*kind), &body).await;
         let uid = made.map_err(|why| Making::Failed(format!("failed to create {kind:?} {}", objects.name), why))?;
-        if *kind == Kind::Secret {
-            secret = Some(uid);
-        }
+        uids.insert(*kind, uid);
     }
     let ask = TokenAsk {
         namespace: &objects.namespace,
         account,
         seconds: order.seconds,
         audiences: &order.audiences,
-        bound: secret.as_deref().map(|uid| (objects.name.as_str(), uid)),
+        bound: uids.get(&Kind::Secret).map(|uid| (objects.name.as_str(), uid.as_str())),
     };
     target.token(&ask).await.map_err(|why| {
         let what = format!("failed to create a service account token for {}/{account}", objects.namespace);

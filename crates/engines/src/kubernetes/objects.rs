@@ -1,5 +1,7 @@
 //! The objects of one lease: how they are named, what they say, and where they lie. Pure.
 
+use std::collections::BTreeMap;
+
 use dewdrop_core::{Fault, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,7 +13,7 @@ use crate::shared::random::random;
 
 /// `v-<display 8>-<role 8>-<unix time>-<random 24>`, as the API documents.
 const DEFAULT_TEMPLATE: &str = r#"{{ printf "v-%s-%s-%s-%s" (.DisplayName | truncate 8) (.RoleName | truncate 8) (unix_time) (random 24) | truncate 62 | lowercase }}"#;
-/// The annotation by which we know our own.
+/// The annotation by which we know our own where no uid tells.
 pub(super) const MARK: &str = "dewdrop.dev/mint";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -25,6 +27,9 @@ pub(super) enum Kind {
     ServiceAccount,
     Secret,
 }
+
+/// The uids of objects that were made. Kubernetes gives each of them once and to nobody else.
+pub(super) type Uids = BTreeMap<Kind, String>;
 
 /// Makes names.
 pub(super) struct TemplateOfNames(Template);
@@ -42,6 +47,27 @@ pub(super) struct Objects {
     pub(super) mark: String,
     /// In the order in which they are made.
     pub(super) kinds: Vec<Kind>,
+    /// Their uids, once all of them are there and the token is too.
+    #[serde(default, skip_serializing_if = "Uids::is_empty")]
+    pub(super) uids: Uids,
+}
+
+/// What is known of how the objects of a lease were made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// Of those that were.
+    pub(super) uids: Uids,
+    /// Whether no other will be.
+    pub(super) is_over: bool,
+}
+
+/// To whom an object belongs that bears the name of a lease's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Ours,
+    Others,
+    /// Nothing tells.
+    Unclear,
 }
 
 // === impl TemplateOfNames ===
@@ -68,6 +94,11 @@ impl TemplateOfNames {
 // === impl Objects ===
 
 impl Objects {
+    /// What the lease keeps.
+    pub(super) fn internal(&self) -> Result<Value, Fault> {
+        serde_json::to_value(self).map_err(|e| Fault::internal(format!("encode a lease: {e}")))
+    }
+
     /// What a role needs: nothing is made for a token that is not bound.
     pub(super) fn kinds_of(role: &Role, cluster_wide: bool) -> Vec<Kind> {
         let mut kinds = Vec::new();
@@ -131,6 +162,22 @@ impl Objects {
             metadata["namespace"] = json!(self.namespace);
         }
         metadata
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Judges by the uid, which nobody can change. The mark, which whoever may write the object can take off, only tells what
+    /// is ours where no uid was heard; that it is not there tells nothing.
+    pub(super) fn whose(&self, objects: &Objects, kind: Kind, uid: &str, mark: Option<&str>) -> Whose {
+        match self.uids.get(&kind) {
+            Some(known) if known == uid => Whose::Ours,
+            Some(_) => Whose::Others,
+            None if mark == Some(&objects.mark) => Whose::Ours,
+            None if self.is_over => Whose::Others,
+            None => Whose::Unclear,
+        }
     }
 }
 

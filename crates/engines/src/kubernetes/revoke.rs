@@ -16,16 +16,18 @@ pub(super) async fn revoke(engine: &Shared, credential: &Credential) -> Result<(
         return Ok(());
     }
     let target = engine.target_of_lease(&objects.cluster).await?;
+    let known = engine.known(&objects);
     let mut missing = None;
     // Backwards: the token dies first.
     for kind in objects.kinds.iter().rev() {
-        match target.take_away(&objects.path(*kind), &objects.mark).await {
-            Ok(Gone::Now) => {}
-            Ok(Gone::Before) => missing = Some(kind),
+        let whose = |uid: &str, mark: Option<&str>| known.whose(&objects, *kind, uid, mark);
+        match target.take_away(&objects.path(*kind), whose).await {
+            Ok(Gone::Before) if !known.uids.contains_key(kind) => missing = Some(kind),
+            Ok(_) => {}
             Err(why) => return Err(Fault::target(format!("take away {kind:?} {}: {why}", objects.name))),
         }
     }
-    match missing.filter(|_| engine.may_appear(&objects.mark, credential.issued)) {
+    match missing.filter(|_| !known.is_over && engine.is_recent(credential.issued)) {
         Some(kind) => Err(Fault::unavailable(format!(
             "{kind:?} {} is not there, but its making may still be under way",
             objects.name

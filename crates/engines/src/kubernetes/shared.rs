@@ -10,6 +10,7 @@ use dewdrop_core::{Fault, Moment};
 use parking_lot::Mutex;
 
 use super::config::Config;
+use super::objects::{Known, Objects};
 use super::role::Role;
 use super::target::Target;
 use crate::shared::records::Records;
@@ -31,8 +32,8 @@ pub(super) struct Shared {
     targets: Mutex<HashMap<String, Arc<Target>>>,
     /// Held while the configuration is changed.
     changing: tokio::sync::Mutex<()>,
-    /// Makings that are known to be over, by their marks, since when.
-    settled: Mutex<HashMap<String, Duration>>,
+    /// What is known of makings whose leases may not tell it, by their marks, and since when.
+    known: Mutex<HashMap<String, (Known, Duration)>>,
     tidied: Mutex<Moment>,
 }
 
@@ -42,7 +43,7 @@ impl Shared {
             roles: Records::new(place.store.clone(), "role/"),
             targets: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
-            settled: Mutex::default(),
+            known: Mutex::default(),
             tidied: Mutex::new(place.clock.now()),
             place,
         }
@@ -108,15 +109,23 @@ impl Shared {
         Ok(target)
     }
 
-    /// A making is over: what is not in the cluster now will not appear there later.
-    pub(super) fn settle(&self, mark: &str) {
+    /// Keeps what a making came to: a lease whose making failed does not hold it.
+    pub(super) fn learn(&self, mark: &str, known: Known) {
         let now = self.place.clock.steady();
-        self.settled.lock().insert(mark.to_owned(), now);
+        self.known.lock().insert(mark.to_owned(), (known, now));
     }
 
-    /// Whether what a making asked for may still appear in the cluster.
-    pub(super) fn may_appear(&self, mark: &str, issued: Moment) -> bool {
-        self.place.clock.now().since(issued) < MAKING && !self.settled.lock().contains_key(mark)
+    /// What is known of the objects of a lease.
+    pub(super) fn known(&self, objects: &Objects) -> Known {
+        if !objects.uids.is_empty() {
+            return Known { uids: objects.uids.clone(), is_over: true };
+        }
+        self.known.lock().get(&objects.mark).map(|(known, _)| known.clone()).unwrap_or_default()
+    }
+
+    /// Whether what a making of that moment asked for may still appear in the cluster.
+    pub(super) fn is_recent(&self, issued: Moment) -> bool {
+        self.place.clock.now().since(issued) < MAKING
     }
 
     pub(super) fn forget(&self) {
@@ -134,7 +143,7 @@ impl Shared {
             *tidied = now;
         }
         let clock = self.place.clock.steady();
-        self.settled.lock().retain(|_, since| clock.saturating_sub(*since) < MAKING);
+        self.known.lock().retain(|_, (_, since)| clock.saturating_sub(*since) < MAKING);
         let store = self.place.store.as_ref();
         let mut due = Vec::new();
         for row in scan_all(store, RETIRED.as_bytes(), 100).await? {

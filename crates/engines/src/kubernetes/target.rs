@@ -8,7 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::Config;
-use super::objects::MARK;
+use super::objects::{MARK, Whose};
+
+/// The mark may have been taken off, so it is for people to say.
+const UNCLEAR: &str = "an object of this name is there without the mark of this lease (annotation dewdrop.dev/mint), and \
+    the server does not know whether it made it. Delete it if it came from there; if it is somebody else's, give the lease up \
+    (`dewdrop lease revoke -force -prefix LEASE`)";
 
 /// A cluster.
 pub(super) struct Target {
@@ -54,6 +59,8 @@ struct Metadata {
     uid: String,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    finalizers: Vec<String>,
 }
 
 impl Target {
@@ -91,16 +98,22 @@ impl Target {
         Ok(made.metadata.uid)
     }
 
-    /// Takes an object away that bears our mark; another's of the same name stays, and is none of ours.
-    pub(super) async fn take_away(&self, path: &str, mark: &str) -> Result<Gone, Failed> {
+    /// Takes an object away that is ours; another's of the same name stays. `whose` is asked with its uid and its mark.
+    pub(super) async fn take_away(
+        &self,
+        path: &str,
+        whose: impl Fn(&str, Option<&str>) -> Whose,
+    ) -> Result<Gone, Failed> {
         let (status, answer) = self.ask(Method::Get, path, None).await?;
         let found: Object = match status {
             404 => return Ok(Gone::Before),
             200..=299 => serde_json::from_slice(&answer).map_err(|_| unreadable())?,
             _ => return Err(said(status, &answer)),
         };
-        if found.metadata.annotations.get(MARK).is_none_or(|known| known != mark) {
-            return Ok(Gone::Before);
+        match whose(&found.metadata.uid, found.metadata.annotations.get(MARK).map(String::as_str)) {
+            Whose::Ours => {}
+            Whose::Others => return Ok(Gone::Before),
+            Whose::Unclear => return Err(Failed::Refused(UNCLEAR.into())),
         }
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": found.metadata.uid },
@@ -108,7 +121,15 @@ impl Target {
         });
         let (status, answer) = self.ask(Method::Delete, path, Some(&options)).await?;
         match status {
-            200..=299 | 404 => Ok(Gone::Now),
+            200..=299 => match serde_json::from_slice(&answer) {
+                // It is there, and does what it did, until somebody else lets go of it.
+                Ok(Object { metadata }) if !metadata.finalizers.is_empty() => {
+                    let held = metadata.finalizers.join(", ");
+                    Err(Failed::Refused(format!("it is deleted when its finalizers are taken off: {held}")))
+                }
+                _ => Ok(Gone::Now),
+            },
+            404 => Ok(Gone::Now),
             _ => Err(said(status, &answer)),
         }
     }

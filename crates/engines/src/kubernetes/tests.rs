@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dewdrop_core::engine::Place;
 use dewdrop_core::mount::MountClass;
 use dewdrop_core::{Fault, Kind};
 use dewdrop_testkit::fake_api::{Asked, FakeApi};
@@ -28,6 +29,7 @@ struct State {
 /// A mount, and a cluster in memory.
 struct Bench {
     h: Harness,
+    place: Place,
     api: Arc<FakeApi>,
     state: Arc<Mutex<State>>,
 }
@@ -65,11 +67,14 @@ impl State {
             }
             "GET" => self.objects.get(path).map_or(none, |object| (200, object.to_string())),
             "DELETE" => match self.objects.get(path) {
-                Some(object) if object["metadata"]["uid"] == asked.body["preconditions"]["uid"] => {
+                Some(object) if object["metadata"]["uid"] != asked.body["preconditions"]["uid"] => {
+                    (409, json!({ "message": "another uid" }).to_string())
+                }
+                Some(object) if object["metadata"]["finalizers"][0].is_string() => (200, object.to_string()),
+                Some(_) => {
                     self.objects.remove(path);
                     (200, "{}".into())
                 }
-                Some(_) => (409, json!({ "message": "another uid" }).to_string()),
                 None => none,
             },
             _ => (405, String::new()),
@@ -80,9 +85,11 @@ impl State {
 impl Bench {
     async fn new() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
-        let (serving, h) = (state.clone(), Harness::new(MountClass::Secret, &[], open));
+        let mut place = None;
+        let serving = state.clone();
+        let h = Harness::new(MountClass::Secret, &[], |given| open(place.insert(given).clone()));
         let api = FakeApi::start(move |asked| serving.lock().answer(asked)).await;
-        let bench = Self { h, api, state };
+        let bench = Self { h, place: place.unwrap(), api, state };
         let config =
             json!({ "kubernetes_host": bench.api.url, "service_account_jwt": "ours", "disable_local_ca_jwt": true });
         bench.h.write("config", config).await.unwrap();
@@ -105,6 +112,18 @@ impl Bench {
 
     async fn revoke(&self, internal: &Value) -> Result<(), Fault> {
         self.h.room.revoke(&self.h.credential(internal)).await
+    }
+
+    /// The process dies and starts again on the same store.
+    fn restart(&mut self) {
+        self.h.room = open(self.place.clone());
+    }
+
+    /// Somebody takes the mark off all that is there.
+    fn unmark(&self) {
+        for object in self.state.lock().objects.values_mut() {
+            object["metadata"]["annotations"].as_object_mut().unwrap().remove("dewdrop.dev/mint").expect("a mark");
+        }
     }
 
     fn paths(&self) -> Vec<String> {

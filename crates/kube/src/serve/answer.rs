@@ -6,10 +6,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Desk;
+use super::guests::Room;
 use crate::judge::JudgeError;
 use crate::review::{Question, Verdict};
 
@@ -74,7 +74,7 @@ async fn ask(desk: &Desk, way: Way, request: Request<Incoming>) -> Result<Vec<u8
 
 /// The body, and the room in memory that it takes. Who finds none is refused at once: one who waited unread would hold up
 /// all others of his HTTP/2 connection.
-async fn whole(desk: &Desk, mut body: Incoming) -> Result<(Bytes, Vec<SemaphorePermit<'_>>), Refusal> {
+async fn whole(desk: &Desk, mut body: Incoming) -> Result<(Bytes, Vec<Room>), Refusal> {
     let too_large = || (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {} MiB", MOST >> 20));
     if body.size_hint().exact().is_some_and(|announced| announced > MOST) {
         return Err(too_large());
@@ -93,10 +93,9 @@ async fn whole(desk: &Desk, mut body: Incoming) -> Result<(Bytes, Vec<SemaphoreP
                 if (whole.len() + data.len()) as u64 > MOST {
                     return Err(too_large());
                 }
-                let taken = desk.guest.room.try_acquire_many(u32::try_from(data.len()).unwrap_or(u32::MAX));
                 let full =
-                    |_| (StatusCode::SERVICE_UNAVAILABLE, "too much is asked at once from this address".to_owned());
-                room.push(taken.map_err(full)?);
+                    || (StatusCode::SERVICE_UNAVAILABLE, "too much is asked at once from this address".to_owned());
+                room.push(desk.guest.take(data.len()).ok_or_else(full)?);
                 whole.extend_from_slice(&data);
             }
         }

@@ -8,6 +8,7 @@ use dewdrop_kube::cluster::Cluster;
 use dewdrop_kube::judge::{Judge, Manners, Mode};
 use dewdrop_kube::mutate::{Agentless, Settings};
 use dewdrop_kube::rules::{Ground, SecretFolders};
+use dewdrop_kube::serve::Limits;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -22,10 +23,15 @@ pub struct Webhook {
 impl Webhook {
     /// Starts one over a played API server with these paths.
     pub async fn start(paths: &[(&str, u16, Value)]) -> Self {
+        Self::start_with(paths, Limits { room: 16 << 20, ..Limits::default() }).await
+    }
+
+    /// The same, with other limits.
+    pub async fn start_with(paths: &[(&str, u16, Value)], limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let api = super::played::Played::with(paths).start(folder.path()).await;
-        let (base, ca) = serve(judge(Arc::new(api))).await;
-        let client = client(&ca, false);
+        let (base, ca) = serve(judge(Arc::new(api)), limits).await;
+        let client = trusting(&ca).build().unwrap();
         Self { base, ca, client, _folder: folder }
     }
 
@@ -36,7 +42,13 @@ impl Webhook {
 
     /// A client of its own, with HTTP/1.1 alone or with what both sides like best.
     pub fn client_of(&self, only_http_1: bool) -> reqwest::Client {
-        client(&self.ca, only_http_1)
+        let builder = trusting(&self.ca);
+        if only_http_1 { builder.http1_only().build().unwrap() } else { builder.build().unwrap() }
+    }
+
+    /// A client at another address of this machine.
+    pub fn client_at(&self, address: [u8; 4]) -> reqwest::Client {
+        trusting(&self.ca).local_address(std::net::IpAddr::from(address)).build().unwrap()
     }
 
     /// Where a path is.
@@ -64,10 +76,9 @@ impl Webhook {
     }
 }
 
-fn client(ca: &str, only_http_1: bool) -> reqwest::Client {
+fn trusting(ca: &str) -> reqwest::ClientBuilder {
     let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
-    let builder = reqwest::Client::builder().tls_certs_only([ca]);
-    if only_http_1 { builder.http1_only().build().unwrap() } else { builder.build().unwrap() }
+    reqwest::Client::builder().tls_certs_only([ca])
 }
 
 fn judge(cluster: Arc<dyn Cluster>) -> Arc<Judge> {
@@ -92,11 +103,11 @@ pub async fn certificate() -> (Tls, String) {
     (Keeper::open(Box::new(own), clock).await.unwrap().1, ca)
 }
 
-async fn serve(judge: Arc<Judge>) -> (String, String) {
+async fn serve(judge: Arc<Judge>, limits: Limits) -> (String, String) {
     let (tls, ca) = certificate().await;
-    let listener = TcpListener::bind("localhost:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    tokio::spawn(dewdrop_kube::serve::serve(listener, tls, judge, 8 << 20, std::future::pending()));
+    tokio::spawn(dewdrop_kube::serve::serve(listener, tls, judge, limits, std::future::pending()));
     (base, ca)
 }
 

@@ -64,7 +64,7 @@ pub async fn mint(vault: Arc<Vault>, ask: MintAsk, mint: Mint) -> Result<Minted,
         return Err(Fault::denied("the token ended while its credential was about to be made"));
     }
     let made = match within("mint", mint.create).await {
-        Ok(data) => enliven(&vault, &lease).await.map(|live| (live, data)),
+        Ok(made) => enliven(&vault, &lease, made.internal).await.map(|live| (live, made.data)),
         Err(fault) => Err(fault),
     };
     match made {
@@ -127,9 +127,11 @@ async fn owner_lives(vault: &Vault, token: &TokenRecord) -> Result<bool, Fault> 
     }
 }
 
-async fn enliven(vault: &Vault, intent: &Lease) -> Result<Lease, Fault> {
+/// `learned`: what the engine knows of the credential since it was made.
+async fn enliven(vault: &Vault, intent: &Lease, learned: Option<Value>) -> Result<Lease, Fault> {
     let mut live = intent.clone();
     live.state = LeaseState::Live;
+    live.internal = learned.unwrap_or(live.internal);
     let found = vault.leases.read(&intent.namespace, &intent.id).await?;
     let Some((_, revision)) = found.filter(|(lease, _)| lease.state == LeaseState::Intent) else {
         return Err(Fault::denied("the token ended while its credential was made"));

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use dewdrop_core::lease::{Lease, LeaseState, Owner};
 use dewdrop_core::store::Batch;
+use dewdrop_testkit::fake_api::FakeApi;
 use serde_json::{Value, json};
 
 use super::{below, index, insert};
@@ -67,6 +68,32 @@ async fn a_long_queue_at_a_dead_target_hides_nobody_behind_it() {
     assert!(targets.iter().all(|target| target["why"].as_str().unwrap().contains("makes no leases")), "{targets:?}");
     let failed = rig.must("GET", "sys/leases?type=irrevocable&limit=3", Value::Null).await;
     assert_eq!(failed["data"]["lease_count"], 3);
+}
+
+/// An engine may know only afterwards how to find what it made. The lease knows it before the caller has anything.
+#[tokio::test]
+async fn a_lease_holds_what_its_engine_learned() {
+    let mut rig = Rig::new().await;
+    let unmarked = json!({ "metadata": { "uid": "the-uid" } });
+    let api = FakeApi::start(move |asked| match asked.line.split_once(' ').unwrap() {
+        ("POST", path) if path.ends_with("/token") => (201, json!({ "status": { "token": "t" } }).to_string()),
+        ("POST", _) => (201, unmarked.to_string()),
+        _ => (200, unmarked.to_string()),
+    })
+    .await;
+    rig.must("POST", "sys/mounts/k", json!({ "type": "kubernetes" })).await;
+    let config = json!({ "kubernetes_host": api.url, "service_account_jwt": "ours", "disable_local_ca_jwt": true });
+    rig.must("POST", "k/config", config).await;
+    let role = json!({ "allowed_kubernetes_namespaces": "shop", "service_account_name": "deployer" });
+    rig.must("POST", "k/roles/app", role).await;
+    let made = rig.must("POST", "k/creds/app", json!({})).await;
+    rig.restart().await;
+    api.asked();
+    rig.must("POST", "sys/leases/revoke", json!({ "lease_id": made["lease_id"], "sync": true })).await;
+    let asked = api.asked();
+    let last = asked.last().unwrap();
+    assert!(last.line.starts_with("DELETE "), "{}", last.line);
+    assert_eq!(last.body["preconditions"]["uid"], "the-uid");
 }
 
 #[tokio::test]

@@ -131,6 +131,81 @@ async fn what_may_still_appear_is_waited_for() {
     b.h.room.revoke(&credential).await.expect("by now it is known");
 }
 
+/// Whoever may write an object can take the mark off, and nothing is won by it.
+#[tokio::test]
+async fn what_we_made_goes_without_its_mark() {
+    let mut b = Bench::new().await;
+    b.role("rules", json!({ "generated_role_rules": RULES })).await;
+    let (_, internal, _) = b.creds("rules", json!({})).await.unwrap();
+    assert_eq!(internal["uids"], json!({ "Role": "uid-1", "RoleBinding": "uid-2", "ServiceAccount": "uid-3" }));
+    b.unmark();
+    b.restart();
+    b.revoke(&internal).await.unwrap();
+    assert!(b.paths().is_empty());
+}
+
+/// The lease of a making that failed holds no uids, but the engine heard them.
+#[tokio::test]
+async fn what_we_made_goes_without_its_mark_when_the_rest_fails() {
+    let b = Bench::new().await;
+    b.role("rules", json!({ "generated_role_rules": RULES })).await;
+    for status in [422, 504] {
+        b.breaks("POST /api/v1/namespaces/shop/serviceaccounts/v-", status, false);
+        let answer = b.h.answer(dewdrop_core::Operation::Update, "creds/rules", json!({})).await.unwrap();
+        let dewdrop_core::call::Outcome::Mint(mint) = answer.outcome else { panic!("no credential") };
+        mint.create.await.unwrap_err();
+        b.mends();
+        b.unmark();
+        b.revoke(&mint.internal).await.unwrap();
+        assert!(b.paths().is_empty(), "{status}");
+    }
+}
+
+/// A crash between making and hearing: what is there without a mark may be ours, so the lease stays until people say.
+#[tokio::test]
+async fn what_may_be_ours_keeps_the_lease() {
+    let mut b = Bench::new().await;
+    b.role("app", json!({ "service_account_name": "deployer" })).await;
+    let answer = b.h.answer(dewdrop_core::Operation::Update, "creds/app", json!({})).await.unwrap();
+    let dewdrop_core::call::Outcome::Mint(mint) = answer.outcome else { panic!("no credential") };
+    mint.create.await.unwrap();
+    b.unmark();
+    b.restart();
+    let credential = b.h.credential(&mint.internal);
+    b.h.clock.advance(Duration::from_secs(3600));
+    let fault = b.h.room.revoke(&credential).await.unwrap_err();
+    assert!(fault.told.contains("without the mark") && b.paths().len() == 1, "{}", fault.told);
+    b.state.lock().objects.clear();
+    b.h.room.revoke(&credential).await.unwrap();
+}
+
+/// A finalizer holds a binding up, and what it binds.
+#[tokio::test]
+async fn what_does_not_go_keeps_the_lease() {
+    let b = Bench::new().await;
+    b.role("view", json!({ "kubernetes_role_name": "view" })).await;
+    let (_, internal, _) = b.creds("view", json!({})).await.unwrap();
+    let hold =
+        |with: Value| b.state.lock().objects.values_mut().for_each(|it| it["metadata"]["finalizers"] = with.clone());
+    hold(json!(["example.com/mine"]));
+    let fault = b.revoke(&internal).await.unwrap_err();
+    assert!(fault.told.contains("example.com/mine") && b.paths().len() == 2, "{}", fault.told);
+    hold(json!([]));
+    b.revoke(&internal).await.unwrap();
+    assert!(b.paths().is_empty());
+}
+
+/// The mark of a lease can be copied, its uids cannot.
+#[tokio::test]
+async fn what_took_the_place_of_ours_stays() {
+    let b = Bench::new().await;
+    b.role("app", json!({ "service_account_name": "deployer" })).await;
+    let (_, internal, _) = b.creds("app", json!({})).await.unwrap();
+    b.state.lock().objects.values_mut().for_each(|object| object["metadata"]["uid"] = json!("theirs"));
+    b.revoke(&internal).await.unwrap();
+    assert_eq!(b.paths().len(), 1);
+}
+
 #[tokio::test]
 async fn what_is_not_ours_stays() {
     let b = Bench::new().await;

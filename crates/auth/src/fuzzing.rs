@@ -4,10 +4,19 @@ use dewdrop_core::fuzzing::Target;
 
 use crate::cert::{Facts, Trust, serials};
 use crate::jose::{ALGORITHMS, KeySet, Signed};
+use crate::jwt::fuzzing as provider;
 
 /// By the name of its corpus.
-pub const TARGETS: &[Target] =
-    &[("jwt", jwt), ("jwks", jwks), ("certificate", certificate), ("certificates-pem", certificates_pem), ("crl", crl)];
+pub const TARGETS: &[Target] = &[
+    ("jwt", jwt),
+    ("jwks", jwks),
+    ("oidc-discovery", provider::discovery),
+    ("oidc-answer", provider::answer),
+    ("oidc-claims", provider::claims),
+    ("certificate", certificate),
+    ("certificates-pem", certificates_pem),
+    ("crl", crl),
+];
 
 /// The only keys there are, whose other halves nobody has.
 const KEYS: &[u8] = include_bytes!("../../../fuzz/corpus/jwks/public");

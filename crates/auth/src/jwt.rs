@@ -4,6 +4,7 @@
 
 mod bounds;
 mod config;
+pub(crate) mod fuzzing;
 mod login;
 mod oidc;
 mod role;

@@ -6,12 +6,12 @@
 
 mod browser;
 mod client;
-mod finish;
+pub(super) mod finish;
 mod page;
 mod pending;
 mod poll;
 mod proof;
-mod provider;
+pub(super) mod provider;
 mod redirects;
 mod start;
 mod wire;

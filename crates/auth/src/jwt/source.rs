@@ -168,14 +168,21 @@ impl Fetch for Discovered {
     async fn fetch(&self) -> Result<KeySet, String> {
         let url = format!("{}/.well-known/openid-configuration", self.url.trim_end_matches('/'));
         let document = get(self.client.as_ref(), &url).await?;
-        let document: Document =
-            serde_json::from_slice(&document).map_err(|_| "it is no discovery document".to_owned())?;
-        if document.issuer != self.url {
-            return Err("the discovery document is of another issuer: oidc_discovery_url must be as it says".into());
-        }
-        if !document.jwks_uri.starts_with("https://") && !document.jwks_uri.starts_with("http://") {
-            return Err("the discovery document has no URL in jwks_uri".into());
-        }
-        keys_at(self.client.as_ref(), &document.jwks_uri).await
+        keys_at(self.client.as_ref(), &keys_of(&document, &self.url)?).await
     }
+}
+
+/// Where an issuer's discovery document says that its keys are.
+///
+/// # Errors
+/// It is none, another's, or does not say.
+pub fn keys_of(document: &[u8], issuer: &str) -> Result<String, String> {
+    let document: Document = serde_json::from_slice(document).map_err(|_| "it is no discovery document".to_owned())?;
+    if document.issuer != issuer {
+        return Err("the discovery document is of another issuer: oidc_discovery_url must be as it says".into());
+    }
+    if !document.jwks_uri.starts_with("https://") && !document.jwks_uri.starts_with("http://") {
+        return Err("the discovery document has no URL in jwks_uri".into());
+    }
+    Ok(document.jwks_uri)
 }

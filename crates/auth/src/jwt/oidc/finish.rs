@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use dewdrop_core::call::{Call, Login, Outcome, Reply};
-use dewdrop_core::{Fault, Secret};
+use dewdrop_core::{Fault, Moment, Secret};
 use serde_json::Value;
 
 use super::super::login::{admit_address, answer, refusal, told};
-use super::super::{Jwt, Source, role::Role};
+use super::super::{Jwt, Source, config::Config, role::Role};
 use super::browser::Callback;
 use super::pending::{Pending, Stage};
 use super::provider::{Provider, Tokens, Trouble, is_code};
@@ -123,16 +123,7 @@ pub async fn who(
 ) -> Result<Claims, Fault> {
     let id_token = tokens.id_token.into_secret();
     let mut claims = source.verify(id_token.expose()).await.map_err(|why| refusal(role, &why))?;
-    let expected = Expected {
-        issuer: Some(provider.issuer.clone()),
-        audiences: vec![provider.client.id.clone()],
-        subject: Some(role.bounds.subject.clone()).filter(|subject| !subject.is_empty()),
-        skew: role.leeways.skew(),
-        gaps: Gaps::Refuse,
-    };
-    claims.check(&expected, call.now).map_err(|why| refusal(role, &why))?;
-    check_party(source, provider, role, &claims).map_err(|why| told(role, why.into()))?;
-    check_freshness(role, &claims, nonce, call).map_err(|why| told(role, why.into()))?;
+    admit(&source.config, role, &claims, nonce, call.now)?;
     let access = tokens.access_token.into_secret();
     match provider.userinfo(&access).await {
         Ok(more) => add(&mut claims, more).map_err(|why| told(role, why.into()))?,
@@ -142,15 +133,32 @@ pub async fn who(
     Ok(claims)
 }
 
+/// Whether a verified token is one of the provider's, for us, for this role and for this sign-in.
+///
+/// # Errors
+/// What the caller hears.
+pub fn admit(config: &Config, role: &Role, claims: &Claims, nonce: Option<&str>, now: Moment) -> Result<(), Fault> {
+    let expected = Expected {
+        issuer: Some(config.discovery.url.clone()),
+        audiences: vec![config.client.id.clone()],
+        subject: Some(role.bounds.subject.clone()).filter(|subject| !subject.is_empty()),
+        skew: role.leeways.skew(),
+        gaps: Gaps::Refuse,
+    };
+    claims.check(&expected, now).map_err(|why| refusal(role, &why))?;
+    check_party(config, role, claims).map_err(|why| told(role, why.into()))?;
+    check_freshness(role, claims, nonce, now).map_err(|why| told(role, why.into()))
+}
+
 /// Whether the token was made for us, and by whom the configuration and the role want.
-fn check_party(source: &Source, provider: &Provider, role: &Role, claims: &Claims) -> Result<(), &'static str> {
+fn check_party(config: &Config, role: &Role, claims: &Claims) -> Result<(), &'static str> {
     let audiences = claims.audiences();
     match claims.text("azp") {
-        Some(party) if party != provider.client.id => return Err("invalid authorized party (azp) claim"),
+        Some(party) if party != config.client.id => return Err("invalid authorized party (azp) claim"),
         None if audiences.len() > 1 => return Err("several audiences and no authorized party (azp) claim"),
         _ => {}
     }
-    let issuer = &source.config.bound_issuer;
+    let issuer = &config.bound_issuer;
     if !issuer.is_empty() && claims.text("iss") != Some(issuer) {
         return Err("invalid issuer (iss) claim");
     }
@@ -162,7 +170,7 @@ fn check_party(source: &Source, provider: &Provider, role: &Role, claims: &Claim
 }
 
 /// Whether the token was made for this sign-in, and the person has shown herself lately.
-fn check_freshness(role: &Role, claims: &Claims, nonce: Option<&str>, call: &Call) -> Result<(), &'static str> {
+fn check_freshness(role: &Role, claims: &Claims, nonce: Option<&str>, now: Moment) -> Result<(), &'static str> {
     if nonce.is_some_and(|nonce| claims.text("nonce") != Some(nonce)) {
         return Err("invalid nonce claim: the token was made for another sign-in");
     }
@@ -170,12 +178,15 @@ fn check_freshness(role: &Role, claims: &Claims, nonce: Option<&str>, call: &Cal
         return Ok(());
     }
     let shown = claims.0.get("auth_time").and_then(Value::as_u64).ok_or("the token has no auth_time claim")?;
-    let oldest = call.now.seconds().saturating_sub(role.browser.max_age + role.leeways.skew().as_secs());
+    let oldest = now.seconds().saturating_sub(role.browser.max_age + role.leeways.skew().as_secs());
     if shown < oldest { Err("the sign-in at the provider is older than max_age") } else { Ok(()) }
 }
 
 /// Claims of the userinfo beside those of the token. What is signed stays as it is.
-fn add(claims: &mut Claims, more: serde_json::Map<String, Value>) -> Result<(), &'static str> {
+///
+/// # Errors
+/// They are of somebody else.
+pub fn add(claims: &mut Claims, more: serde_json::Map<String, Value>) -> Result<(), &'static str> {
     if more.is_empty() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use dewdrop_core::{Clock, Secret};
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::client::Client;
@@ -174,14 +175,12 @@ impl Provider {
         let http = self.http()?;
         let answer = http.get(&document.userinfo_endpoint, Some(access.expose())).await.map_err(Trouble::Away)?;
         match answer {
-            (200, body) => {
-                serde_json::from_slice(&body).map_err(|_| Trouble::Away("the userinfo is no JSON object".into()))
-            }
+            (200, body) => read_userinfo(&body),
             (status, _) => Err(Trouble::Away(format!("the userinfo has the status {status}"))),
         }
     }
 
-    async fn post<T: for<'de> Deserialize<'de>>(
+    async fn post<T: DeserializeOwned>(
         &self,
         url: &str,
         document: &Document,
@@ -195,12 +194,7 @@ impl Provider {
         }
         let basic = basic.as_ref().map(|(id, secret)| (id.as_str(), secret.as_str()));
         let (status, body) = self.http()?.post_form(url, basic, form).await.map_err(Trouble::Away)?;
-        if status == 200 {
-            return serde_json::from_slice(&body)
-                .map_err(|_| Trouble::Away("the provider's answer has not what is needed in it".into()));
-        }
-        Err(refusal(&body)
-            .map_or_else(|| Trouble::Away(format!("its answer has the status {status}")), Trouble::Refused))
+        read_answer(status, &body)
     }
 }
 
@@ -219,7 +213,11 @@ impl Document {
     }
 }
 
-fn read_document(status: u16, body: &[u8], issuer: &str) -> Result<Document, String> {
+/// Reads a discovery document.
+///
+/// # Errors
+/// It is none, or another's.
+pub fn read_document(status: u16, body: &[u8], issuer: &str) -> Result<Document, String> {
     if status != 200 {
         return Err(format!("the discovery document has the status {status}"));
     }
@@ -235,6 +233,26 @@ fn read_document(status: u16, body: &[u8], issuer: &str) -> Result<Document, Str
         return Err("an endpoint of the discovery document is no URL".into());
     }
     Ok(document)
+}
+
+/// Reads what an endpoint for clients answers.
+///
+/// # Errors
+/// A refusal, or it is none of what was asked for.
+pub fn read_answer<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, Trouble> {
+    if status == 200 {
+        let other = |_| Trouble::Away("the provider's answer has not what is needed in it".into());
+        return serde_json::from_slice(body).map_err(other);
+    }
+    Err(refusal(body).map_or_else(|| Trouble::Away(format!("its answer has the status {status}")), Trouble::Refused))
+}
+
+/// Reads what the provider says of a person.
+///
+/// # Errors
+/// It says nothing of the kind.
+pub fn read_userinfo(body: &[u8]) -> Result<Map<String, Value>, Trouble> {
+    serde_json::from_slice(body).map_err(|_| Trouble::Away("the userinfo is no JSON object".into()))
 }
 
 /// The code of an error, such as `invalid_grant`. Its words stay behind: they may hold anything.

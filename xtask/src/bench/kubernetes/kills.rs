@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
@@ -61,8 +61,19 @@ fn kill(stage: &Stage, session: &mut Session, name: &str) -> Result<Duration> {
     ))?;
     // The loop runs by then.
     sleep(Duration::from_millis(50));
-    let clock = Stopwatch::start();
+    let (clock, at) = (Stopwatch::start(), SystemTime::now());
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     session.expect("gone")?;
-    Ok(clock.elapsed())
+    let took = clock.elapsed();
+    if ms(took) > BUDGET {
+        say::line(&format!("{name}: {:.1} ms, killed at {}; the agents:\n{}", ms(took), of_day(at), stage.agent_log()));
+    }
+    Ok(took)
+}
+
+/// The time of day (UTC), as in the logs.
+fn of_day(at: SystemTime) -> String {
+    let millis = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() % 86_400_000;
+    let (seconds, millis) = (millis / 1000, millis % 1000);
+    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

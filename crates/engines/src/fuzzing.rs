@@ -6,6 +6,8 @@ use dewdrop_core::fuzzing::Target;
 
 use crate::database::cron::Schedule;
 use crate::database::username::{Inputs, Template};
+#[cfg(feature = "webauthn")]
+use crate::identity::mfa::webauthn::ceremony::fuzzing as passkeys;
 use crate::postgres::conn_string::{hide_password, read};
 use crate::postgres::{Settings, fill};
 
@@ -15,6 +17,10 @@ pub const TARGETS: &[Target] = &[
     ("username-template", username_template),
     ("cron", cron),
     ("statement", statement),
+    #[cfg(feature = "webauthn")]
+    ("webauthn-registration", passkeys::registration),
+    #[cfg(feature = "webauthn")]
+    ("webauthn-assertion", passkeys::assertion),
 ];
 
 fn text(bytes: &[u8]) -> &str {

@@ -13,7 +13,7 @@ mod login;
 mod lookup;
 mod members;
 mod merge;
-mod mfa;
+pub(crate) mod mfa;
 mod model;
 mod mounts;
 mod view;

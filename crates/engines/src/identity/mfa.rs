@@ -11,7 +11,7 @@ mod method;
 mod qr;
 mod recovery;
 mod totp;
-mod webauthn;
+pub(crate) mod webauthn;
 
 use dewdrop_core::Fault;
 use dewdrop_core::call::{Call, Reply};

@@ -5,7 +5,7 @@
 #[path = "webauthn/absent.rs"]
 mod ceremony;
 #[cfg(feature = "webauthn")]
-mod ceremony;
+pub(crate) mod ceremony;
 mod check;
 mod credentials;
 mod party;

@@ -1,6 +1,8 @@
 //! The protocol itself, by webauthn-rs-core: nothing else here names that crate. All that is kept goes as JSON values, so
 //! that a program without the feature still reads, lists and deletes what is there.
 
+pub(crate) mod fuzzing;
+
 use std::time::Duration;
 
 use dewdrop_core::Fault;

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 static CHOSEN: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let name = std::env::var("DEWDROP_FUZZ").unwrap_or_default();
     let all = || {
-        let crates: [&[Target]; 8] = [
+        let crates: [&[Target]; 9] = [
             dewdrop_core::fuzzing::TARGETS,
             dewdrop_store::fuzzing::TARGETS,
             dewdrop_engines::fuzzing::TARGETS,
@@ -19,6 +19,7 @@ static CHOSEN: LazyLock<fn(&[u8])> = LazyLock::new(|| {
             dewdrop_kube::fuzzing::TARGETS,
             dewdrop_node::fuzzing::TARGETS,
             dewdrop_access::fuzzing::TARGETS,
+            dewdrop_exec::fuzzing::TARGETS,
         ];
         crates.concat()
     };

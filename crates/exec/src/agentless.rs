@@ -1,6 +1,7 @@
 //! Where no node agent may run (docs/decisions/0020-agentless.md): this program signs in itself, with a token that kubelet
 //! made for this container alone, gives the command its variables, renews while it runs, and takes all back at its end.
 
+pub mod fuzzing;
 mod keep;
 mod server;
 mod settings;

@@ -42,9 +42,12 @@ pub struct Given {
 }
 
 /// One try.
-enum Tried {
+pub enum Tried {
+    /// It is there.
     Given(Given),
+    /// Ask again.
     NotYet(String),
+    /// Do not.
     Never(String),
 }
 
@@ -101,7 +104,8 @@ fn talk(mut stream: UnixStream, image: bool) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn read(line: &[u8]) -> Tried {
+/// What an answer says.
+pub fn read(line: &[u8]) -> Tried {
     if line.is_empty() {
         return Tried::NotYet("the agent of this node hung up".into());
     }

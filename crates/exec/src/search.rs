@@ -36,7 +36,7 @@ pub fn become_command(command: &[OsString], env: &[(OsString, OsString)]) -> Fai
 }
 
 /// Every path that may be meant, in order.
-fn candidates(name: &OsStr, env: &[(OsString, OsString)]) -> Vec<PathBuf> {
+pub fn candidates(name: &OsStr, env: &[(OsString, OsString)]) -> Vec<PathBuf> {
     if name.is_empty() {
         return Vec::new();
     }

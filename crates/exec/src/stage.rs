@@ -26,7 +26,7 @@ pub fn run(args: &Args, place: &Place) -> Fail {
 }
 
 /// As Kubernetes does it: arguments of the pod take the place of the image's.
-fn of_image(entrypoint: Vec<String>, cmd: Vec<String>, args: &[OsString]) -> Vec<OsString> {
+pub fn of_image(entrypoint: Vec<String>, cmd: Vec<String>, args: &[OsString]) -> Vec<OsString> {
     let own = cmd.into_iter().map(OsString::from);
     let rest: Vec<OsString> = if args.is_empty() { own.collect() } else { args.to_vec() };
     entrypoint.into_iter().map(OsString::from).chain(rest).collect()

@@ -33,7 +33,7 @@ pub struct Life {
 
 /// What follows from what was heard of a life.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     /// It goes on.
     Lives,
     /// It will end and nothing can be done.
@@ -73,14 +73,15 @@ impl Life {
     fn goes_on(&mut self, left: Duration, now: Duration) {
         // The token is what a kill leaves behind, so it is short, and a server that starts anew shall find it alive.
         let part = if self.lease.is_none() { 3 } else { 2 };
-        (self.until, self.next, self.failed) = (now + left, now + left / part, 0);
+        // The server says how long, and may say anything.
+        (self.until, self.next, self.failed) = (now.saturating_add(left), now.saturating_add(left / part), 0);
     }
 
     /// A renewal gave so many seconds. Much less than at first says that a ceiling is near.
-    fn renewed(&mut self, seconds: u64, now: Duration) -> Fate {
+    pub fn renewed(&mut self, seconds: u64, now: Duration) -> Fate {
         let left = Duration::from_secs(seconds);
         self.goes_on(left, now);
-        if left * 2 < self.first {
+        if left.saturating_mul(2) < self.first {
             return Fate::Ends(format!("ends in {seconds} s and can be renewed no further"));
         }
         Fate::Lives
@@ -179,6 +180,12 @@ mod tests {
         let mut life = Life::of_lease("l".into(), 3600, true, at(0));
         assert_eq!((life.renewed(3600, at(1800)), life.next), (Fate::Lives, at(3600)));
         assert!(matches!(life.renewed(1799, at(3600)), Fate::Ends(_)));
+    }
+
+    #[test]
+    fn a_life_without_end_in_sight_is_none_to_break_at() {
+        let mut life = Life::of_lease("l".into(), u64::MAX, true, at(100));
+        assert_eq!((life.until, life.renewed(u64::MAX, at(200))), (Duration::new(u64::MAX, 999_999_999), Fate::Lives));
     }
 
     #[test]

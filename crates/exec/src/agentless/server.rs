@@ -60,11 +60,7 @@ impl Server {
     pub fn login(&self, settings: &Settings, jwt: &SecretText) -> Result<Auth, Trouble> {
         let body = Zeroizing::new(json!({ "role": settings.role, "jwt": jwt.expose() }).to_string());
         let path = format!("auth/{}/login", settings.auth_mount);
-        let auth = self.call(Method::POST, &path, None, Some(&body), PATIENCE)?.auth.unwrap_or_default();
-        if auth.client_token.is_empty() {
-            return Err(Trouble::Final("the server's login gave no token".into()));
-        }
-        Ok(auth)
+        token_of(self.call(Method::POST, &path, None, Some(&body), PATIENCE)?)
     }
 
     /// Fetches a credential.
@@ -130,8 +126,17 @@ impl Server {
     }
 }
 
+/// The token that a login gave.
+pub fn token_of(envelope: Envelope) -> Result<Auth, Trouble> {
+    let auth = envelope.auth.unwrap_or_default();
+    if auth.client_token.is_empty() {
+        return Err(Trouble::Final("the server's login gave no token".into()));
+    }
+    Ok(auth)
+}
+
 /// What an answer says.
-fn judge(status: u16, text: &[u8], told: &str) -> Result<Envelope, Trouble> {
+pub fn judge(status: u16, text: &[u8], told: &str) -> Result<Envelope, Trouble> {
     match status {
         204 => Ok(Envelope::default()),
         // What cannot be read is not quoted: a credential may be in it.

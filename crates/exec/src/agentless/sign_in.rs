@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dewdrop_api::SecretText;
-use dewdrop_api::variables::Fields;
+use dewdrop_api::variables::{Fields, Variables};
+use dewdrop_api::{Envelope, SecretText};
 
 use super::keep::Life;
 use super::server::{Server, Trouble};
@@ -75,15 +75,24 @@ fn once(settings: &Settings, server: &Server) -> Result<Given, Trouble> {
 type Fetched = (Vec<(String, SecretText)>, Vec<Life>);
 
 fn fetch(settings: &Settings, server: &Server, token: &SecretText) -> Result<Fetched, Trouble> {
-    let (mut fields, mut lives) = (Fields::new(), Vec::new());
+    let mut all = Vec::new();
     for credential in &settings.credentials {
-        let envelope = server.fetch(token, credential)?;
-        if !envelope.lease_id.is_empty() {
-            lives.push(Life::of_lease(envelope.lease_id, envelope.lease_duration, envelope.renewable, now()));
-        }
-        let data = envelope.data.unwrap_or_default();
-        fields.insert(credential.name.clone(), data.expose().clone());
+        all.push((credential.name.as_str(), server.fetch(token, credential)?, now()));
     }
-    let variables = settings.variables.fill(&fields).map_err(Trouble::Final)?;
-    Ok((variables, lives))
+    fill(&settings.variables, all)
+}
+
+/// What follows from the answers, each by its credential's name and with the time when it came.
+pub fn fill<'n>(
+    variables: &Variables,
+    answers: impl IntoIterator<Item = (&'n str, Envelope, Duration)>,
+) -> Result<Fetched, Trouble> {
+    let (mut fields, mut lives) = (Fields::new(), Vec::new());
+    for (name, envelope, now) in answers {
+        if !envelope.lease_id.is_empty() {
+            lives.push(Life::of_lease(envelope.lease_id, envelope.lease_duration, envelope.renewable, now));
+        }
+        fields.insert(name.to_owned(), envelope.data.unwrap_or_default().expose().clone());
+    }
+    Ok((variables.fill(&fields).map_err(Trouble::Final)?, lives))
 }

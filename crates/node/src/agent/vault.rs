@@ -19,6 +19,8 @@ use super::traits::Traits;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A renewal may take longer: nothing waits for it.
 const SLOW: Duration = Duration::from_secs(30);
+/// No sign-in is taken to live longer.
+const LONGEST: u64 = 365 * 24 * 3600;
 /// A token as young as this has not ended: a refusal is meant.
 const SURE: Duration = Duration::from_secs(5);
 
@@ -237,9 +239,20 @@ impl Vault {
         let call = Call::post(&format!("auth/{}/login", self.sign_in.mount), &body)?.patient(PATIENCE);
         let auth = self.client.call(call).await?.and_then(|e| e.auth);
         let auth = auth.ok_or_else(|| Fail::odd("the agent's sign-in gave no token"))?;
-        // A new one at half of its life: a sign-in is cheap, and the token is never renewed.
-        let half = Duration::from_secs(if auth.lease_duration == 0 { 3600 } else { auth.lease_duration }) / 2;
         let since = Instant::now();
-        Ok(Session { token: auth.client_token, since, fresh_until: since + half })
+        Ok(Session { token: auth.client_token, since, fresh_until: since + fresh_for(auth.lease_duration) })
     }
+}
+
+/// How long a token of so many seconds serves: half of its life, since a sign-in is cheap and the token is never renewed. No
+/// clock reaches as far as a server may say.
+fn fresh_for(seconds: u64) -> Duration {
+    Duration::from_secs(if seconds == 0 { 3600 } else { seconds.min(LONGEST) }) / 2
+}
+
+#[cfg(test)]
+#[test]
+fn a_sign_in_serves_for_half_of_its_life_whatever_the_server_says() {
+    assert_eq!((fresh_for(0), fresh_for(600)), (Duration::from_secs(1800), Duration::from_secs(300)));
+    assert!(Instant::now().checked_add(fresh_for(u64::MAX)).is_some());
 }

@@ -1,5 +1,8 @@
 //! The way to the server, for what it must be told before or after people act; and why it was not told.
 
+#[cfg(test)]
+pub mod stub;
+
 use dewdrop_api::Error;
 
 use crate::inside::Announcement;

@@ -104,107 +104,101 @@ impl Drop for Inside {
 #[cfg(test)]
 mod tests {
     use http::Method;
-    use parking_lot::Mutex;
 
     use super::*;
     use crate::carrier::Untold;
-    use crate::record::Line;
-    use crate::session::tape::Piece;
+    use crate::carrier::stub::{Stub, Told};
+    use crate::soon::until;
 
-    /// A server that writes down what it is told.
-    #[derive(Default)]
-    struct Heard {
-        announced: Mutex<Vec<Announcement>>,
-        left: Mutex<Vec<String>>,
-        away: bool,
-        /// A grant that ends while its door is announced.
-        ends: tokio_util::sync::CancellationToken,
-        is_ending: bool,
+    const EXEC: &str = "/api/v1/namespaces/shop/pods/web/exec";
+
+    fn announced(server: &Stub) -> Vec<Announcement> {
+        let heard = server.heard().into_iter();
+        heard.filter_map(|told| if let Told::Door(door) = told { Some(door) } else { None }).collect()
     }
 
-    #[async_trait::async_trait]
-    impl Carrier for Heard {
-        async fn carry(&self, _: &[Line]) -> Result<(), Untold> {
-            Ok(())
-        }
-
-        async fn session(&self, _: &str, _: &Piece) -> Result<(), Untold> {
-            Ok(())
-        }
-
-        async fn announce(&self, announcement: &Announcement) -> Result<(), Untold> {
-            self.announced.lock().push(announcement.clone());
-            if self.is_ending {
-                self.ends.cancel();
-            }
-            if self.away { Err(Untold::Away("away".into())) } else { Ok(()) }
-        }
-
-        async fn left(&self, session: &str) -> Result<(), Untold> {
-            self.left.lock().push(session.to_owned());
-            if self.left.lock().len() < 2 { Err(Untold::Away("away".into())) } else { Ok(()) }
-        }
+    fn left(server: &Stub) -> Vec<String> {
+        let heard = server.heard().into_iter();
+        heard.filter_map(|told| if let Told::Left(session) = told { Some(session) } else { None }).collect()
     }
 
-    async fn asks(heard: &Arc<Heard>, method: Method, path: &str) -> (Result<Option<Inside>, Refusal>, HeaderMap) {
+    async fn asks(server: &Stub, method: Method, path: &str) -> (Result<Option<Inside>, Refusal>, HeaderMap) {
+        asks_until(server, method, path, tokio_util::sync::CancellationToken::new()).await
+    }
+
+    /// By a grant that ends so.
+    async fn asks_until(
+        server: &Stub,
+        method: Method,
+        path: &str,
+        over: tokio_util::sync::CancellationToken,
+    ) -> (Result<Option<Inside>, Refusal>, HeaderMap) {
         let info = Info::read(&method, path, None).unwrap();
-        let carrier: Arc<dyn Carrier> = heard.clone();
+        let carrier: Arc<dyn Carrier> = Arc::new(server.clone());
         let mut headers = HeaderMap::new();
         let grant = serde_json::from_value(serde_json::json!({
             "id": "g1", "user": "ann", "role": "look", "ends_at": "2026-01-01T00:00:00Z",
             "scope": { "clusters": [], "namespaces": [], "rules": [] },
         }));
-        let live = Live { grant: grant.unwrap(), over: heard.ends.clone() };
+        let live = Live { grant: grant.unwrap(), over };
         (announce(&info, &live, "prod", &carrier, &mut headers).await, headers)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_door_is_announced_by_a_name_that_the_api_server_gets_too() {
-        let heard = Arc::new(Heard::default());
-        let (inside, headers) = asks(&heard, Method::POST, "/api/v1/namespaces/shop/pods/web/exec").await;
-        let told = heard.announced.lock().first().cloned().unwrap();
+        let server = Stub::default();
+        let (inside, headers) = asks(&server, Method::POST, EXEC).await;
+        let told = announced(&server).remove(0);
         assert_eq!(headers["impersonate-extra-dewdrop.dev%2fsession"], *told.session);
         assert_eq!(told.session.len(), 32);
         let what = [&told.grant, &told.cluster, &told.namespace, &told.name, &told.target];
         assert_eq!(what, ["g1", "prod", "shop", "web", "pods/exec"]);
-        assert!(heard.left.lock().is_empty());
+        assert!(left(&server).is_empty());
+        server.says(|_| Err(Untold::Away("away".into())));
         drop(inside);
-        while heard.left.lock().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(*heard.left.lock(), [told.session.clone(), told.session], "told until it is heard");
+        until(|| left(&server).len() == 2).await;
+        server.takes_all();
+        until(|| left(&server).len() == 3).await;
+        tokio::time::sleep(REST * 2_u32.pow(TRIES)).await;
+        assert_eq!(left(&server), vec![told.session; 3], "told until it is heard");
     }
 
     #[tokio::test]
     async fn what_reads_nothing_has_no_end_to_tell_and_what_leads_nowhere_is_not_announced() {
-        let heard = Arc::new(Heard::default());
+        let server = Stub::default();
         for path in ["portforward", "ephemeralcontainers"] {
             let path = format!("/api/v1/namespaces/shop/pods/web/{path}");
-            assert!(asks(&heard, Method::PATCH, &path).await.0.unwrap().is_none());
+            assert!(asks(&server, Method::PATCH, &path).await.0.unwrap().is_none());
         }
-        assert_eq!(heard.announced.lock().len(), 2);
+        assert_eq!(announced(&server).len(), 2);
         for (method, path) in [
             (Method::GET, "/api/v1/namespaces/shop/pods/web/ephemeralcontainers"),
             (Method::GET, "/api/v1/namespaces/shop/pods/web/log"),
             (Method::POST, "/apis/x.example/v1/namespaces/shop/pods/web/exec"),
         ] {
-            let (inside, headers) = asks(&heard, method, path).await;
+            let (inside, headers) = asks(&server, method, path).await;
             assert!(inside.unwrap().is_none() && headers.is_empty(), "{path}");
         }
-        assert_eq!(heard.announced.lock().len(), 2);
+        assert_eq!(announced(&server).len(), 2);
     }
 
     #[tokio::test]
     async fn nobody_goes_in_by_a_grant_that_ended_while_he_was_announced() {
-        let heard = Arc::new(Heard { is_ending: true, ..Heard::default() });
-        let (inside, headers) = asks(&heard, Method::POST, "/api/v1/namespaces/shop/pods/web/exec").await;
+        let (server, over) = (Stub::default(), tokio_util::sync::CancellationToken::new());
+        let ends = over.clone();
+        server.says(move |_| {
+            ends.cancel();
+            Ok(())
+        });
+        let (inside, headers) = asks_until(&server, Method::POST, EXEC, over).await;
         assert!(inside.is_err() && headers.is_empty());
     }
 
     #[tokio::test]
     async fn nobody_goes_in_unannounced() {
-        let heard = Arc::new(Heard { away: true, ..Heard::default() });
-        let (inside, headers) = asks(&heard, Method::POST, "/api/v1/namespaces/shop/pods/web/attach").await;
+        let server = Stub::default();
+        server.says(|_| Err(Untold::Away("away".into())));
+        let (inside, headers) = asks(&server, Method::POST, "/api/v1/namespaces/shop/pods/web/attach").await;
         assert!(inside.is_err() && headers.is_empty());
     }
 }

@@ -2,45 +2,24 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::carrier::Untold;
-use crate::inside::Announcement;
-use crate::session::tape::Piece;
+use crate::carrier::stub::{Stub, Told};
 
 const PROXY: &str = "system:serviceaccount:dewdrop-system:dewdrop-proxy";
 
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<(Vec<Line>, bool)>>);
-
-#[async_trait::async_trait]
-impl Carrier for Held {
-    async fn carry(&self, lines: &[Line]) -> Result<(), Untold> {
-        let mut held = self.0.lock();
-        if held.1 {
-            return Err(Untold::Away("away".into()));
-        }
-        let body = json!({ "lines": lines });
-        assert!(body.to_string().matches('"').count() / 2 <= 1000, "a server takes no more strings");
-        let texts = lines.iter().map(|line| serde_json::to_value(line).unwrap());
-        let all: Vec<Value> =
-            texts.flat_map(|line| line.as_object().unwrap().values().cloned().collect::<Vec<_>>()).collect();
-        assert!(all.iter().filter_map(Value::as_str).all(|text| text.len() <= 1024), "nor longer ones");
-        held.0.extend_from_slice(lines);
-        Ok(())
-    }
-
-    async fn session(&self, _: &str, _: &Piece) -> Result<(), Untold> {
-        Ok(())
-    }
-
-    async fn announce(&self, _: &Announcement) -> Result<(), Untold> {
-        Ok(())
-    }
-
-    async fn left(&self, _: &str) -> Result<(), Untold> {
-        Ok(())
-    }
+/// As much as a server takes.
+fn fits(told: &Told) -> Result<(), Untold> {
+    let Told::Lines(lines) = told else { return Ok(()) };
+    let body = json!({ "lines": lines });
+    assert!(body.to_string().matches('"').count() / 2 <= 1000, "a server takes no more strings");
+    let texts = lines.iter().map(|line| serde_json::to_value(line).unwrap());
+    let all: Vec<Value> =
+        texts.flat_map(|line| line.as_object().unwrap().values().cloned().collect::<Vec<_>>()).collect();
+    assert!(all.iter().filter_map(Value::as_str).all(|text| text.len() <= 1024), "nor longer ones");
+    Ok(())
 }
 
-fn ear(held: &Held, token: &std::path::Path) -> Ear {
+fn ear(held: &Stub, token: &std::path::Path) -> Ear {
+    held.says(fits);
     let reader = Reader { cluster: "prod".into(), proxy: PROXY.into(), skip: vec!["system:".into()] };
     Ear::new(reader, token.into(), Arc::new(held.clone()))
 }
@@ -69,7 +48,7 @@ fn ann(grant: &Value) -> Value {
 
 #[tokio::test]
 async fn what_came_by_a_grant_is_joined_and_everything_else_went_around() {
-    let held = Held::default();
+    let held = Stub::default();
     let ear = ear(&held, std::path::Path::new("/nowhere"));
     let events = [
         event("a-1", PROXY, ann(&json!(["g1"]))),
@@ -81,7 +60,7 @@ async fn what_came_by_a_grant_is_joined_and_everything_else_went_around() {
         event("a-8", "kubernetes-admin", json!({ "objectRef": null, "requestURI": "/logs?x=S3cret" })),
     ];
     ear.take(&list(&events)).await.unwrap();
-    let lines = held.0.lock().0.clone();
+    let lines = held.lines();
     let told: Vec<_> = lines
         .iter()
         .map(|line| {
@@ -110,15 +89,15 @@ async fn what_came_by_a_grant_is_joined_and_everything_else_went_around() {
 
 #[tokio::test]
 async fn what_comes_twice_is_written_once_and_what_could_not_be_written_comes_again() {
-    let held = Held::default();
+    let held = Stub::default();
     let ear = ear(&held, std::path::Path::new("/nowhere"));
     let body = list(&[event("a-1", "admin", json!({})), event("a-1", "admin", json!({}))]);
-    held.0.lock().1 = true;
+    held.says(|_| Err(Untold::Away("away".into())));
     assert_eq!(ear.take(&body).await.unwrap_err().0, StatusCode::SERVICE_UNAVAILABLE);
-    held.0.lock().1 = false;
+    held.says(fits);
     ear.take(&list(&[event("a-1", "admin", json!({}))])).await.unwrap();
     ear.take(&body).await.unwrap();
-    assert_eq!(held.0.lock().0.len(), 1);
+    assert_eq!(held.lines().len(), 1);
     for wrong in [&b"{}"[..], b"", br#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1beta1","items":[]}"#] {
         assert_eq!(ear.take(wrong).await.unwrap_err().0, StatusCode::BAD_REQUEST);
     }
@@ -126,7 +105,7 @@ async fn what_comes_twice_is_written_once_and_what_could_not_be_written_comes_ag
 
 #[tokio::test]
 async fn whoever_names_his_requests_himself_hides_none_of_them() {
-    let held = Held::default();
+    let held = Stub::default();
     let ear = ear(&held, std::path::Path::new("/nowhere"));
     let at = |second: u32| json!({ "requestReceivedTimestamp": format!("2026-01-01T00:00:{second:02}.000001Z") });
     let mut events: Vec<Value> =
@@ -136,7 +115,7 @@ async fn whoever_names_his_requests_himself_hides_none_of_them() {
     ear.take(&list(&events)).await.unwrap();
     ear.take(&list(&[event("same", "eve", at(3))])).await.unwrap();
     ear.take(&list(&events)).await.unwrap();
-    let lines = held.0.lock().0.clone();
+    let lines = held.lines();
     assert_eq!(lines.len(), events.len() + 1, "each of them once");
     let is_plain =
         |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -145,13 +124,13 @@ async fn whoever_names_his_requests_himself_hides_none_of_them() {
 
 #[tokio::test]
 async fn many_events_and_long_words_are_written_all_the_same() {
-    let held = Held::default();
+    let held = Stub::default();
     let ear = ear(&held, std::path::Path::new("/nowhere"));
     let long = json!({ "objectRef": { "resource": "pods", "namespace": "shop", "name": "界".repeat(500) } });
     let mut events: Vec<Value> = (0..399).map(|n| event(&format!("a-{n}"), "eve", json!({}))).collect();
     events.push(event("long", "eve", long));
     ear.take(&list(&events)).await.unwrap();
-    assert_eq!(held.0.lock().0.len(), 400);
+    assert_eq!(held.lines().len(), 400);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +145,7 @@ async fn a_stranger_keeps_no_place() {
 fn only_the_token_of_the_file_counts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
-    let ear = ear(&Held::default(), &file);
+    let ear = ear(&Stub::default(), &file);
     let shows = |text: &'static str| {
         ear.knows(&HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(text))]))
     };

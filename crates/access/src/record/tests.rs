@@ -1,65 +1,26 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use dewdrop_core::FakeClock;
-use parking_lot::Mutex;
 
 use super::courier::LATEST;
 use super::*;
 use crate::carrier::Untold;
-use crate::inside::Announcement;
-use crate::session::tape::Piece;
+use crate::carrier::stub::{Stub, Told};
 use crate::soon::until;
 
 type Says = fn(&[Line]) -> Result<(), Untold>;
 
-/// A server that keeps the lines that it takes.
-#[derive(Clone)]
-struct Held {
-    lines: Arc<Mutex<Vec<Line>>>,
-    says: Arc<Mutex<Says>>,
-    asked: Arc<AtomicUsize>,
+/// The server is told lines alone.
+fn answers(held: &Stub, says: Says) {
+    held.says(move |told| if let Told::Lines(lines) = told { says(lines) } else { Ok(()) });
 }
 
-#[async_trait::async_trait]
-impl Carrier for Held {
-    async fn carry(&self, lines: &[Line]) -> Result<(), Untold> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        (self.says.lock())(lines)?;
-        self.lines.lock().extend_from_slice(lines);
-        Ok(())
-    }
-
-    async fn session(&self, _: &str, _: &Piece) -> Result<(), Untold> {
-        Ok(())
-    }
-
-    async fn announce(&self, _: &Announcement) -> Result<(), Untold> {
-        Ok(())
-    }
-
-    async fn left(&self, _: &str) -> Result<(), Untold> {
-        Ok(())
-    }
+async fn was_asked(held: &Stub, times: usize) {
+    until(|| held.heard().len() >= times).await;
 }
 
-impl Held {
-    fn says(&self, says: Says) {
-        *self.says.lock() = says;
-    }
-
-    fn len(&self) -> usize {
-        self.lines.lock().len()
-    }
-
-    async fn was_asked(&self, times: usize) {
-        until(|| self.asked.load(Ordering::Relaxed) >= times).await;
-    }
-}
-
-fn begin() -> (Arc<FakeClock>, Held, Record) {
+fn begin() -> (Arc<FakeClock>, Stub, Record) {
     let clock = FakeClock::at(Moment(1_767_225_600_000));
     clock.advance(Duration::from_secs(1));
-    let held = Held { lines: Arc::default(), says: Arc::new(Mutex::new((|_| Ok(())) as Says)), asked: Arc::default() };
+    let held = Stub::default();
     let (record, work) = Record::new(clock.clone(), held.clone());
     tokio::spawn(work);
     (clock, held, record)
@@ -79,8 +40,8 @@ async fn a_request_is_one_line_and_a_stream_two() {
     drop(ticket);
     let ticket = record.begin(Line::default());
     drop(ticket.stream());
-    until(|| held.len() == 3).await;
-    let lines = held.lines.lock();
+    until(|| held.lines().len() == 3).await;
+    let lines = held.lines();
     let told: Vec<_> = lines.iter().map(|line| (line.kind, line.end.code, line.end.bytes, line.end.millis)).collect();
     assert_eq!(told, [("request", 200, 7, 30), ("stream", 0, 0, 0), ("end", 0, 0, 1)]);
 }
@@ -107,8 +68,8 @@ async fn no_path_of_anybody_is_too_long_for_the_record() {
     let mut ticket = record.begin(Line { what, command: long(), left: Some(left), ..Line::default() });
     ticket.line().end.refused = long();
     drop(ticket);
-    until(|| held.len() == 1).await;
-    let line = held.lines.lock().first().cloned().unwrap();
+    until(|| held.lines().len() == 1).await;
+    let line = held.lines().first().cloned().unwrap();
     let mut texts = serde_json::to_value(&line).unwrap();
     let left = texts["left"].take();
     let all = texts.as_object().unwrap().values().chain(left.as_object().unwrap().values());
@@ -119,15 +80,15 @@ async fn no_path_of_anybody_is_too_long_for_the_record() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_not_heard_is_forgiven_for_a_moment_and_nothing_is_lost() {
     let (clock, held, record) = begin();
-    held.says(|_| Err(Untold::Away("connection refused".into())));
+    answers(&held, |_| Err(Untold::Away("connection refused".into())));
     drop(record.begin(of("a")));
-    held.was_asked(2).await;
+    was_asked(&held, 2).await;
     assert_eq!(record.closed(), None, "a moment is forgiven");
     clock.advance(LATEST);
     assert_eq!(record.closed().unwrap(), "connection refused");
-    held.says(|_| Ok(()));
+    held.takes_all();
     until(|| record.closed().is_none()).await;
-    assert_eq!(held.len(), 1);
+    assert_eq!(held.lines().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,26 +99,26 @@ async fn a_server_that_says_no_closes_the_door_at_once_and_is_asked_again_until_
     ];
     for (says, words) in cases {
         let (_, held, record) = begin();
-        held.says(says);
+        answers(&held, says);
         drop(record.begin(of("a")));
         until(|| record.closed().is_some()).await;
         assert!(record.closed().unwrap().starts_with(words), "{:?}", record.closed());
-        held.was_asked(4).await;
-        assert!(record.closed().is_some() && held.len() == 0);
-        held.says(|_| Ok(()));
+        was_asked(&held, 4).await;
+        assert!(record.closed().is_some() && held.lines().is_empty());
+        held.takes_all();
         until(|| record.closed().is_none()).await;
-        assert_eq!(*held.lines.lock().first().unwrap().command, *"kubectl get pods", "whole, and once");
-        assert_eq!(held.len(), 1);
+        assert_eq!(*held.lines().first().unwrap().command, *"kubectl get pods", "whole, and once");
+        assert_eq!(held.lines().len(), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_too_much_goes_line_by_line() {
     let (_, held, record) = begin();
-    held.says(|lines| if lines.len() > 1 { Err(Untold::Unfit("too many strings (400)".into())) } else { Ok(()) });
+    answers(&held, |lines| if lines.len() > 1 { Err(Untold::Unfit("too many strings (400)".into())) } else { Ok(()) });
     (0..5).for_each(|n| drop(record.begin(of(&n.to_string()))));
-    until(|| held.len() == 5).await;
-    let lines = held.lines.lock();
+    until(|| held.lines().len() == 5).await;
+    let lines = held.lines();
     assert!(lines.iter().enumerate().all(|(n, line)| line.grant == n.to_string() && !line.command.is_empty()));
     assert_eq!(record.closed(), None);
 }
@@ -169,10 +130,10 @@ async fn a_line_that_does_not_fit_shuts_nobody_out_and_is_not_hidden() {
         let fits = lines.iter().all(|line| line.grant != "bad" || line.command.is_empty());
         if fits { Ok(()) } else { Err(Untold::Unfit("a text is too long (400)".into())) }
     };
-    held.says(no_words);
+    answers(&held, no_words);
     ["good", "bad", "good"].iter().for_each(|grant| drop(record.begin(of(grant))));
-    until(|| held.len() == 3).await;
-    let lines = held.lines.lock();
+    until(|| held.lines().len() == 3).await;
+    let lines = held.lines();
     let told: Vec<_> = lines.iter().map(|line| (&*line.grant, &*line.command, &*line.what.target)).collect();
     let whole = ("good", "kubectl get pods", "");
     assert_eq!(told, [whole, ("bad", "", NOT_TAKEN), whole]);
@@ -182,12 +143,12 @@ async fn a_line_that_does_not_fit_shuts_nobody_out_and_is_not_hidden() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_takes_no_line_at_all_closes_the_door() {
     let (_, held, record) = begin();
-    held.says(|_| Err(Untold::Unfit("lines: not known (400)".into())));
+    answers(&held, |_| Err(Untold::Unfit("lines: not known (400)".into())));
     ["a", "b"].iter().for_each(|grant| drop(record.begin(of(grant))));
     until(|| record.closed().is_some()).await;
     assert_eq!(record.closed().unwrap(), "the server does not take this: lines: not known (400)");
-    held.says(|_| Ok(()));
+    held.takes_all();
     until(|| record.closed().is_none()).await;
-    assert_eq!(held.len(), 2);
-    assert!(held.lines.lock().iter().all(|line| !line.command.is_empty()), "whole, when it takes them again");
+    assert_eq!(held.lines().len(), 2);
+    assert!(held.lines().iter().all(|line| !line.command.is_empty()), "whole, when it takes them again");
 }

@@ -3,47 +3,8 @@ use tokio::io::duplex;
 use tokio::time::Instant;
 
 use super::*;
-use crate::record::Line;
+use crate::carrier::stub::{Stub, Told};
 use crate::soon::until;
-
-#[derive(Default)]
-struct Held {
-    pieces: Mutex<Vec<Piece>>,
-    /// What it says instead.
-    says: Mutex<Option<Untold>>,
-    /// It takes a piece, but so late.
-    late: Mutex<Duration>,
-    /// It takes nothing but an end.
-    full: Mutex<bool>,
-}
-
-#[async_trait::async_trait]
-impl Carrier for Held {
-    async fn carry(&self, _: &[Line]) -> Result<(), Untold> {
-        Ok(())
-    }
-
-    async fn session(&self, _: &str, piece: &Piece) -> Result<(), Untold> {
-        let late = *self.late.lock();
-        tokio::time::sleep(late).await;
-        if let Some(why) = self.says.lock().clone() {
-            return Err(why);
-        }
-        if *self.full.lock() && !piece.last {
-            return Err(Untold::Unfit("this one is full (400)".into()));
-        }
-        self.pieces.lock().push(piece.clone());
-        Ok(())
-    }
-
-    async fn announce(&self, _: &crate::inside::Announcement) -> Result<(), Untold> {
-        Ok(())
-    }
-
-    async fn left(&self, _: &str) -> Result<(), Untold> {
-        Ok(())
-    }
-}
 
 fn about() -> About {
     let text = |text: &str| text.to_owned();
@@ -66,8 +27,13 @@ fn frame(channel: u8, text: &[u8]) -> Vec<u8> {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn begin(held: &Arc<Held>) -> Result<Tape, Untold> {
-    Tape::begin(about(), FakeClock::at(Moment(1_767_225_600_000)), held.clone(), PATIENCE).await
+async fn begin(server: &Stub) -> Result<Tape, Untold> {
+    Tape::begin(about(), FakeClock::at(Moment(1_767_225_600_000)), Arc::new(server.clone()), PATIENCE).await
+}
+
+/// Whether the last piece that the server took is such a one.
+fn last(server: &Stub, is_so: impl Fn(&Piece) -> bool) -> bool {
+    server.pieces().last().is_some_and(is_so)
 }
 
 fn unable() -> Untold {
@@ -76,7 +42,7 @@ fn unable() -> Untold {
 
 #[tokio::test(start_paused = true)]
 async fn what_passes_is_what_is_recorded() {
-    let held = Arc::new(Held::default());
+    let held = Stub::default();
     let tape = begin(&held).await.unwrap();
     let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
     let typed = frame(0, b"id\n");
@@ -92,7 +58,7 @@ async fn what_passes_is_what_is_recorded() {
     person.read_to_end(&mut told).await.unwrap();
     assert_eq!((got, told), (typed, seen));
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let pieces = held.pieces.lock();
+    let pieces = held.pieces();
     let cast: String = pieces.iter().map(|piece| piece.cast.as_str()).collect();
     for line in [
         "\"command\":\"id -u\"",
@@ -109,9 +75,10 @@ async fn what_passes_is_what_is_recorded() {
 #[tokio::test(start_paused = true)]
 async fn without_a_server_nothing_begins_and_what_runs_is_cut() {
     for why in [Untold::Away("away".into()), unable()] {
-        let held = Arc::new(Held::default());
+        let held = Stub::default();
         let tape = begin(&held).await.unwrap();
-        *held.says.lock() = Some(why.clone());
+        let refusal = why.clone();
+        held.says(move |_| Err(refusal.clone()));
         assert_eq!(begin(&held).await.err().unwrap(), why);
         let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
         person.write_all(&frame(0, b"x")).await.unwrap();
@@ -121,19 +88,20 @@ async fn without_a_server_nothing_begins_and_what_runs_is_cut() {
         let told = cut.unwrap_err().to_string();
         assert!(told.contains("cannot be recorded any more") && told.contains(&why.to_string()), "{told}");
         assert!(start.elapsed() >= PATIENCE, "cut after {:?}", start.elapsed());
-        *held.says.lock() = None;
-        until(|| held.pieces.lock().last().is_some_and(|piece| piece.cast.contains("\"o\", \"y\""))).await;
+        held.takes_all();
+        until(|| last(&held, |piece| piece.cast.contains("\"o\", \"y\""))).await;
         drop(tape);
-        until(|| held.pieces.lock().last().is_some_and(|piece| piece.last)).await;
+        until(|| last(&held, |piece| piece.last)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_for_good_is_not_waited_for() {
     for why in [Untold::Refused("permission denied (403)".into()), Untold::Unfit("a piece is too long (413)".into())] {
-        let held = Arc::new(Held::default());
+        let held = Stub::default();
         let tape = begin(&held).await.unwrap();
-        *held.says.lock() = Some(why.clone());
+        let refusal = why.clone();
+        held.says(move |_| Err(refusal.clone()));
         assert_eq!(begin(&held).await.err().unwrap(), why);
         let ((mut person, client), (_pod, server)) = (duplex(1 << 16), duplex(1 << 16));
         person.write_all(&frame(0, b"x")).await.unwrap();
@@ -146,64 +114,56 @@ async fn a_server_that_refuses_for_good_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_recording_that_is_full_has_its_end() {
-    let held = Arc::new(Held::default());
+    let held = Stub::default();
     let tape = begin(&held).await.unwrap();
-    *held.full.lock() = true;
+    held.says(|told| match told {
+        Told::Piece(piece) if piece.last => Ok(()),
+        _ => Err(Untold::Unfit("this one is full (400)".into())),
+    });
     let ((mut person, client), (_pod, server)) = (duplex(1 << 16), duplex(1 << 16));
     person.write_all(&frame(0, b"x")).await.unwrap();
     assert!(tape.carry(Wire::Channels, client, server).await.unwrap_err().to_string().contains("full"));
-    until(|| held.pieces.lock().len() == 2).await;
-    let pieces = held.pieces.lock();
+    until(|| held.pieces().len() == 2).await;
+    let pieces = held.pieces();
     let end = pieces.last().unwrap();
     assert!(end.last && end.number == 1 && end.cast.is_empty(), "{end:?}");
 }
 
-/// Whoever is slow is waited for; what passes meanwhile is bounded by time, and the session goes on.
-#[tokio::test(start_paused = true)]
-async fn a_slow_server_makes_a_session_stand_still_and_does_not_cut_it() {
-    let held = Arc::new(Held::default());
-    let tape = begin(&held).await.unwrap();
-    let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
-    let session = tokio::spawn(async move { tape.carry(Wire::Channels, client, server).await });
-    *held.late.lock() = HOLD * 3;
-    let mut seen = [0; 6];
-    pod.write_all(&frame(1, b"one")).await.unwrap();
-    person.read_exact(&mut seen).await.unwrap();
-    tokio::time::sleep(HOLD + GATHER * 2).await;
-    pod.write_all(&frame(1, b"two")).await.unwrap();
-    let early = timeout(HOLD, person.read_exact(&mut seen)).await;
-    assert!(early.is_err(), "something passed while the server did not have what passed before");
-    person.read_exact(&mut seen).await.unwrap();
-    assert_eq!(&seen[3..], b"two");
-    drop((person, pod));
-    let _ = session.await.unwrap();
-    until(|| held.pieces.lock().last().is_some_and(|piece| piece.last)).await;
-    let cast: String = held.pieces.lock().iter().map(|piece| piece.cast.clone()).collect();
-    assert!(cast.contains("one") && cast.contains("two"), "{cast}");
-}
+type Trouble = fn(&Stub);
 
+/// A server that says nothing is waited for a while before; one that says that it cannot write is taken at its word.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_cannot_write_makes_it_stand_still_at_once() {
-    let held = Arc::new(Held::default());
-    let tape = begin(&held).await.unwrap();
-    let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
-    let session = tokio::spawn(async move { tape.carry(Wire::Channels, client, server).await });
-    *held.says.lock() = Some(unable());
-    let mut seen = [0; 6];
-    pod.write_all(&frame(1, b"one")).await.unwrap();
-    person.read_exact(&mut seen).await.unwrap();
-    tokio::time::sleep(GATHER * 2).await;
-    pod.write_all(&frame(1, b"two")).await.unwrap();
-    assert!(timeout(HOLD, person.read_exact(&mut seen)).await.is_err());
-    *held.says.lock() = None;
-    person.read_exact(&mut seen).await.unwrap();
-    assert_eq!(&seen[3..], b"two");
-    session.abort();
+async fn a_session_stands_still_until_the_server_has_what_passed_and_is_not_cut() {
+    let is_slow = |held: &Stub| held.is_late(HOLD * 3);
+    let cannot_write = |held: &Stub| held.says(|_| Err(unable()));
+    let cases: [(Trouble, Duration); 2] = [(is_slow, HOLD), (cannot_write, Duration::ZERO)];
+    for (trouble, grace) in cases {
+        let held = Stub::default();
+        let tape = begin(&held).await.unwrap();
+        let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
+        let session = tokio::spawn(async move { tape.carry(Wire::Channels, client, server).await });
+        trouble(&held);
+        let mut seen = [0; 6];
+        pod.write_all(&frame(1, b"one")).await.unwrap();
+        person.read_exact(&mut seen).await.unwrap();
+        tokio::time::sleep(grace + GATHER * 2).await;
+        pod.write_all(&frame(1, b"two")).await.unwrap();
+        let early = timeout(HOLD, person.read_exact(&mut seen)).await;
+        assert!(early.is_err(), "something passed while the server did not have what passed before");
+        held.takes_all();
+        person.read_exact(&mut seen).await.unwrap();
+        assert_eq!(&seen[3..], b"two");
+        drop((person, pod));
+        let _ = session.await.unwrap();
+        until(|| last(&held, |piece| piece.last)).await;
+        let cast: String = held.pieces().iter().map(|piece| piece.cast.clone()).collect();
+        assert!(cast.contains("one") && cast.contains("two"), "{cast}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_cut() {
-    let held = Arc::new(Held::default());
+    let held = Stub::default();
     for wire in [Wire::Channels, Wire::Spdy] {
         let tape = begin(&held).await.unwrap();
         let ((mut person, client), (_pod, server)) = (duplex(1 << 16), duplex(1 << 16));
@@ -214,7 +174,7 @@ async fn what_cannot_be_read_is_cut() {
 
 #[tokio::test(start_paused = true)]
 async fn a_person_writes_nothing_that_looks_as_if_it_was_shown() {
-    let held = Arc::new(Held::default());
+    let held = Stub::default();
     for channel in [1, 2, 3] {
         let tape = begin(&held).await.unwrap();
         let ((mut person, client), (mut pod, server)) = (duplex(1 << 16), duplex(1 << 16));
@@ -226,5 +186,5 @@ async fn a_person_writes_nothing_that_looks_as_if_it_was_shown() {
         assert!(got.is_empty());
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(!held.pieces.lock().iter().any(|piece| piece.cast.contains("all is well")));
+    assert!(!held.pieces().iter().any(|piece| piece.cast.contains("all is well")));
 }

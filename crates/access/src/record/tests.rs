@@ -104,7 +104,7 @@ async fn a_server_that_says_no_closes_the_door_at_once_and_is_asked_again_until_
         until(|| record.closed().is_some()).await;
         assert!(record.closed().unwrap().starts_with(words), "{:?}", record.closed());
         was_asked(&held, 4).await;
-        assert!(record.closed().is_some() && held.lines().len() == 0);
+        assert!(record.closed().is_some() && held.lines().is_empty());
         held.takes_all();
         until(|| record.closed().is_none()).await;
         assert_eq!(*held.lines().first().unwrap().command, *"kubectl get pods", "whole, and once");

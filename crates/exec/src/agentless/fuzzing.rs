@@ -24,8 +24,9 @@ pub fn server(bytes: &[u8]) {
         let Some(Ok((made, mut lives))) = read().map(|envelope| fill(&variables, [("db", envelope, NOW)])) else {
             continue;
         };
-        let names = made.iter().map(|(name, _)| name.as_str());
-        assert!(names.clone().all(|name| !name.is_empty() && !name.contains(['=', '\0'])), "{:?}", names.last());
+        let mut names = made.iter().map(|(name, _)| name.as_str());
+        let odd = names.find(|name| name.is_empty() || name.contains(['=', '\0']));
+        assert_eq!(odd, None, "no name of a variable");
         let seconds = read().map_or(0, |envelope| envelope.lease_duration);
         lives.iter_mut().for_each(|life| drop(life.renewed(seconds, NOW)));
     }

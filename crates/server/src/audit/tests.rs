@@ -29,14 +29,7 @@ struct Rig {
 }
 
 fn config(folder: &Path) -> config::Audit {
-    let log = config::AuditLog {
-        path: Some(folder.to_owned()),
-        reserve: 0,
-        file_bytes: 1 << 30,
-        checkpoint: Duration::from_secs(10),
-        checkpoint_lines: 1000,
-    };
-    config::Audit { log, devices: Vec::new(), allow_api: false, allow_prefix: false }
+    config::Audit::in_folder(folder)
 }
 
 fn open(config: &config::Audit) -> Result<Rig, AuditError> {

@@ -109,6 +109,15 @@ impl AuditLog {
     }
 }
 
+#[cfg(test)]
+impl Audit {
+    /// For tests: the log alone, in a folder.
+    pub fn in_folder(folder: &std::path::Path) -> Self {
+        let log = AuditLog { reserve: 0, checkpoint_lines: 1000, ..AuditLog::at(Some(folder.to_owned())) };
+        Self { log, devices: Vec::new(), allow_api: false, allow_prefix: false }
+    }
+}
+
 /// Reads everything about auditing; `beside` is the directory of the storage, when it has one.
 pub(super) fn read(top: &mut Fields<'_>, beside: Option<PathBuf>) -> Audit {
     let mut log = AuditLog::at(beside);

@@ -55,15 +55,7 @@ impl Rig {
 
     /// One that keeps its audit log in a folder.
     pub async fn audited(folder: &Path) -> Self {
-        let log = config::AuditLog {
-            path: Some(folder.to_owned()),
-            reserve: 0,
-            file_bytes: 1 << 30,
-            checkpoint: Duration::from_secs(10),
-            checkpoint_lines: 1000,
-        };
-        let config = config::Audit { log, devices: Vec::new(), allow_api: false, allow_prefix: false };
-        Self::with(|clock| Audit::open(&config, clock).unwrap()).await
+        Self::with(|clock| Audit::open(&config::Audit::in_folder(folder), clock).unwrap()).await
     }
 
     async fn with(audit: impl FnOnce(&Arc<dyn Clock>) -> Audit) -> Self {

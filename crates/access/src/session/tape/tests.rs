@@ -129,12 +129,14 @@ async fn a_recording_that_is_full_has_its_end() {
     assert!(end.last && end.number == 1 && end.cast.is_empty(), "{end:?}");
 }
 
+type Trouble = fn(&Stub);
+
 /// A server that says nothing is waited for a while before; one that says that it cannot write is taken at its word.
 #[tokio::test(start_paused = true)]
 async fn a_session_stands_still_until_the_server_has_what_passed_and_is_not_cut() {
     let is_slow = |held: &Stub| held.is_late(HOLD * 3);
     let cannot_write = |held: &Stub| held.says(|_| Err(unable()));
-    let cases: [(fn(&Stub), Duration); 2] = [(is_slow, HOLD), (cannot_write, Duration::ZERO)];
+    let cases: [(Trouble, Duration); 2] = [(is_slow, HOLD), (cannot_write, Duration::ZERO)];
     for (trouble, grace) in cases {
         let held = Stub::default();
         let tape = begin(&held).await.unwrap();

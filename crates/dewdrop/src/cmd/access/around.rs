@@ -5,7 +5,7 @@ use dewdrop_api::Call;
 use serde_json::Value;
 
 use super::Mount;
-use super::told::text;
+use super::told::{entries, text};
 use crate::ctx::Ctx;
 use crate::failure::Result;
 use crate::output::{say, table};
@@ -42,10 +42,8 @@ impl Around {
         if !ctx.out.is_table() {
             return ctx.out.structured(data);
         }
-        let info = data.get("key_info").and_then(Value::as_object);
         let mut rows = Vec::new();
-        for id in data.get("keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            let Some(line) = info.and_then(|info| info.get(id)).and_then(Value::as_object) else { continue };
+        for (_, line) in entries(data) {
             let mut row: Vec<String> = WORDS.map(|name| text(line, name)).to_vec();
             row.push(line.get("code").map_or_else(String::new, Value::to_string));
             rows.push(row);

@@ -92,9 +92,6 @@ impl Recordings {
     }
 
     fn chosen(&self, data: &Map<String, Value>, since: Option<Moment>) -> Vec<(String, Map<String, Value>)> {
-        let info = data.get("key_info").and_then(Value::as_object);
-        let keys = data.get("keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        let all = keys.filter_map(|id| Some((id.to_owned(), info?.get(id)?.as_object()?.clone())));
         let wanted = [
             ("user", &self.person),
             ("name", &self.pod),
@@ -107,7 +104,8 @@ impl Recordings {
                 only.as_ref().is_none_or(|only| about.get(*field).and_then(Value::as_str) == Some(only))
             }) && since.is_none_or(|since| is_after(about, since))
         };
-        all.filter(|(_, about)| is_wanted(about)).collect()
+        let chosen = told::entries(data).filter(|(_, about)| is_wanted(about));
+        chosen.map(|(id, about)| (id.to_owned(), about.clone())).collect()
     }
 
     async fn found(&self, ctx: &Ctx, text: &str, chosen: &[(String, Map<String, Value>)]) -> Result<u8> {

@@ -113,18 +113,23 @@ pub fn texts(case: &Map<String, Value>, name: &str) -> Vec<String> {
     list.into_iter().flatten().filter_map(Value::as_str).map(clean).collect()
 }
 
+/// The entries of a list by their names, in its order.
+pub fn entries(listed: &Map<String, Value>) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+    let info = listed.get("key_info").and_then(Value::as_object);
+    let keys = listed.get("keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    keys.filter_map(move |key| Some((key, info?.get(key)?.as_object()?)))
+}
+
 /// A list of requests.
 pub fn list(ctx: &Ctx, data: &Map<String, Value>) -> Result<u8> {
     if !ctx.out.is_table() {
         return ctx.out.structured(data);
     }
-    let info = data.get("key_info").and_then(Value::as_object);
-    let mut rows = Vec::new();
-    for id in data.get("keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        let Some(line) = info.and_then(|info| info.get(id)).and_then(Value::as_object) else { continue };
+    let row = |(id, line): (&str, &Map<String, Value>)| {
         let row = ["state", "requester", "role", "cluster", "reason", "created_at"].map(|name| text(line, name));
-        rows.push(std::iter::once(id.to_owned()).chain(row).collect());
-    }
+        std::iter::once(id.to_owned()).chain(row).collect()
+    };
+    let rows: Vec<Vec<String>> = entries(data).map(row).collect();
     say(&table::columns(Some(&["Request", "State", "Who", "Role", "Cluster", "Reason", "Asked"]), &rows));
     Ok(0)
 }

@@ -5,7 +5,7 @@ use dewdrop_core::access::{Attributes, ResourceAsk, Scope};
 use dewdrop_core::{Moment, SystemClock};
 use serde_json::{Map, Value, json};
 
-use crate::cmd::access::told::{clean, text, texts};
+use crate::cmd::access::told::{clean, entries, text, texts};
 use crate::cmd::access::{Mount, read};
 use crate::ctx::Ctx;
 use crate::failure::{Failure, Result};
@@ -36,9 +36,9 @@ pub async fn mine(ctx: &Ctx, mount: &Mount) -> Result<Vec<Grant>> {
     let envelope = ctx.ask(call).await.map_err(|e| e.doing("Error listing your grants"))?;
     let listed = envelope.and_then(|envelope| envelope.data).map(|data| data.expose().clone()).unwrap_or_default();
     let mut grants = Vec::new();
-    for (id, line) in each(&listed) {
+    for (id, line) in entries(&listed) {
         if ["active", "granted", "pending"].iter().any(|state| line.get("state") == Some(&json!(state))) {
-            let case = read(ctx, mount, &id).await?;
+            let case = read(ctx, mount, id).await?;
             // An extension gives nothing by itself: what it makes longer is listed.
             if text(&case, "extends").is_empty() {
                 grants.push(Grant { scope: scope(&case)?, case });
@@ -56,7 +56,10 @@ pub async fn offers(ctx: &Ctx, mount: &Mount) -> Result<Option<Vec<Offer>>> {
         other => other.map_err(|e| e.doing("Error listing the roles that you may ask for"))?,
     };
     let listed = envelope.and_then(|envelope| envelope.data).map(|data| data.expose().clone()).unwrap_or_default();
-    let offers = each(&listed).into_iter().map(|(role, about)| Ok(Offer { scope: scope(&about)?, role, about }));
+    let offer = |(role, about): (&str, &Map<String, Value>)| {
+        Ok(Offer { scope: scope(about)?, role: role.to_owned(), about: about.clone() })
+    };
+    let offers = entries(&listed).map(offer);
     offers.collect::<Result<Vec<_>>>().map(Some)
 }
 
@@ -73,13 +76,6 @@ pub async fn is_direct(ctx: &Ctx, mount: &Mount, cluster: &str) -> Result<bool> 
             Ok(told.is_some_and(|told| text(told.expose(), "mode") == "direct"))
         }
     }
-}
-
-/// The entries of a list, in its order.
-fn each(listed: &Map<String, Value>) -> Vec<(String, Map<String, Value>)> {
-    let info = listed.get("key_info").and_then(Value::as_object);
-    let keys = listed.get("keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    keys.filter_map(|key| Some((key.to_owned(), info?.get(key)?.as_object()?.clone()))).collect()
 }
 
 /// Clusters, namespaces and rules, as a request, an offer or a role tells them.

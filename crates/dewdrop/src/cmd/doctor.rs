@@ -66,7 +66,7 @@ impl Doctor {
 
     /// The agents' role, as the server has it.
     async fn role(&self, ctx: &Ctx) -> std::result::Result<Value, String> {
-        let told = |failure| in_a_line(&failure);
+        let told = |failure: Failure| in_a_line(&failure);
         ctx.token().map_err(told)?;
         let path = format!("auth/{}/role/{}", self.auth_mount.trim_matches('/'), self.role);
         let call = Call::read(&path).map_err(|error| error.to_string())?;

@@ -60,6 +60,11 @@ pub fn today() -> Result<String> {
     Ok(output_of(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned())
 }
 
+/// The time of day as logs have it, `12:34:56.789`.
+pub fn time_of_day() -> Result<String> {
+    Ok(output_of(Command::new("date").args(["-u", "+%T.%3N"]))?.trim().to_owned())
+}
+
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }

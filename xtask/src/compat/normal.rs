@@ -120,9 +120,7 @@ pub fn string(text: &str, known: &[(String, String)]) -> String {
 
 /// A whole string of base64: keys, shares, random bytes.
 fn is_blob(text: &str) -> bool {
-    text.len() >= 40
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
-        && mixed_case(text)
+    text.len() >= 40 && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c)) && mixed_case(text)
 }
 
 /// Things that are longer than a word: UUIDs, times, tokens.

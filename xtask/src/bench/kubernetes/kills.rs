@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::session::Session;
 use super::{Wish, ms, percentile, verdict};
+use crate::bench::host;
 use crate::e2e::{Stage, TestPod, WAIT};
 use crate::say::{self, Stopwatch};
 
@@ -61,19 +62,13 @@ fn kill(stage: &Stage, session: &mut Session, name: &str) -> Result<Duration> {
     ))?;
     // The loop runs by then.
     sleep(Duration::from_millis(50));
-    let (clock, at) = (Stopwatch::start(), SystemTime::now());
+    let clock = Stopwatch::start();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     session.expect("gone")?;
     let took = clock.elapsed();
     if ms(took) > BUDGET {
-        say::line(&format!("{name}: {:.1} ms, killed at {}; the agents:\n{}", ms(took), of_day(at), stage.agent_log()));
+        let at = host::time_of_day()?;
+        say::line(&format!("{name}: {:.1} ms, gone at {at}; the agents:\n{}", ms(took), stage.agent_log()));
     }
     Ok(took)
-}
-
-/// The time of day (UTC), as in the logs.
-fn of_day(at: SystemTime) -> String {
-    let millis = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() % 86_400_000;
-    let (seconds, millis) = (millis / 1000, millis % 1000);
-    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

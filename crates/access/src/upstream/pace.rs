@@ -70,7 +70,11 @@ mod tests {
     /// Says that it is dry, and how long it is until the next look without a piece; `None`: for ever.
     async fn rest(pace: &mut Pace) -> Option<Duration> {
         let start = Instant::now();
-        poll_fn(|cx| Poll::Ready(pace.dry(cx))).await;
+        poll_fn(|cx| {
+            pace.dry(cx);
+            Poll::Ready(())
+        })
+        .await;
         if !pace.is_resting {
             return None;
         }

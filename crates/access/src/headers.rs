@@ -23,10 +23,6 @@ const NOT_ON: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-uri",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -35,10 +31,15 @@ const NOT_ON: &[&str] = &[
     "x-real-ip",
     "x-rewrite-url",
 ];
+/// Starts of more of them: front proxies say who somebody is and where he comes from. What stands behind the API server, another
+/// API server or a Service, may believe them.
+const NOT_ON_STARTS: &[&str] = &["x-forwarded-"];
 /// How a request is named in the API server's audit.
 const AUDIT: &str = "audit-id";
 /// Starts of headers by which front proxies of an API server are believed.
 const TRUSTED_STARTS: &[&str] = &["impersonate", "x-remote-"];
+/// A token in the place of a protocol, as browsers have to say it. API servers look there when they do not know the header's.
+const TOKEN_AS_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 
 /// Refuses what nobody but the proxy may say, in whatever spelling.
 ///
@@ -52,6 +53,12 @@ pub fn check(headers: &HeaderMap) -> Result<(), Refusal> {
                 "the header {name} is not for you to send (kubectl --as does): you act as yourself, by your grant"
             )));
         }
+    }
+    let mut protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    if protocols.any(|value| String::from_utf8_lossy(value.as_bytes()).contains(TOKEN_AS_PROTOCOL)) {
+        return Err(Refusal::forbidden(
+            "a token in sec-websocket-protocol is not for you to send: you act as yourself, by your certificate",
+        ));
     }
     Ok(())
 }
@@ -73,7 +80,8 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
         let plain = name.as_str().replace('_', "-");
         // The name is ours by now, whatever the client says that belongs to the connection.
         let ends_here = name.as_str() != AUDIT && named.iter().any(|own| own == name.as_str());
-        if !NOT_ON.contains(&plain.as_str()) && !ends_here {
+        let is_ours = NOT_ON.contains(&plain.as_str()) || NOT_ON_STARTS.iter().any(|start| plain.starts_with(start));
+        if !is_ours && !ends_here {
             to.append(name, value.clone());
         }
     }
@@ -168,7 +176,16 @@ mod tests {
         ] {
             assert!(check(&headers(&[(name, "system:admin")])).is_err(), "{name}");
         }
-        assert_eq!(check(&headers(&[("Accept", "*/*"), ("Kubectl-Command", "kubectl get")])), Ok(()));
+        let token = "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.c3RvbGVu";
+        assert!(check(&headers(&[("Sec-WebSocket-Protocol", token)])).is_err(), "a token as a protocol");
+        assert!(
+            check(&headers(&[("Sec-WebSocket-Protocol", "v5.channel.k8s.io"), ("Sec-WebSocket-Protocol", token)]))
+                .is_err(),
+            "a token in the second line"
+        );
+        let harmless =
+            [("Accept", "*/*"), ("Kubectl-Command", "kubectl get"), ("Sec-WebSocket-Protocol", "v5.channel.k8s.io")];
+        assert_eq!(check(&headers(&harmless)), Ok(()));
     }
 
     #[test]
@@ -178,6 +195,8 @@ mod tests {
             ("Connection", "close, X-Secret"),
             ("X-Secret", "1"),
             ("X-Forwarded-For", "10.0.0.1"),
+            ("X-Forwarded-User", "root"),
+            ("X_Forwarded_Groups", "system:masters"),
             ("X-HTTP-Method-Override", "DELETE"),
             ("Accept", "application/json"),
             ("Transfer-Encoding", "chunked"),

@@ -1,5 +1,6 @@
 //! People: kubectl by grants of minutes, through the access proxy.
 
+mod aggregated;
 mod attacks;
 mod cli;
 mod constrained;
@@ -29,6 +30,7 @@ pub const ALL: &[Scene] = &[
     ("people: the API server restarts during a watch", edges::api_server_restarts),
     ("people: an old kubectl, over SPDY", old::speaks_spdy),
     ("people: forged identities, tricks with paths, other grants", attacks::tricks),
+    ("people: an API server behind the API server", aggregated::behind),
     ("people: what the proxy's own token is good for", constrained::own_identity),
     ("people: what was made to keep access is refused, shown, and swept at the end", sweep::swept),
     ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),

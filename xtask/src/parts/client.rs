@@ -1,7 +1,7 @@
 //! A connection to an API server, or to the proxy in front of it: HTTP/1.1 over TLS with a client's certificate, as little
 //! as a load needs.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,13 +96,43 @@ impl Line {
 
     /// Sends bytes as they are; all that comes back until the other side closes or says nothing for a while.
     pub fn raw(&mut self, bytes: &str) -> Result<String> {
-        let stream = self.stream.get_mut();
-        stream.sock.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(bytes.as_bytes()).and_then(|()| stream.flush())?;
+        self.stream.get_mut().sock.set_read_timeout(Some(Duration::from_secs(2)))?;
+        self.say(bytes)?;
         let mut told = Vec::new();
         // A connection that was cut, or kept open without a word, is an answer as well.
         drop(self.stream.read_to_end(&mut told));
         Ok(String::from_utf8_lossy(&told).into_owned())
+    }
+
+    /// Sends bytes as they are.
+    pub fn say(&mut self, bytes: &str) -> Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes.as_bytes()).and_then(|()| stream.flush()).context("the connection broke")
+    }
+
+    /// Reads until a text has come; all that came.
+    pub fn hears(&mut self, text: &str) -> Result<String> {
+        let mut told = String::new();
+        while !told.contains(text) {
+            let bytes = self.stream.fill_buf().with_context(|| format!("{text:?} did not come, but {told:?}"))?;
+            ensure!(!bytes.is_empty(), "closed before {text:?} came; it said {told:?}");
+            told += &String::from_utf8_lossy(bytes);
+            let read = bytes.len();
+            self.stream.consume(read);
+        }
+        Ok(told)
+    }
+
+    /// Reads on until the other side ends it. That has to come in time.
+    pub fn ends(mut self, limit: Duration) -> Result<()> {
+        self.stream.get_mut().sock.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
+        match std::io::copy(&mut self.stream, &mut std::io::sink()) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                bail!("{} does not end within {limit:?}", self.address)
+            }
+            // A connection that was cut is at its end as well.
+            _ => Ok(()),
+        }
     }
 
     fn send(&mut self, method: &str, path: &str, body: &str) -> Result<()> {
@@ -112,8 +142,7 @@ impl Line {
         }
         text += "\r\n";
         text += body;
-        let stream = self.stream.get_mut();
-        stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).context("the connection broke")
+        self.say(&text)
     }
 
     fn answer(&mut self, path: &str, to: &mut dyn Write) -> Result<u64> {

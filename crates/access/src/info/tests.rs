@@ -64,6 +64,38 @@ fn verbs_and_places() {
     }
 }
 
+/// Behind the API server there may be another one, to whom more of the path means something.
+#[test]
+fn other_api_servers_are_asked_by_their_group_and_nothing_else() {
+    for (method, target, expected) in [
+        (
+            "GET",
+            "/apis/wares.example.com/v1/namespaces/shop/widgets/first/console",
+            "get widgets/console.wares.example.com \"first\" in namespace shop",
+        ),
+        (
+            "POST",
+            "/apis/wares.example.com/v1/namespaces/shop/widgets/first/proxy/a/b?watch=true",
+            "create widgets/proxy.wares.example.com \"first\" in namespace shop",
+        ),
+        (
+            "GET",
+            "/apis/wares.example.com/v1/watch/namespaces/shop/widgets",
+            "watch widgets.wares.example.com in namespace shop",
+        ),
+        (
+            "GET",
+            "/apis/wares.example.com/v1/namespaces/shop/status",
+            "get namespaces/status.wares.example.com \"shop\" in namespace shop",
+        ),
+        ("GET", "/apis/WARES.example.com/v1/widgets", "list widgets.WARES.example.com"),
+        ("GET", "/apis/wares.example.com./v1/widgets", "list widgets.wares.example.com."),
+        ("GET", "/APIS/wares.example.com/v1/widgets", "get /APIS/wares.example.com/v1/widgets"),
+    ] {
+        assert_eq!(says(method, target), expected, "{method} {target}");
+    }
+}
+
 #[test]
 fn what_could_be_read_in_two_ways_is_refused() {
     for path in [
@@ -82,6 +114,11 @@ fn what_could_be_read_in_two_ways_is_refused() {
         "/api/v1/namespaces/a/pods/x%20y",
         "/api/v1/namespaces/a/pods;x",
         "/api/v1/proxy/namespaces/a/pods/x",
+        "/apis/wares.example.com/v1/proxy/namespaces/a/widgets/x",
+        "/apis/wares.example.com/v1/namespaces/a/widgets/x/proxy/../../y",
+        "/apis/wares.example.com/v1/namespaces/a/widgets/x/proxy/%2e%2e/y",
+        "/apis/wares.example.com/v1/namespaces/a/widgets/x/proxy//y",
+        "/apis/wares.example.com%2Fv1/namespaces/a/widgets",
         "/api/v1/namespaces/a/pods/%ff",
         "api/v1/pods",
         "",

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, header};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 
 use crate::grants::Live;
 use crate::record::Ticket;
+use crate::refuse::Refusal;
 use crate::session::tape::{Tape, Wire};
 
 /// The protocols of sessions that can be recorded. Over WebSocket, the first byte of each message names its channel.
@@ -21,6 +22,9 @@ const RECORDED: [&str; 5] =
 const SPDY: &str = "SPDY/3.1";
 /// What is spoken on the streams of SPDY.
 const SPOKEN: &str = "x-stream-protocol-version";
+/// Said to whoever speaks another protocol.
+pub const UNREAD: &str =
+    "sessions of your grant are recorded, and this client speaks a protocol that is not: use kubectl";
 
 /// How a session can be read, by the API server's answer; `None`: it cannot.
 pub fn wire(answer: &HeaderMap) -> Option<Wire> {
@@ -30,6 +34,28 @@ pub fn wire(answer: &HeaderMap) -> Option<Wire> {
     }
     let is_spdy = said(header::UPGRADE.as_str()).eq_ignore_ascii_case(SPDY) && RECORDED.contains(&said(SPOKEN));
     is_spdy.then_some(Wire::Spdy)
+}
+
+/// Leaves a client that begins a session no protocol but those that can be recorded, before the API server hears of it: a session
+/// that it has begun has run its command.
+///
+/// # Errors
+/// The client speaks none of them.
+pub fn offer_recorded(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let is_spdy = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(SPDY.as_bytes()));
+    let name = if is_spdy { HeaderName::from_static(SPOKEN) } else { header::SEC_WEBSOCKET_PROTOCOL };
+    let offered = headers.get_all(&name).iter().filter_map(|value| value.to_str().ok());
+    let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let fit: Vec<HeaderValue> =
+        RECORDED.iter().filter(|known| offered.contains(known)).copied().map(HeaderValue::from_static).collect();
+    headers.remove(&name);
+    if fit.is_empty() {
+        return Err(Refusal::forbidden(UNREAD));
+    }
+    for one in fit {
+        headers.append(&name, one);
+    }
+    Ok(())
 }
 
 /// Carries a stream both ways until one side ends, or the grant does.
@@ -103,7 +129,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -111,9 +136,8 @@ mod tests {
     #[test]
     fn only_what_can_be_read_is_recorded() {
         let of = |lines: &[(&'static str, &'static str)]| {
-            let lines = lines
-                .iter()
-                .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let lines =
+                lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             wire(&lines.collect())
         };
         assert_eq!(of(&[("sec-websocket-protocol", "v5.channel.k8s.io")]), Some(Wire::Channels));
@@ -123,6 +147,41 @@ mod tests {
         assert_eq!(of(&[("upgrade", "SPDY/2"), (SPOKEN, "v4.channel.k8s.io")]), None);
         assert_eq!(of(&[("upgrade", "SPDY/3.1"), (SPOKEN, "portforward.k8s.io")]), None);
         assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn no_session_begins_in_a_protocol_that_is_not_read() {
+        let of = |lines: &[(&'static str, &'static str)]| {
+            let lines =
+                lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let mut headers: HeaderMap = lines.collect();
+            let left = offer_recorded(&mut headers).is_ok();
+            let said =
+                |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>();
+            left.then(|| [said("sec-websocket-protocol"), said(SPOKEN)].concat())
+        };
+        let protocol = "sec-websocket-protocol";
+        for lines in [
+            vec![("upgrade", "websocket")],
+            vec![("upgrade", "websocket"), (protocol, "v4.base64.channel.k8s.io")],
+            vec![("upgrade", "websocket"), (protocol, "")],
+            vec![("upgrade", "websocket"), (SPOKEN, "v4.channel.k8s.io")],
+            vec![("upgrade", "SPDY/3.1")],
+            vec![("upgrade", "SPDY/3.1"), (SPOKEN, "portforward.k8s.io")],
+            vec![("upgrade", "spdy/3.1"), (protocol, "v4.channel.k8s.io")],
+        ] {
+            assert_eq!(of(&lines), None, "{lines:?}");
+        }
+        let both = [
+            ("upgrade", "websocket"),
+            (protocol, "base64.channel.k8s.io, v5.channel.k8s.io"),
+            (protocol, "v4.channel.k8s.io"),
+        ];
+        assert_eq!(of(&both).unwrap(), ["v5.channel.k8s.io", "v4.channel.k8s.io"]);
+        assert_eq!(
+            of(&[("upgrade", "SPDY/3.1"), (SPOKEN, "v4.channel.k8s.io"), (SPOKEN, "x")]).unwrap(),
+            ["v4.channel.k8s.io"]
+        );
     }
 
     #[tokio::test]

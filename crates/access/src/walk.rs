@@ -162,12 +162,9 @@ impl Desk {
         ticket: &mut Ticket,
     ) -> Result<Served, Refusal> {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
+        let client =
+            self.switches(&live, info, request.headers(), &mut onward)?.then(|| hyper::upgrade::on(&mut request));
         ticket.enters(inside::announce(info, &live, &self.cluster, &self.carrier, &mut onward).await?);
-        let client = upgrade_of(request.headers()).map(|protocol| {
-            onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-            onward.insert(header::UPGRADE, protocol);
-            hyper::upgrade::on(&mut request)
-        });
         let (parts, body) = request.into_parts();
         let mut next = Request::new(body);
         *next.method_mut() = parts.method;
@@ -191,16 +188,27 @@ impl Desk {
 }
 
 impl Desk {
+    /// Whether a client wants to speak another protocol from here on; then `onward` says it, too.
+    fn switches(&self, live: &Live, info: &Info, headers: &HeaderMap, onward: &mut HeaderMap) -> Result<bool, Refusal> {
+        let Some(protocol) = upgrade_of(headers) else { return Ok(false) };
+        // Everybody may look around there, and so nobody is judged by what is spoken.
+        let of = info.resource.as_ref();
+        let of = of
+            .ok_or_else(|| Refusal::forbidden("a connection becomes a stream at resources alone, such as pods/exec"))?;
+        onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        onward.insert(header::UPGRADE, protocol);
+        if is_session(of) && live.grant.record_sessions {
+            stream::offer_recorded(onward)?;
+        }
+        Ok(true)
+    }
+
     /// The recording of a session that begins; `None`: it is not of a kind that is recorded.
     async fn tape(&self, live: &Live, info: &Info, answer: &HeaderMap) -> Result<Option<(Wire, Tape)>, Refusal> {
         let Some(of) = info.resource.as_ref().filter(|of| is_session(of) && live.grant.record_sessions) else {
             return Ok(None);
         };
-        let wire = stream::wire(answer).ok_or_else(|| {
-            Refusal::forbidden(
-                "sessions of your grant are recorded, and this client speaks a protocol that is not: use kubectl",
-            )
-        })?;
+        let wire = stream::wire(answer).ok_or_else(|| Refusal::forbidden(stream::UNREAD))?;
         let about = About {
             grant: live.grant.id.clone(),
             user: live.grant.user.clone(),

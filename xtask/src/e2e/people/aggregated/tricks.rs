@@ -156,9 +156,14 @@ fn tricks(wares: &Wares<'_, '_>) -> Result<()> {
             wares.refused(&upgrade, &format!("{SHOP}/{path}"))?;
         }
     }
+    // Where everybody may look around.
+    let discovery = SHOP.split("/namespaces").next().unwrap_or_default();
+    for protocol in ["Upgrade: websocket", "Upgrade: SPDY/3.1"] {
+        wares.refused(&["--http1.1", "-H", "Connection: Upgrade", "-H", protocol], discovery)?;
+    }
     let after = wares.of_ann();
     ensure!(after.len() == before, "it was asked: {:?}", after.get(before..));
-    say::line(&format!("{} tricks refused, none came to the other API server", PATHS.len() + METHODS.len() + 10));
+    say::line(&format!("{} tricks refused, none came to the other API server", PATHS.len() + METHODS.len() + 12));
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod notices;
 mod offers;
 mod recordings;
 mod role;
+mod start;
 mod view;
 mod watch;
 mod who;

@@ -78,6 +78,12 @@ async fn rotate(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, F
 async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields) -> Result<Reply, Fault> {
     let key = public_key(fields.csr.as_ref().map_or("", |csr| csr.0.as_str()))?;
     let started = access.started(&call).await?;
+    if started.terms.as_ref().is_some_and(|terms| !terms.credential.is_certificate()) {
+        return Err(Fault::bad_request(format!(
+            "the cluster {} is entered by a token: ask for that (requests/ID/token)",
+            started.cluster()
+        )));
+    }
     let end = started.end(call.now, started.terms.as_ref().map_or(CERTIFICATE, |terms| terms.ttl));
     let authorities = match started.terms {
         None => access.authorities(call.now).await?,

@@ -88,7 +88,7 @@ fn needs_second_factor(call: &Call, role: &Role) -> Result<(), Fault> {
     }
     Err(Fault::denied_saying(format!(
         "to start this grant, show your second factor (not longer ago than {} s): at sys/mfa/step-up, or with \
-         `dewdrop mfa step-up`; then ask for the certificate again",
+         `dewdrop mfa step-up`; then ask again",
         most.as_secs()
     )))
 }

@@ -144,7 +144,7 @@ Walks from a lease, a user at a database or a token's accessor to the request th
 
 Walks from a request for access, a grant, a recording, a person or a kubectl command (a part of it, with a blank in it) to who
 asked and why, who approved, each command by this grant, how it ended, and who read its recordings. Likewise from a certificate
-of a cluster without the access proxy, by the API server's name for it (X509SHA256=...).
+or token of a cluster without the access proxy, by the API server's name for it (X509SHA256=..., JTI=...).
 
   -public-key FILE    The server's audit-signing.pub: the log is verified as well
   -format json        For programs

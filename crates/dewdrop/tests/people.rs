@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
 mod common;
+#[path = "people/tokens.rs"]
+mod tokens;
 mod town;
 
 use std::fmt::Write as _;

@@ -67,6 +67,8 @@ const PUBLIC: &[(&str, &[u16], &str)] = &[
     ("auth/oidc/oidc/callback", &[400, 404, 405], "a login makes the token"),
     ("auth/oidc/oidc/poll", &[400, 404, 405], "a login makes the token"),
     ("auth/kubernetes/login", &[400, 404, 405], "a login makes the token"),
+    ("access/.well-known/openid-configuration", &[200, 404, 405], "API servers have no token, and verify ours by it"),
+    ("access/.well-known/keys", &[200, 404, 405], "public keys, by which API servers verify our tokens"),
 ];
 
 /// A server in memory with one of each engine.
@@ -93,6 +95,7 @@ fn server() -> Server {
     make("identity/mfa/method/totp", json!({ "issuer": "dewdrop" }));
     make("access/notices/ops", json!({ "type": "slack", "url": "https://127.0.0.1:1/x" }));
     make("identity/mfa/method/webauthn", json!({ "rp_id": "localhost" }));
+    make("access/issuer", json!({ "url": "https://dewdrop.example:8200/v1/access" }));
     server
 }
 
@@ -298,8 +301,8 @@ fn what_is_public_is_so_for_a_reason_and_tells_nothing() {
         assert_eq!(got, answers.iter().copied().chain([403]).collect(), "{route} answers otherwise");
     }
     assert!(
-        PUBLIC.len() <= 38,
-        "the list may only become shorter; each auth method has its login, and sign-in by browser three steps; a second factor its own, and a security key three"
+        PUBLIC.len() <= 40,
+        "the list may only become shorter; each auth method has its login, and sign-in by browser three steps; a second factor its own, and a security key three; an issuer of tokens its document and its keys"
     );
     let document = http.send("GET", "sys/internal/specs/openapi", "root", b"").ok().value();
     for (path, item) in document["paths"].as_object().unwrap() {

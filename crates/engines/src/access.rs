@@ -1,5 +1,5 @@
 //! Access of people to clusters, just in time: a role says what may be asked for and who must approve; a request that was
-//! approved becomes a grant of minutes; its owner gets client certificates for it, and the access proxies are told which
+//! approved becomes a grant of minutes; its owner gets client certificates (or tokens) for it, and the access proxies are told which
 //! grants live.
 
 mod around;
@@ -11,6 +11,7 @@ mod decide;
 mod direct;
 mod doors;
 mod hours;
+mod issuer;
 mod keys;
 mod left;
 mod live;
@@ -18,6 +19,8 @@ mod notices;
 mod offers;
 mod recordings;
 mod role;
+mod start;
+mod tokens;
 mod view;
 mod watch;
 mod who;
@@ -78,6 +81,8 @@ impl Engine for Access {
         .and(decide::routes())
         .and(authority::routes())
         .and(clusters::routes())
+        .and(issuer::routes())
+        .and(tokens::routes())
         .and(live::routes())
         .and(offers::routes())
         .and(doors::routes())

@@ -5,6 +5,7 @@ mod attacks;
 mod cli;
 mod constrained;
 mod direct;
+mod direct_tokens;
 mod edges;
 mod exec_guard;
 mod full_disk;
@@ -36,6 +37,7 @@ pub const ALL: &[Scene] = &[
     ("people: what is left behind is shown, and what cannot be deleted too", sweep::reported),
     ("people: the API server tells what came by a grant and what went around", heard::heard),
     ("people: a cluster without the access proxy", direct::direct),
+    ("people: a cluster without the access proxy, by tokens", direct_tokens::tokens),
     ("people: kubectl dewdrop, and from a command back to its approval", cli::plugin),
     ("people: exec needs a grant, and what it saw is replaced", exec_guard::guarded),
     ("kubernetes-engine: tokens, bindings and roles for as long as a lease", kube_engine::lives),

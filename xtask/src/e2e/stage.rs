@@ -58,7 +58,7 @@ impl Stage {
         let postgres = postgres::start()?;
         let cluster = cluster::up(&cluster::Options { nodes, ..cluster::Options::default() })?;
         // Where both nodes reach it, and a node that is cut off does not.
-        let vault = Vault::open_at(Kind::Dewdrop, &dewdrop, HOST)?;
+        let vault = Vault::open_beside_tls(Kind::Dewdrop, &dewdrop, HOST)?;
         let dir = TempDir::new("dewdrop-e2e")?;
         let agents = cluster.nodes.iter().map(|node| Agent { node: node.clone(), process: None }).collect();
         let cable = Cable::lay(HOST, cluster.server.trim_start_matches("https://"))?;

@@ -59,6 +59,13 @@ audit "file" "file" {
   }
 }
 "#;
+/// A listener beside it that speaks TLS.
+const TLS: &str = r#"listener "tcp" {
+  address = "{host}:{tls}"
+  tls_cert_file = "{dir}/tls.pem"
+  tls_key_file = "{dir}/tls-key.pem"
+}
+"#;
 const DEWDROP: &str = "storage \"redb\" {\n  path = \"{dir}/data\"\n}\n";
 
 /// A server with its folder. The process is killed and the folder removed when it is dropped.
@@ -68,6 +75,8 @@ pub struct Vault {
     pub kind: Kind,
     /// `http://127.0.0.1:port`.
     pub address: String,
+    /// `https://127.0.0.1:port`, with the certificate `tls.pem` of the folder; empty: it speaks no TLS.
+    pub tls: String,
     /// The root token.
     pub root: String,
     /// Made anew with each process: no connection of a dead one is tried.
@@ -81,23 +90,29 @@ pub struct Vault {
 impl Vault {
     /// A new server: configured, initialised, unsealed, serving.
     pub fn open(kind: Kind, program: &Path) -> Result<Self> {
-        Self::open_at(kind, program, "127.0.0.1")
+        Self::open_with(kind, program, "127.0.0.1", None)
     }
 
-    /// The same at an address of this machine.
-    pub fn open_at(kind: Kind, program: &Path, host: &str) -> Result<Self> {
+    /// The same at an address of this machine, with TLS for those who want it.
+    pub fn open_beside_tls(kind: Kind, program: &Path, host: &str) -> Result<Self> {
+        Self::open_with(kind, program, host, Some(free_port()?))
+    }
+
+    fn open_with(kind: Kind, program: &Path, host: &str, tls: Option<u16>) -> Result<Self> {
         let dir = TempDir::new(&format!("vault-{}", kind.name().to_lowercase()))?;
         std::fs::create_dir_all(dir.path().join("data"))?;
         // Any 32 bytes: what it seals lives as long as this run.
         std::fs::write(dir.path().join("seal.key"), [0x5a; 32])?;
         let (port, cluster) = (free_port()?, free_port()?);
         let own = if kind == Kind::OpenBao { OPENBAO } else { DEWDROP };
-        let config = format!("{COMMON}{own}").replace("{port}", &port.to_string()).replace("{host}", host);
+        let more = if let Some(tls) = tls { beside(dir.path(), host, tls)? } else { String::new() };
+        let config = format!("{COMMON}{more}{own}").replace("{port}", &port.to_string()).replace("{host}", host);
         let config = config.replace("{cluster}", &cluster.to_string()).replace("{dir}", &dir.path().to_string_lossy());
         std::fs::write(dir.path().join("server.hcl"), config)?;
         let mut vault = Self {
             kind,
             address: format!("http://{host}:{port}"),
+            tls: tls.map_or_else(String::new, |port| format!("https://{host}:{port}")),
             root: String::new(),
             agent: agent(),
             program: program.to_path_buf(),
@@ -192,6 +207,14 @@ impl Vault {
         }
         Ok(answer)
     }
+}
+
+/// The configuration of a listener with TLS, and its certificate.
+fn beside(dir: &Path, host: &str, port: u16) -> Result<String> {
+    let own = rcgen::generate_simple_self_signed(vec![host.to_owned()])?;
+    std::fs::write(dir.join("tls.pem"), own.cert.pem())?;
+    std::fs::write(dir.join("tls-key.pem"), own.signing_key.serialize_pem())?;
+    Ok(TLS.replace("{tls}", &port.to_string()))
 }
 
 /// Somebody with a token who calls a server.

@@ -1,5 +1,5 @@
 //! `dewdrop kube config` and `dewdrop kube credential`: kubectl's way to a cluster. The key is made here and never sent; it
-//! and its certificate are kept for their ten minutes in a file for this user alone.
+//! and its certificate, or the token of a cluster that takes one, are kept for their ten minutes in a file for this user alone.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -59,14 +59,44 @@ pub struct KubeConfig {
 struct Kept {
     grant: String,
     expires_at: Moment,
-    certificate: String,
-    key: String,
+    #[serde(flatten)]
+    shown: Shown,
 }
 
-impl Drop for Kept {
+/// What kubectl shows to the cluster.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Shown {
+    Certificate { certificate: String, key: String },
+    Token { token: String },
+}
+
+impl Drop for Shown {
     fn drop(&mut self) {
-        self.key.zeroize();
+        match self {
+            Self::Certificate { key, .. } => key.zeroize(),
+            Self::Token { token } => token.zeroize(),
+        }
     }
+}
+
+impl Shown {
+    /// The `status` of an `ExecCredential`.
+    fn status(&self, expires_at: Moment) -> Value {
+        let expires_at = expires_at.rfc3339();
+        match self {
+            Self::Certificate { certificate, key } => json!({
+                "expirationTimestamp": expires_at, "clientCertificateData": certificate, "clientKeyData": key,
+            }),
+            Self::Token { token } => json!({ "expirationTimestamp": expires_at, "token": token }),
+        }
+    }
+}
+
+/// A grant that can be used, and what its cluster takes.
+struct Usable {
+    id: String,
+    takes_token: bool,
 }
 
 impl Credential {
@@ -85,33 +115,40 @@ impl Credential {
                 kept
             }
         };
-        let credential = json!({
-            "apiVersion": api.name(), "kind": "ExecCredential",
-            "status": {
-                "expirationTimestamp": kept.expires_at.rfc3339(),
-                "clientCertificateData": kept.certificate, "clientKeyData": kept.key,
-            },
-        });
+        let status = kept.shown.status(kept.expires_at);
+        let credential = json!({ "apiVersion": api.name(), "kind": "ExecCredential", "status": status });
         say(&format!("{credential}\n"));
         Ok(0)
     }
 
-    /// A new key, and a certificate for it.
     async fn fresh(&self, ctx: &Ctx) -> Result<Kept> {
-        let grant = self.grant(ctx).await?;
+        let Usable { id, takes_token } = self.grant(ctx).await?;
+        if takes_token { self.token(ctx, id).await } else { self.certificate(ctx, id).await }
+    }
+
+    /// A new key, and a certificate for it.
+    async fn certificate(&self, ctx: &Ctx, grant: String) -> Result<Kept> {
         let broken = |e: rcgen::Error| Failure::usage(format!("a key cannot be made: {e}"));
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(broken)?;
         let csr = CertificateParams::default().serialize_request(&key).and_then(|csr| csr.pem()).map_err(broken)?;
-        let call = Call::post(&self.mount.path(&format!("requests/{grant}/certificate"))?, &json!({ "csr": csr }))?;
-        let signed = data_of(ctx.ask(call).await.map_err(|e| e.doing("Error getting a certificate"))?)?;
-        let text = |name: &str| signed.get(name).and_then(Value::as_str).unwrap_or_default();
-        let expires_at = Moment::parse_rfc3339(text("expires_at"))
-            .map_err(|_| Failure::server("the server's answer holds no certificate"))?;
-        Ok(Kept { grant, expires_at, certificate: text("certificate").to_owned(), key: key.serialize_pem() })
+        let given = self.given(ctx, &grant, "certificate", &json!({ "csr": csr })).await?;
+        let (expires_at, certificate) = (expiry(&given)?, text(&given, "certificate"));
+        Ok(Kept { grant, expires_at, shown: Shown::Certificate { certificate, key: key.serialize_pem() } })
+    }
+
+    /// A new token.
+    async fn token(&self, ctx: &Ctx, grant: String) -> Result<Kept> {
+        let given = self.given(ctx, &grant, "token", &json!({})).await?;
+        Ok(Kept { expires_at: expiry(&given)?, shown: Shown::Token { token: text(&given, "token") }, grant })
+    }
+
+    async fn given(&self, ctx: &Ctx, grant: &str, what: &str, body: &Value) -> Result<Map<String, Value>> {
+        let call = Call::post(&self.mount.path(&format!("requests/{grant}/{what}"))?, body)?;
+        data_of(ctx.ask(call).await.map_err(|e| e.doing(&format!("Error getting a {what}")))?)
     }
 
     /// The grant to use: the newest that runs or can be started.
-    async fn grant(&self, ctx: &Ctx) -> Result<String> {
+    async fn grant(&self, ctx: &Ctx) -> Result<Usable> {
         let call = Call::list(&self.mount.path("requests")?)?.with_query("mine", "true");
         let envelope = ctx.ask(call).await.map_err(|e| e.doing("Error looking for a grant"))?;
         let data = envelope.and_then(|envelope| envelope.data).map(|data| data.expose().clone()).unwrap_or_default();
@@ -122,14 +159,15 @@ impl Credential {
     }
 
     /// The list comes newest first.
-    fn newest(&self, data: &Map<String, Value>) -> Option<String> {
+    fn newest(&self, data: &Map<String, Value>) -> Option<Usable> {
         let info = data.get("key_info")?.as_object()?;
         let keys = data.get("keys")?.as_array()?.iter().filter_map(Value::as_str);
         let is_it = |id: &&str| {
             let can_be_used = |line: &Value| ["active", "granted"].iter().any(|state| line["state"] == *state);
             info.get(*id).is_some_and(|line| can_be_used(line) && line["cluster"] == self.cluster.as_str())
         };
-        keys.into_iter().find(is_it).map(str::to_owned)
+        let id = keys.into_iter().find(is_it)?;
+        Some(Usable { id: id.to_owned(), takes_token: info.get(id)?.get("credential") == Some(&json!("token")) })
     }
 
     fn file(&self) -> Option<PathBuf> {
@@ -138,6 +176,15 @@ impl Credential {
         let name = self.cluster.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.', "_");
         Some(folder.join("dewdrop").join("kube").join(format!("{name}.json")))
     }
+}
+
+fn text(given: &Map<String, Value>, name: &str) -> String {
+    given.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn expiry(given: &Map<String, Value>) -> Result<Moment> {
+    let time = Moment::parse_rfc3339(&text(given, "expires_at"));
+    time.map_err(|_| Failure::server("the server's answer holds no credential"))
 }
 
 fn load(file: &std::path::Path) -> Option<Kept> {

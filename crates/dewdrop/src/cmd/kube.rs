@@ -32,7 +32,7 @@ pub enum Kube {
     Doctor(doctor::Doctor),
     /// Print a kubeconfig that reaches a cluster by your grants
     Config(credential::KubeConfig),
-    /// Give kubectl a certificate for your grant; kubectl calls this itself
+    /// Give kubectl a credential for your grant; kubectl calls this itself
     Credential(credential::Credential),
     /// Print what binds a role's rules to its group: a cluster without the access proxy needs it
     Rbac(rbac::Rbac),

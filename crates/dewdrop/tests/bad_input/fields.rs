@@ -46,6 +46,7 @@ fn long(word: &str) -> Value {
         "PEM" => format!("{head}AAAA\n-----END CERTIFICATE-----\n").into(),
         "HEADS" => head.repeat(1000).into(),
         "DEEP" => format!("path \"x\" {}", "{".repeat(50_000)).into(),
+        "ADDRESS" => format!("https://a.test/{}", "a".repeat(100_000)).into(),
         "RULES" => "- ".repeat(100_000).into(),
         _ => Value::Null,
     }

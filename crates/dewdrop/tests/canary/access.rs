@@ -70,8 +70,9 @@ const OF_ACCESS: &[Says] = &[
         asked: &[],
         told: CASE,
     },
-    // By what an API server's audit log names a certificate.
+    // By what an API server's audit log names a certificate, or a token.
     Says { routes: &["requests/{id}/certificate"], asked: &[], told: &["fingerprint"] },
+    Says { routes: &["requests/{id}/token"], asked: &[], told: &["jti"] },
     // A door of a pod: which one, by which grant. The session's name opens it, so that is secret.
     Says {
         routes: &["announce", "exec-check"],
@@ -224,7 +225,7 @@ impl<'s> Town<'s> {
         }
     }
 
-    /// A cluster without a proxy, whose API server names certificates by their fingerprints.
+    /// A cluster without a proxy, whose API server names certificates by their fingerprints and tokens by their `jti`.
     fn direct(&self, search: &mut Search) {
         let authority = Ca::new("an API server").pem();
         let make = |path: &str, body: Value| self.call(&self.server.root, path, &body).ok();
@@ -242,6 +243,17 @@ impl<'s> Town<'s> {
         let signed = self.call(&self.rosa, &format!("requests/{id}/certificate"), &json!({ "csr": csr })).ok();
         let certificate = signed.at("/data/certificate");
         search.add("a certificate for a direct cluster", certificate.lines().nth(3).unwrap());
+        make("issuer", json!({ "url": "https://dewdrop.example:8200/v1/reach" }));
+        make("clusters/edge", json!({ "address": at, "mode": "direct", "credential": "token" }));
+        let id = self.ask(&json!({ "role": "edge", "cluster": "edge" }));
+        let token = self.call(&self.rosa, &format!("requests/{id}/token"), &json!({})).ok().at("/data/token");
+        for (part, what) in token.split('.').zip(["head", "claims", "signature"]).skip(1) {
+            search.add(&format!("the {what} of a token for a direct cluster"), part);
+        }
+        make("issuer/rotate", json!({}));
+        for path in ["issuer", ".well-known/keys", ".well-known/openid-configuration"] {
+            self.server.http().send("GET", &format!("reach/{path}"), &self.server.root, b"").ok();
+        }
     }
 
     /// What access proxies and webhooks tell, with secrets wherever they could slip in.

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::common::http::Answer;
 use super::common::kept::Kept;
 use super::common::transcript;
 
@@ -26,6 +27,9 @@ path "access/recordings" { capabilities = ["list"] }
 path "access/recordings/+" { capabilities = ["read"] }
 path "access/roles/+" { capabilities = ["read"] }
 "#;
+
+/// Where API servers would reach the mount.
+const ISSUER: &str = "https://dewdrop.example:8200/v1/access";
 
 /// A server with people.
 pub struct Town {
@@ -75,6 +79,11 @@ impl Town {
 
     fn home(&self, name: &str) -> PathBuf {
         self.server.folder().join(name)
+    }
+
+    /// What somebody's plug-in kept.
+    pub fn cache(&self, name: &str) -> PathBuf {
+        self.home(name).join(".cache/dewdrop")
     }
 
     fn address(&self) -> String {
@@ -132,15 +141,22 @@ impl Town {
                 let config = json!({ "clusters": [{ "name": "mine", "cluster": { "server": "https://mine" } }], "users": [], "contexts": [] });
                 std::fs::write(self.home("ann").join(".kube/config"), config.to_string()).unwrap();
             }
-            "a cluster without the proxy is made known" => self.edge(),
+            "a cluster without the proxy is made known" => self.edge(json!({})),
+            "a cluster that takes tokens is made known" => {
+                self.make("access/issuer", json!({ "url": ISSUER }));
+                self.edge(json!({ "credential": "token" }));
+            }
+            "another server takes tokens of the issuer" => self.verifier(),
+            "that server fetches the keys" => self.fetches_keys(),
             other => panic!("{other} does not happen here"),
         }
     }
 
     /// A cluster whose API server would be known by some certificate, and a role for it.
-    fn edge(&self) {
+    fn edge(&self, how: Value) {
         let ca = self.server.call("GET", "access/ca", &Value::Null).ok().value()["data"]["certificate"].clone();
-        let cluster = json!({ "mode": "direct", "address": "https://10.0.0.1:6443", "certificate_authority": ca });
+        let mut cluster = json!({ "mode": "direct", "address": "https://10.0.0.1:6443", "certificate_authority": ca });
+        cluster.as_object_mut().unwrap().extend(how.as_object().cloned().unwrap());
         self.make("access/clusters/edge", cluster);
         let mut role = role("shop", &["get", "list"], "pods");
         for (field, value) in [
@@ -152,6 +168,35 @@ impl Town {
             role[field] = value;
         }
         self.make("access/roles/edge", role);
+    }
+
+    /// Whoever knows the public keys alone: logins by JWT, which are written with another library.
+    fn verifier(&self) {
+        self.make("sys/auth/jwt", json!({ "type": "jwt" }));
+        self.fetches_keys();
+        for audience in ["dewdrop-edge", "dewdrop-other"] {
+            let role = json!({
+                "role_type": "jwt", "user_claim": "sub", "groups_claim": "groups", "bound_audiences": audience,
+                "claim_mappings": { "grant": "grant", "jti": "jti", "sub": "person" },
+            });
+            self.make(&format!("auth/jwt/role/{audience}"), role);
+        }
+    }
+
+    fn fetches_keys(&self) {
+        let keys = format!("{}/v1/access/.well-known/keys", self.address());
+        let config = json!({ "jwks_url": keys, "bound_issuer": ISSUER, "jwt_supported_algs": ["ES256", "RS256"] });
+        self.make("auth/jwt/config", config);
+    }
+
+    /// A token is shown to it.
+    pub fn shows(&self, audience: &str, token: &str) -> Answer {
+        self.server.call("POST", "auth/jwt/login", &json!({ "role": audience, "jwt": token }))
+    }
+
+    /// The administrator writes.
+    pub fn writes(&self, path: &str, body: Value) -> Value {
+        self.make(path, body)
     }
 
     /// A session in two pieces; the border is within a word and within a sequence.

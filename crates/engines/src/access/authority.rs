@@ -20,9 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroize;
 
-use super::notices::Event;
-use super::role::Role;
-use super::{Access, decide, keys};
+use super::{Access, keys};
 
 /// The longest life of a certificate; kubectl's plug-in asks for the next in time.
 const CERTIFICATE: Duration = Duration::from_secs(10 * 60);
@@ -79,44 +77,27 @@ async fn rotate(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, F
 
 async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields) -> Result<Reply, Fault> {
     let key = public_key(fields.csr.as_ref().map_or("", |csr| csr.0.as_str()))?;
-    let person = access.caller(&call).await?;
-    let (mut case, revision) = access.case(call.capture("id")).await?;
-    if case.asked.by.entity != person.id {
-        return Err(Fault::missing("there is no request of this name"));
+    let started = access.started(&call).await?;
+    if started.terms.as_ref().is_some_and(|terms| !terms.credential.is_certificate()) {
+        return Err(Fault::bad_request(format!(
+            "the cluster {} is entered by a token: ask for that (requests/ID/token)",
+            started.cluster()
+        )));
     }
-    let gone = || Fault::denied_saying("the role of this grant is gone; ask anew");
-    let role = access.role(&case.asked.role).await?.ok_or_else(gone)?;
-    if !role.requesters.has(&person) {
-        return Err(Fault::denied_saying("you may not have this role any more"));
-    }
-    if case.asked.scope.within(&role.scope).is_err() {
-        return Err(Fault::denied_saying("the role was changed and no longer has what was granted; ask anew"));
-    }
-    if case.running.is_none() && !decide::has_enough(&access, &call, &case, &role).await? {
-        return Err(Fault::denied_saying("one who approved may not approve any more; ask anew"));
-    }
-    let was_running = case.running.is_some();
-    if !was_running {
-        needs_second_factor(&call, &role)?;
-    }
-    let terms = access.terms_of(&case, &role, &person.name).await?;
-    let running = case.start(call.now)?;
-    let end = running.until.min(call.now.plus(terms.as_ref().map_or(CERTIFICATE, |terms| terms.ttl)));
-    let cluster = case.asked.scope.clusters.first().map_or("", String::as_str);
-    let authorities = match terms {
+    let end = started.end(call.now, started.terms.as_ref().map_or(CERTIFICATE, |terms| terms.ttl));
+    let authorities = match started.terms {
         None => access.authorities(call.now).await?,
-        Some(_) => access.authorities_of(cluster, call.now).await?,
+        Some(_) => access.authorities_of(started.cluster(), call.now).await?,
     };
-    let group = terms.as_ref().map(|terms| terms.group.as_str());
-    let signed = authorities.sign(&case.id, &person.name, group, &key, call.now..end)?;
-    if !was_running {
-        access.keep(&call.mount, &case, revision, Batch::new(), &[Event::Started]).await?;
-    }
+    let id = &started.case.id;
+    let group = started.terms.as_ref().map(|terms| terms.group.as_str());
+    let signed = authorities.sign(id, &started.person.name, group, &key, call.now..end)?;
+    access.keep_started(&call, &started).await?;
     let mut data = json!({
         "certificate": signed.pem(), "issuing_ca": authorities.bundle(), "expires_at": end.rfc3339(),
-        "grant_ends_at": running.until.rfc3339(), "id": case.id,
+        "grant_ends_at": started.running.until.rfc3339(), "id": id,
     });
-    if terms.is_some() {
+    if started.terms.is_some() {
         data["fingerprint"] = fingerprint(&signed).into();
     }
     Ok(Reply::data(if let Value::Object(map) = data { map } else { Map::new() }))
@@ -126,19 +107,6 @@ async fn certificate(access: Arc<Access>, call: Call, fields: CertificateFields)
 /// (`authentication.kubernetes.io/credential-id`, KEP-4193).
 fn fingerprint(signed: &Certificate) -> String {
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, signed.der()))
-}
-
-/// Once for each grant: certificates that follow go by the first.
-fn needs_second_factor(call: &Call, role: &Role) -> Result<(), Fault> {
-    let most = role.demands.mfa_max_age;
-    if most.is_zero() || call.caller.mfa_age(call.now).is_some_and(|age| age <= most) {
-        return Ok(());
-    }
-    Err(Fault::denied_saying(format!(
-        "to start this grant, show your second factor (not longer ago than {} s): at sys/mfa/step-up, or with \
-         `dewdrop mfa step-up`; then ask for the certificate again",
-        most.as_secs()
-    )))
 }
 
 /// The key of a request whose signature is right: whoever sends it has the private half.

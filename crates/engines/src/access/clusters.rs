@@ -1,5 +1,7 @@
 //! `clusters/{name}`: how a cluster is reached, by its access proxy or directly, and the certificates that belong to it.
 
+mod entry;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +17,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::issuer::no_issuer;
 use super::{Access, authority, keys};
+pub(super) use entry::{Credential, Entry};
 
 /// The life of a proxy's certificate; it asks for the next in time.
 const CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
 
-/// The life of a certificate for a direct cluster: nothing else takes it back.
+/// The life of a certificate or token for a direct cluster: nothing else takes it back.
 const DIRECT: Duration = Duration::from_secs(5 * 60);
 const DIRECT_SHORTEST: Duration = Duration::from_secs(30);
-const DIRECT_LONGEST: Duration = Duration::from_secs(10 * 60);
+pub(super) const DIRECT_LONGEST: Duration = Duration::from_secs(10 * 60);
 const LONGEST_BUNDLE: usize = 64 * 1024;
 
 /// A cluster.
@@ -43,8 +47,11 @@ pub struct Cluster {
 pub struct Direct {
     /// The authorities of the API server's own certificate, in PEM.
     pub certificate_authority: String,
-    /// The life of a certificate for a person.
+    /// The life of a certificate or token for a person.
     pub ttl: Duration,
+    /// By which of both people enter.
+    #[serde(default)]
+    pub entry: Entry,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -58,8 +65,13 @@ struct ClusterFields {
     mode: Option<Text>,
     /// With `mode=direct`: the authorities of the API server's certificate, in PEM.
     certificate_authority: Option<Text>,
-    /// With `mode=direct`: the life of a person's certificate, from 30 s to 10 minutes; 5 minutes when unset.
+    /// With `mode=direct`: the life of a person's certificate or token, from 30 s to 10 minutes; 5 minutes when unset.
     certificate_ttl: Option<Ttl>,
+    /// With `mode=direct`: `certificate` (when unset): the API server trusts `clusters/{name}/ca`. `token`: it trusts the mount
+    /// as an issuer (`issuer`).
+    credential: Option<Text>,
+    /// With `credential=token`: for whom tokens are. No two clusters have the same; `dewdrop-NAME` when unset.
+    audience: Option<Text>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -101,7 +113,8 @@ async fn read(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fau
         }),
         Some(direct) => json!({
             "address": cluster.address, "mode": "direct", "certificate_authority": direct.certificate_authority,
-            "certificate_ttl": direct.ttl.as_secs(),
+            "certificate_ttl": direct.ttl.as_secs(), "credential": direct.entry.credential(),
+            "audience": direct.entry.audience(),
         }),
     })
 }
@@ -111,17 +124,25 @@ async fn write(access: Arc<Access>, call: Call, fields: ClusterFields) -> Result
     if name.contains('*') {
         return Err(Fault::bad_request("the name of a cluster has no *"));
     }
+    // One at a time: two could take the same audience.
+    let _turn = access.queues.turn(keys::CLUSTERS).await;
     let old = access.cluster(name).await?.unwrap_or_default();
-    let cluster = merged(old, fields).map_err(Fault::bad_request)?;
+    let cluster = merged(name, old, fields).map_err(Fault::bad_request)?;
+    let entry = cluster.direct.as_ref().map(|direct| &direct.entry);
+    if let Some(audience) = entry.and_then(Entry::audience) {
+        access.is_free(audience, name).await?;
+    }
+    let has_authority = entry == Some(&Entry::Certificate);
+    let lacks_issuer = entry.is_some() && !has_authority && access.issuer().await?.is_none();
     let batch = Batch::new().put_json(keys::cluster(name), &cluster)?;
-    // Who goes back to the proxy leaves no key behind that the API server may still trust.
-    let batch = if cluster.direct.is_none() { batch.delete(keys::authority(name)) } else { batch };
+    // Who goes back to the proxy, or on to tokens, leaves no key behind that the API server may still trust.
+    let batch = if has_authority { batch } else { batch.delete(keys::authority(name)) };
     access.store.commit(batch).await?;
-    Ok(Reply::nothing())
+    Ok(if lacks_issuer { Reply::nothing().warn(no_issuer().told) } else { Reply::nothing() })
 }
 
 /// A cluster with the fields that were given, checked as a whole.
-fn merged(mut cluster: Cluster, fields: ClusterFields) -> Result<Cluster, String> {
+fn merged(name: &str, mut cluster: Cluster, fields: ClusterFields) -> Result<Cluster, String> {
     if let Some(address) = fields.address {
         cluster.address = address.0;
     }
@@ -136,6 +157,9 @@ fn merged(mut cluster: Cluster, fields: ClusterFields) -> Result<Cluster, String
         if fields.certificate_authority.is_some() || fields.certificate_ttl.is_some() {
             return Err("certificate_authority and certificate_ttl go with mode=direct: a proxy's are our own".into());
         }
+        if fields.credential.is_some() || fields.audience.is_some() {
+            return Err("credential and audience go with mode=direct: a proxy is entered by a certificate".into());
+        }
         cluster.direct = None;
         cluster.names = fields.names.map_or(cluster.names, |names| names.0);
         if cluster.names.is_empty() {
@@ -149,14 +173,16 @@ fn merged(mut cluster: Cluster, fields: ClusterFields) -> Result<Cluster, String
     let old = cluster.direct.take();
     let bundle =
         fields.certificate_authority.map(|pem| pem.0).or(old.as_ref().map(|old| old.certificate_authority.clone()));
-    let ttl = fields.certificate_ttl.map(|ttl| ttl.0).or(old.map(|old| old.ttl)).unwrap_or(DIRECT);
+    let ttl = fields.certificate_ttl.map(|ttl| ttl.0).or(old.as_ref().map(|old| old.ttl)).unwrap_or(DIRECT);
     if !(DIRECT_SHORTEST..=DIRECT_LONGEST).contains(&ttl) {
         return Err(
-            "certificate_ttl must lie between 30 seconds and 10 minutes: nothing else takes a certificate back".into(),
+            "certificate_ttl must lie between 30 seconds and 10 minutes: nothing else takes a certificate or token back"
+                .into(),
         );
     }
     let certificate_authority = certificates(&bundle.unwrap_or_default())?;
-    Ok(Cluster { names: Vec::new(), direct: Some(Direct { certificate_authority, ttl }), ..cluster })
+    let entry = old.map(|old| old.entry).unwrap_or_default().changed(name, fields.credential, fields.audience)?;
+    Ok(Cluster { names: Vec::new(), direct: Some(Direct { certificate_authority, ttl, entry }), ..cluster })
 }
 
 /// A bundle of certificates, as it goes into people's kubeconfigs.
@@ -197,14 +223,14 @@ async fn delete(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, F
 
 async fn read_authority(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {
     let name = call.capture("name");
-    access.must_be_direct(name).await?;
+    access.must_have_authority(name).await?;
     let bundle = access.authorities_of(name, call.now).await?.bundle();
     Ok(Reply::data(Map::from_iter([("certificate".to_owned(), bundle.into())])))
 }
 
 async fn rotate(access: Arc<Access>, call: Call, _: NoFields) -> Result<Reply, Fault> {
     let name = call.capture("name");
-    access.must_be_direct(name).await?;
+    access.must_have_authority(name).await?;
     let bundle = access.rotated(&keys::authority(name), &authority::direct_name(name), call.now).await?.bundle();
     Ok(Reply::data(Map::from_iter([("certificate".to_owned(), bundle.into())])))
 }
@@ -239,10 +265,33 @@ impl Access {
         Ok(self.cluster(name).await?.and_then(|cluster| cluster.direct))
     }
 
-    async fn must_be_direct(&self, name: &str) -> Result<(), Fault> {
+    /// For whom tokens of a cluster are; `None`: it is entered by a certificate.
+    pub(super) async fn audience(&self, name: &str) -> Result<Option<String>, Fault> {
+        Ok(self.direct(name).await?.and_then(|direct| direct.entry.audience().map(str::to_owned)))
+    }
+
+    /// Whether no other cluster has an audience: a token for one must be nothing at another.
+    async fn is_free(&self, audience: &str, name: &str) -> Result<(), Fault> {
+        for other in self.names(keys::CLUSTERS).await? {
+            if other != name && self.audience(&other).await?.as_deref() == Some(audience) {
+                return Err(Fault::bad_request(format!(
+                    "audience: the cluster {other} has it; each cluster needs one of its own"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn must_have_authority(&self, name: &str) -> Result<(), Fault> {
         let proxied = "this cluster has an access proxy, which trusts the authority of the mount: read `ca` there. Only a \
                        direct cluster (mode=direct) has an authority of its own";
-        if self.known(name).await?.direct.is_some() { Ok(()) } else { Err(Fault::bad_request(proxied)) }
+        match self.known(name).await?.direct.map(|direct| direct.entry) {
+            Some(Entry::Certificate) => Ok(()),
+            Some(Entry::Token { .. }) => Err(Fault::bad_request(
+                "this cluster is entered by tokens: its API server trusts the mount's issuer (`issuer`), and no authority",
+            )),
+            None => Err(Fault::bad_request(proxied)),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Direct mode: a cluster whose API server trusts an authority of ours, and which has no access proxy. Nobody judges its requests
-//! by the grant. So whatever would not be enforced there is refused before somebody reads it as a promise, and what is weaker is
+//! Direct mode: a cluster whose API server trusts an authority of ours, or us as an issuer of tokens, and which has no access proxy.
+//! Nobody judges its requests by the grant. So whatever would not be enforced there is refused before somebody reads it as a promise, and what is weaker is
 //! said to whoever approves. See docs/decisions/0029.
 
 use std::time::Duration;
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Access;
 use super::case::Case;
-use super::clusters::Direct;
+use super::clusters::{Credential, Direct};
+use super::issuer::no_issuer;
 use super::keys;
 use super::left::Sweep;
 use super::role::Role;
@@ -20,8 +21,11 @@ use super::role::Role;
 pub struct Terms {
     /// The group; what the cluster has bound to it is what the grant allows.
     pub group: String,
-    /// The life of a certificate.
+    /// The life of a certificate or token.
     pub ttl: Duration,
+    /// Which of both it is.
+    #[serde(default, skip_serializing_if = "Credential::is_certificate")]
+    pub credential: Credential,
 }
 
 /// A role among others of the mount.
@@ -41,13 +45,16 @@ impl Terms {
                 self.group
             ),
             format!(
-                "a revocation stops the next certificate only: the last one is good for up to {} more, and what runs is \
-                 not cut",
-                in_words(self.ttl)
+                "a revocation stops the next {} only: the last one is good for up to {} more{}, and what runs is not cut",
+                self.credential.name(),
+                in_words(self.ttl),
+                if self.credential.is_certificate() { "" } else { " for whoever has it" }
             ),
-            "nothing is recorded here but the certificates: no requests, no command lines, no sessions; what is made to \
-             keep access is neither seen nor swept"
-                .to_owned(),
+            format!(
+                "nothing is recorded here but the {}s: no requests, no command lines, no sessions; what is made to keep \
+                 access is neither seen nor swept",
+                self.credential.name()
+            ),
         ]
     }
 }
@@ -105,7 +112,7 @@ impl Named<'_> {
     }
 }
 
-/// Kubernetes' own names never stand in a certificate of ours.
+/// Kubernetes' own names never stand in a certificate or token of ours.
 fn check_group(group: &str) -> Result<(), String> {
     if group.starts_with("system:") {
         return Err("kubernetes_groups: groups that start with system: are Kubernetes' own; bind one of yours".into());
@@ -122,7 +129,7 @@ fn check_person(name: &str) -> Result<(), String> {
         return Err("nobody whose name begins with system: or dewdrop: can have access".into());
     }
     if name.is_empty() || name.len() > 253 || name.chars().any(char::is_control) {
-        return Err("a person's name must have from 1 to 253 printable characters to stand in a certificate".into());
+        return Err("a person's name must have from 1 to 253 printable characters to be told to an API server".into());
     }
     Ok(())
 }
@@ -165,13 +172,17 @@ impl Access {
         person: &str,
     ) -> Result<Option<Terms>, Fault> {
         let cluster = asked.clusters.first().map_or("", String::as_str);
-        let Some(Direct { ttl, .. }) = self.direct(cluster).await? else { return Ok(None) };
+        let Some(Direct { ttl, entry, .. }) = self.direct(cluster).await? else { return Ok(None) };
+        let credential = entry.credential();
+        if credential == Credential::Token && self.issuer().await?.is_none() {
+            return Err(no_issuer());
+        }
         let all = self.roles().await?;
         let told = |why: String| Fault::bad_request(format!("the cluster {cluster} is reached directly: {why}"));
         let group = Named { name, role }.group(cluster, &all).map_err(told)?;
         check_person(person).map_err(told)?;
         check_whole(asked, role).map_err(told)?;
-        Ok(Some(Terms { group, ttl }))
+        Ok(Some(Terms { group, ttl, credential }))
     }
 
     /// The terms of a request, which are still those that approvers read. The shorter life counts.
@@ -187,7 +198,9 @@ impl Access {
         };
         match (self.terms(&asked.role, role, &asked.scope, person).await?, &asked.direct) {
             (None, None) => Ok(None),
-            (Some(now), Some(then)) if now.group == then.group && person == asked.by.name => {
+            (Some(now), Some(then))
+                if now.group == then.group && now.credential == then.credential && person == asked.by.name =>
+            {
                 Ok(Some(Terms { ttl: now.ttl.min(then.ttl), ..now }))
             }
             _ => Err(changed()),

@@ -24,6 +24,9 @@ pub fn authority(cluster: &str) -> String {
     format!("authorities/{cluster}")
 }
 
+/// The issuer of tokens, with its keys.
+pub const ISSUER: &str = "issuer";
+
 /// All clusters.
 pub const CLUSTERS: &str = "clusters/";
 

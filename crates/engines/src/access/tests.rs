@@ -10,6 +10,7 @@ mod offers;
 mod recordings;
 mod refusals;
 mod second_factor;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

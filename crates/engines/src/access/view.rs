@@ -5,6 +5,7 @@ use dewdrop_core::access::dangers;
 use serde_json::{Map, Value, json};
 
 use super::case::{Case, Decision, State};
+use super::clusters::Credential;
 use super::direct::Terms;
 use super::role::Role;
 use super::who;
@@ -29,6 +30,7 @@ pub fn case(case: &Case, role: Option<&Role>, now: Moment) -> Map<String, Value>
         "extends": asked.extends,
         "summary": asked.scope.in_words(),
         "mode": if asked.direct.is_some() { "direct" } else { "proxy" },
+        "credential": credential(case),
         "dangers": beware(case),
         "digest": digest(case),
         "created_at": asked.at.rfc3339(),
@@ -80,7 +82,13 @@ pub fn line(case: &Case, now: Moment) -> Value {
         "ends_at": case.running.map_or_else(String::new, |running| running.until.rfc3339()),
         "break_glass": case.asked.break_glass,
         "needs_review": case.needs_review(),
+        "credential": credential(case),
     })
+}
+
+/// What its owner shows to the cluster, or to its proxy: a certificate, unless a token was asked for.
+fn credential(case: &Case) -> Credential {
+    case.asked.direct.as_ref().map(|terms| terms.credential).unwrap_or_default()
 }
 
 /// A fingerprint of what was asked: an approver who names it approves this and nothing else. SHA-256, in hex.

@@ -13,8 +13,9 @@ use super::trace::{Act, act, scan, text};
 /// With more names than this, all lines of the engine are read.
 const MANY: usize = 16;
 const OF_ENGINE: &str = "\"mount_type\":\"access\"";
-/// How an API server begins the name of a client certificate (`authentication.kubernetes.io/credential-id`).
-const CREDENTIAL: &str = "X509SHA256=";
+/// How an API server begins the names of certificates and tokens (`authentication.kubernetes.io/credential-id`), and by which
+/// field the engine tells the rest.
+const CREDENTIALS: [(&str, &str); 2] = [("X509SHA256=", "fingerprint"), ("JTI=", "jti")];
 
 /// A request for access, and all that came of it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -50,8 +51,8 @@ pub struct Event {
     pub seq: u64,
     /// When.
     pub time: String,
-    /// `asked`, `approve`, `deny`, `withdraw`, `revoke`, `extend`, `review`, `certificate`; `request`, `stream` or `end` of what
-    /// kubectl did; `read` (a recording).
+    /// `asked`, `approve`, `deny`, `withdraw`, `revoke`, `extend`, `review`, `certificate`, `token`; `request`, `stream` or `end`
+    /// of what kubectl did; `read` (a recording).
     pub what: String,
     /// Who.
     pub by: String,
@@ -98,13 +99,14 @@ pub struct Found {
     pub without_grant: Vec<Event>,
 }
 
-/// Finds all that the files say about a request, grant, recording, person, command, or certificate (as the API server's audit
-/// log names it: `X509SHA256=...`).
+/// Finds all that the files say about a request, grant, recording, person, command, or certificate or token (as the API
+/// server's audit log names them: `X509SHA256=...`, `JTI=...`).
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn grants(paths: &[PathBuf], needle: &str) -> Result<Found, AuditError> {
-    let needle = needle.strip_prefix(CREDENTIAL).filter(|hash| !hash.is_empty()).unwrap_or(needle);
+    let bare = CREDENTIALS.iter().find_map(|(begin, _)| needle.strip_prefix(begin)).filter(|name| !name.is_empty());
+    let needle = bare.unwrap_or(needle);
     let mut found = Found::default();
     let (mut ids, mut begun) = (BTreeSet::new(), BTreeSet::new());
     scan(paths, &[in_json(needle)], &mut |value| {
@@ -200,6 +202,18 @@ impl<'v> Line<'v> {
         text(self.value, &format!("/response/data/{field}"))
     }
 
+    /// Whether the answer gave the credential of this name.
+    fn gave(&self, needle: &str) -> bool {
+        CREDENTIALS.iter().any(|(_, field)| self.told(field) == needle)
+    }
+
+    /// The credential that the answer gave, as API servers name it; empty: none.
+    fn credential(&self) -> String {
+        let names = CREDENTIALS.iter().map(|(begin, field)| (begin, self.told(field)));
+        let given = names.into_iter().find(|(_, name)| !name.is_empty());
+        given.map_or_else(String::new, |(begin, name)| format!("{begin}{name}"))
+    }
+
     /// What proxies told. It stands in the line before the act and in that after it; the first counts.
     fn records(&self) -> impl Iterator<Item = &'v Value> {
         let is_record = self.below == "record" && text(self.value, "/type") == "request";
@@ -223,7 +237,7 @@ impl<'v> Line<'v> {
         }
         if let Some((id, _)) = self.step()
             && self.is_answer
-            && (id == needle || self.told("fingerprint") == needle || (self.succeeded() && self.is_by(needle)))
+            && (id == needle || self.gave(needle) || (self.succeeded() && self.is_by(needle)))
         {
             ids.insert(id.to_owned());
         }
@@ -340,11 +354,8 @@ impl Grant {
 
     fn step(&mut self, line: &Line<'_>, step: &str) {
         let said = ["comment", "reason"].map(|field| text(line.value, &format!("/request/data/{field}")));
-        let comment = match (said.into_iter().find(|said| !said.is_empty()), line.told("fingerprint")) {
-            (Some(said), _) => said.to_owned(),
-            (None, "") => String::new(),
-            (None, fingerprint) => format!("{CREDENTIAL}{fingerprint}"),
-        };
+        let said = said.into_iter().find(|said| !said.is_empty());
+        let comment = said.map_or_else(|| line.credential(), str::to_owned);
         let state = line.told("state");
         // The answer to an extension is about that, and not about this grant.
         if line.succeeded() && line.told("id") == self.id && !state.is_empty() {

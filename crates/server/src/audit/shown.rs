@@ -110,8 +110,9 @@ const ACCESS: &[Route] = &[
     Route { at: "requests/{id}/withdraw", asked: REASON, told: CASE },
     Route { at: "requests/{id}/revoke", asked: REASON, told: CASE },
     Route { at: "requests/{id}/extend", asked: REASON, told: CASE },
-    // The API server's audit log names the certificate by it.
+    // The API server's audit log names the certificate, or the token, by it.
     told("requests/{id}/certificate", names(&["fingerprint"])),
+    told("requests/{id}/token", names(&["jti"])),
     asked("announce", names(&["grant", "cluster", "namespace", "name", "target"])),
     Route {
         at: "exec-check",

@@ -13,20 +13,23 @@ use crate::cluster::{self, Cluster};
 use crate::e2e::stage::{BASE, PATIENCE, Stage};
 use crate::say;
 
-/// The shortest life of a certificate that the engine takes.
-const TTL: Duration = Duration::from_secs(30);
-const GROUP: &str = "dewdrop:edge";
+/// The shortest life of a certificate or token that the engine takes.
+pub const TTL: Duration = Duration::from_secs(30);
+/// Of those who have the role `edge`.
+pub const GROUP: &str = "dewdrop:edge";
 
-/// A cluster `edge` without a proxy; `other` is another one on paper, whose authority nobody trusts.
-struct Edge<'t, 's> {
-    town: &'t Town<'s>,
+/// A cluster `edge` without a proxy; `other` is another one on paper, whose people nobody lets in.
+pub struct Edge<'t, 's> {
+    /// Who is there.
+    pub town: &'t Town<'s>,
     cluster: Option<Cluster>,
 }
 
 impl Drop for Edge<'_, '_> {
     fn drop(&mut self) {
-        for path in ["access/roles/edge", "access/roles/other", "access/clusters/edge", "access/clusters/other"] {
-            if let Err(error) = self.town.stage.vault.ask("DELETE", path, None) {
+        let paths = ["roles/edge", "roles/other", "clusters/edge", "clusters/other", "issuer"];
+        for path in paths.map(|path| format!("access/{path}")) {
+            if let Err(error) = self.town.stage.vault.ask("DELETE", &path, None) {
                 say::failed(&format!("the server still knows {path}: {error:#}"));
             }
         }
@@ -37,15 +40,18 @@ impl Drop for Edge<'_, '_> {
 }
 
 impl<'t, 's> Edge<'t, 's> {
-    fn open(town: &'t Town<'s>) -> Result<Self> {
+    /// Both, entered by this credential; the API server gets more arguments.
+    pub fn open(town: &'t Town<'s>, credential: &str, api_args: Vec<String>) -> Result<Self> {
         let mut edge = Self { town, cluster: None };
-        let cluster = edge.cluster.insert(cluster::up(&cluster::Options::of(1))?);
+        let options = cluster::Options { api_args, ..cluster::Options::of(1) };
+        let cluster = edge.cluster.insert(cluster::up(&options)?);
         cluster.apply(BASE)?;
         cluster.apply(MANIFEST)?;
         let (server, own) = (cluster.server.clone(), std::fs::read_to_string(&cluster.ca)?);
         for name in ["edge", "other"] {
             let about = json!({
                 "mode": "direct", "address": server, "certificate_authority": own, "certificate_ttl": TTL.as_secs(),
+                "credential": credential,
             });
             edge.root(&format!("access/clusters/{name}"), about)?;
             let role = json!({
@@ -56,14 +62,20 @@ impl<'t, 's> Edge<'t, 's> {
             let config = town.says("ann", &["kube", "config", "-cluster", name, "-default-namespace", "shop"])?;
             town.file("ann", name, &config)?;
         }
-        // The API server reads the file of `--client-ca-file` again by itself.
-        let ours = town.stage.vault.ask("GET", "access/clusters/edge/ca", None)?;
-        let ours = ours["data"]["certificate"].as_str().context("no authority")?;
-        std::fs::OpenOptions::new().append(true).open(&edge.cluster()?.ca)?.write_all(ours.as_bytes())?;
+        edge.cluster()?.apply(&town.says("cleo", &["kube", "rbac", "edge"])?)?;
         Ok(edge)
     }
 
-    fn cluster(&self) -> Result<&Cluster> {
+    /// The API server reads the file of `--client-ca-file` again by itself.
+    fn trust_ours(&self) -> Result<()> {
+        let ours = self.town.stage.vault.ask("GET", "access/clusters/edge/ca", None)?;
+        let ours = ours["data"]["certificate"].as_str().context("no authority")?;
+        let mut trusted = std::fs::OpenOptions::new().append(true).open(&self.cluster()?.ca)?;
+        Ok(trusted.write_all(ours.as_bytes())?)
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> Result<&Cluster> {
         self.cluster.as_ref().context("the direct cluster is down")
     }
 
@@ -72,32 +84,43 @@ impl<'t, 's> Edge<'t, 's> {
     }
 
     /// ann's kubectl, directly: whether it succeeded, and what it said (errors only when it did not).
-    fn ann(&self, args: &[&str]) -> Result<(bool, String)> {
+    pub fn ann(&self, args: &[&str]) -> Result<(bool, String)> {
         let out =
             self.town.kubectl_command("ann", args)?.env("KUBECONFIG", self.town.home("ann").join("edge")).output()?;
         let told = if out.status.success() { out.stdout } else { [out.stdout, out.stderr].concat() };
         Ok((out.status.success(), String::from_utf8_lossy(&told).into_owned()))
     }
 
-    fn refused(&self, args: &[&str], words: &str) -> Result<()> {
+    /// What ann's kubectl is refused with.
+    pub fn refused(&self, args: &[&str], words: &str) -> Result<()> {
         let (good, told) = self.ann(args)?;
         ensure!(!good && told.contains(words), "ann: kubectl {}: {told}", args.join(" "));
         Ok(())
     }
 
+    /// What ann's plug-in gives to kubectl.
+    pub fn credential(&self, cluster: &str) -> Result<Value> {
+        let told = self.town.says("ann", &["kube", "credential", "-cluster", cluster])?;
+        let mut told: Value = serde_json::from_str(&told)?;
+        Ok(told["status"].take())
+    }
+
     /// A certificate of ann's with its key, in files that stay.
     fn certificate(&self, cluster: &str) -> Result<PathBuf> {
-        let told = self.town.says("ann", &["kube", "credential", "-cluster", cluster])?;
-        let told: Value = serde_json::from_str(&told)?;
-        let part = |name: &str| told["status"][name].as_str().context("no credential").map(str::to_owned);
+        let told = self.credential(cluster)?;
+        let part = |name: &str| told[name].as_str().context("no credential").map(str::to_owned);
         let both = part("clientCertificateData")? + &part("clientKeyData")?;
         self.town.file("ann", &format!("{cluster}.pem"), &both).map(PathBuf::from)
     }
 
-    /// How a server answers whoever shows it; 0: it ends the connection.
     fn shows(&self, certificate: &Path, at: &str) -> Result<u16> {
+        self.knocks(&["--cert", &certificate.to_string_lossy()], at)
+    }
+
+    /// How a server answers whoever shows something to it; 0: it ends the connection.
+    pub fn knocks(&self, shows: &[&str], at: &str) -> Result<u16> {
         let mut curl = Command::new("curl");
-        curl.args(["-sk", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", "--cert"]).arg(certificate);
+        curl.args(["-sk", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"]).args(shows);
         let out = curl.arg(format!("{at}/api/v1/namespaces/shop/pods")).stdin(Stdio::null()).output()?;
         Ok(String::from_utf8(out.stdout)?.trim().parse()?)
     }
@@ -106,9 +129,8 @@ impl<'t, 's> Edge<'t, 's> {
 /// Bound rules work and nothing else; other authorities are nothing here; a revocation takes the certificate's minutes.
 pub fn direct(stage: &mut Stage) -> Result<()> {
     let town = Town::open(stage)?;
-    let edge = Edge::open(&town)?;
-    let rbac = town.says("cleo", &["kube", "rbac", "edge"])?;
-    edge.cluster()?.apply(&rbac)?;
+    let edge = Edge::open(&town, "certificate", Vec::new())?;
+    edge.trust_ours()?;
     edge.refused(&["get", "pods"], "you have no access to edge now")?;
     refusals(&edge)?;
     let id = town.asks("ann", "edge", &[])?;
@@ -142,15 +164,15 @@ fn refusals(edge: &Edge<'_, '_>) -> Result<()> {
     edge.root("access/roles/edge", json!({ "record_sessions": false })).map(drop)
 }
 
-/// The API server takes her for ann of the group, and its name of her certificate leads to the grant.
-fn is_ann(edge: &Edge<'_, '_>, id: &str) -> Result<()> {
+/// The API server takes her for ann of the group, and its name of what she showed leads to the grant. What else it says of her.
+pub fn is_ann(edge: &Edge<'_, '_>, id: &str) -> Result<Value> {
     let (_, told) = edge.ann(&["auth", "whoami", "-o", "json"])?;
-    let who: Value = serde_json::from_str(&told).with_context(|| told.clone())?;
-    let info = &who["status"]["userInfo"];
+    let mut who: Value = serde_json::from_str(&told).with_context(|| told.clone())?;
+    let info = who["status"]["userInfo"].take();
     let groups = info["groups"].as_array().context("no groups")?;
     ensure!(info["username"] == "ann" && groups.contains(&json!(GROUP)), "the API server says {info}");
     let name = info["extra"]["authentication.kubernetes.io/credential-id"][0].as_str();
-    let name = name.with_context(|| format!("the API server names no certificate: {info}"))?;
+    let name = name.with_context(|| format!("the API server has no name for what ann showed: {info}"))?;
     let log = edge.town.stage.vault.dir().join("data/audit");
     let leads = || {
         let mut trace = Command::new(edge.town.stage.program());
@@ -158,7 +180,8 @@ fn is_ann(edge: &Edge<'_, '_>, id: &str) -> Result<()> {
         let told = String::from_utf8_lossy(&out.stdout).into_owned();
         Ok([id, "the test wants it", name].iter().all(|part| told.contains(part)))
     };
-    edge.town.stage.wait("the trace of the certificate's name", PATIENCE, leads).map(drop)
+    edge.town.stage.wait("the trace of the credential's name", PATIENCE, leads)?;
+    Ok(info["extra"].clone())
 }
 
 /// Another cluster's certificate is nothing here, and this one's is nothing at the proxy.

@@ -155,7 +155,7 @@ pub fn heard(stage: &mut Stage) -> Result<()> {
         town.stage.wait(&format!("the administrator's {target} to show"), PATIENCE, || saw(target))?;
     }
     ensure!(!town.dewdrop("ann", &["access", "around"])?.status.success(), "ann reads what went around");
-    ensure!(!on_record(&town)?.contains(SECRET), "the command of an exec is on the record");
+    ensure!(!town.record()?.contains(SECRET), "the command of an exec is on the record");
     strangers(&audited)?;
     // Nobody hears for a while.
     audited.proxy.take().context("no proxy")?.kill9();
@@ -167,18 +167,9 @@ pub fn heard(stage: &mut Stage) -> Result<()> {
     town.stage.wait("what was missed to come again", PATIENCE, came).map(drop)
 }
 
-/// The whole audit log.
-fn on_record(town: &Town) -> Result<String> {
-    let mut all = String::new();
-    for file in std::fs::read_dir(town.stage.vault.dir().join("data/audit"))? {
-        all += &String::from_utf8_lossy(&std::fs::read(file?.path()).unwrap_or_default());
-    }
-    Ok(all)
-}
-
 /// The name by which proxy and API server both tell of a list of pods by this grant.
 fn joined(town: &Town, id: &str) -> Result<Option<String>> {
-    let record = on_record(town)?;
+    let record = town.record()?;
     let lines: Vec<Value> = record
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

@@ -339,6 +339,15 @@ impl<'s> Town<'s> {
         drop(std::fs::remove_dir_all(self.home(name).join(".cache/dewdrop")));
     }
 
+    /// The whole audit log.
+    pub fn record(&self) -> Result<String> {
+        let mut all = String::new();
+        for file in std::fs::read_dir(self.stage.vault.dir().join("data/audit"))? {
+            all += &String::from_utf8_lossy(&std::fs::read(file?.path()).unwrap_or_default());
+        }
+        Ok(all)
+    }
+
     /// The lines of the record about a grant, in order.
     pub fn lines(&self, id: &str) -> Result<Vec<Value>> {
         let mut files = Vec::new();

@@ -91,6 +91,7 @@ fn what(event: &Event) -> String {
         "extend" => ("asked for more time", "ask for more time"),
         "review" => ("reviewed it", "review it"),
         "certificate" => ("got a certificate", "get a certificate"),
+        "token" => ("got a token", "get a token"),
         "read" => ("read", "read"),
         other => (other, other),
     };

@@ -14,11 +14,11 @@ fn api_server() -> String {
 }
 
 /// What a role must say to be had at a direct cluster.
-fn fit() -> Value {
+pub(super) fn fit() -> Value {
     json!({ "clusters": "edge", "kubernetes_groups": "dewdrop:look", "record_sessions": false })
 }
 
-fn fit_but(change: Value) -> Value {
+pub(super) fn fit_but(change: Value) -> Value {
     let mut role = fit();
     for (name, value) in change.as_object().unwrap() {
         role[name] = value.clone();
@@ -34,7 +34,7 @@ async fn stage() -> Stage {
     s
 }
 
-async fn make_direct(s: &Stage, name: &str, change: Value) -> Result<Got, Fault> {
+pub(super) async fn make_direct(s: &Stage, name: &str, change: Value) -> Result<Got, Fault> {
     let mut cluster =
         json!({ "address": "https://10.0.0.1:6443", "mode": "direct", "certificate_authority": api_server() });
     for (field, value) in change.as_object().unwrap() {

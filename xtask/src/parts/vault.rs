@@ -194,6 +194,16 @@ impl Vault {
         self.dir.path()
     }
 
+    /// All that Dewdrop's audit log says, in order.
+    pub fn record(&self) -> Result<String> {
+        let files = std::fs::read_dir(self.dir().join("data/audit"))?;
+        let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+        files.sort();
+        // One of them may be going just now.
+        let texts = files.iter().map(|file| std::fs::read(file).unwrap_or_default());
+        Ok(texts.map(|text| String::from_utf8_lossy(&text).into_owned()).collect())
+    }
+
     /// A caller for another thread.
     pub fn caller(&self) -> Caller {
         Caller { address: self.address.clone(), token: self.root.clone(), agent: agent() }

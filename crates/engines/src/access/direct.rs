@@ -28,6 +28,9 @@ pub struct Terms {
     pub credential: Credential,
 }
 
+/// A kube-apiserver does not look again at a token that it took within the last ten seconds.
+const REMEMBERED: &str = " for whoever has it (and 10 s, for which an API server remembers it)";
+
 /// A role among others of the mount.
 struct Named<'r> {
     name: &'r str,
@@ -48,7 +51,7 @@ impl Terms {
                 "a revocation stops the next {} only: the last one is good for up to {} more{}, and what runs is not cut",
                 self.credential.name(),
                 in_words(self.ttl),
-                if self.credential.is_certificate() { "" } else { " for whoever has it" }
+                if self.credential.is_certificate() { "" } else { REMEMBERED }
             ),
             format!(
                 "nothing is recorded here but the {}s: no requests, no command lines, no sessions; what is made to keep \

@@ -155,7 +155,7 @@ pub fn heard(stage: &mut Stage) -> Result<()> {
         town.stage.wait(&format!("the administrator's {target} to show"), PATIENCE, || saw(target))?;
     }
     ensure!(!town.dewdrop("ann", &["access", "around"])?.status.success(), "ann reads what went around");
-    ensure!(!town.record()?.contains(SECRET), "the command of an exec is on the record");
+    ensure!(!town.stage.vault.record()?.contains(SECRET), "the command of an exec is on the record");
     strangers(&audited)?;
     // Nobody hears for a while.
     audited.proxy.take().context("no proxy")?.kill9();
@@ -169,7 +169,7 @@ pub fn heard(stage: &mut Stage) -> Result<()> {
 
 /// The name by which proxy and API server both tell of a list of pods by this grant.
 fn joined(town: &Town, id: &str) -> Result<Option<String>> {
-    let record = town.record()?;
+    let record = town.stage.vault.record()?;
     let lines: Vec<Value> = record
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

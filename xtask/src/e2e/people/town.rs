@@ -339,32 +339,14 @@ impl<'s> Town<'s> {
         drop(std::fs::remove_dir_all(self.home(name).join(".cache/dewdrop")));
     }
 
-    /// The whole audit log.
-    pub fn record(&self) -> Result<String> {
-        let mut all = String::new();
-        for file in std::fs::read_dir(self.stage.vault.dir().join("data/audit"))? {
-            all += &String::from_utf8_lossy(&std::fs::read(file?.path()).unwrap_or_default());
-        }
-        Ok(all)
-    }
-
     /// The lines of the record about a grant, in order.
     pub fn lines(&self, id: &str) -> Result<Vec<Value>> {
-        let mut files = Vec::new();
-        for file in std::fs::read_dir(self.stage.vault.dir().join("data/audit"))? {
-            files.push(file?.path());
-        }
-        files.sort();
         let mut found = Vec::new();
-        for file in files {
-            let text = std::fs::read(file).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            for line in text.lines().filter(|line| line.contains(id) && line.contains("\"lines\"")) {
-                let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-                let told = line.pointer("/request/data/lines").and_then(Value::as_array).cloned();
-                if line["type"] == "request" {
-                    found.extend(told.unwrap_or_default().into_iter().filter(|line| line["grant"] == id));
-                }
+        for line in self.stage.vault.record()?.lines().filter(|line| line.contains(id) && line.contains("\"lines\"")) {
+            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+            let told = line.pointer("/request/data/lines").and_then(Value::as_array).cloned();
+            if line["type"] == "request" {
+                found.extend(told.unwrap_or_default().into_iter().filter(|line| line["grant"] == id));
             }
         }
         Ok(found)

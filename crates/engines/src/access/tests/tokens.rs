@@ -251,7 +251,7 @@ async fn revoked_means_no_other_token_and_approvers_read_so() {
     let read = s.sees("ben", &format!("requests/{id}")).await.unwrap();
     assert_eq!((&read["mode"], &read["credential"]), (&json!("direct"), &json!("token")));
     let said: Vec<&str> = read["dangers"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    let last = "a revocation stops the next token only: the last one is good for up to 5 min more for whoever has it";
+    let last = "a revocation stops the next token only: the last one is good for up to 5 min more for whoever has it (and 10 s";
     assert!(said[1].starts_with(last), "{said:?}");
     assert!(said[2].starts_with("nothing is recorded here but the tokens"), "{said:?}");
     s.says("ben", &format!("requests/{id}/approve"), json!({})).await.unwrap();

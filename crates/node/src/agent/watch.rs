@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-
 use super::Agent;
 use super::hold::Hold;
 use super::start::Start;

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fd::OwnedFd;
+
 use super::Agent;
 use super::hold::Hold;
 use super::start::Start;
@@ -28,7 +30,7 @@ impl Watcher for Agent {
             let ids: Vec<&str> = alive.iter().map(|container| container.id.as_str()).collect();
             self.over(&hold, hold.seen(&ids));
             for container in alive {
-                self.runs(&hold, container);
+                self.over(&hold, hold.running(&container.id, process_of(container)));
             }
             self.note_or_warn(&hold);
         }
@@ -53,7 +55,7 @@ impl Watcher for Agent {
 
     fn started(&self, pod: &Pod, container: &Container) {
         for hold in self.of_container(&pod.uid, &container.name) {
-            self.runs(&hold, container);
+            self.over(&hold, hold.running(&container.id, process_of(container)));
         }
     }
 
@@ -105,22 +107,6 @@ impl Agent {
         Ok(())
     }
 
-    /// A container runs. Its end is heard from the kernel as well: a runtime has work of its own before it tells, and writes to its
-    /// disk first.
-    fn runs(&self, hold: &Arc<Hold>, container: &Container) {
-        let (process, watched) = (pidfd::open(container.pid), pidfd::open(container.pid));
-        self.over(hold, hold.running(&container.id, process));
-        let (Ok(agent), Some(watched)) = (self.me(), watched) else { return };
-        let (hold, id) = (hold.clone(), container.id.clone());
-        tokio::spawn(async move {
-            // Who cannot be watched is told of by the runtime alone.
-            if pidfd::until_exit(Arc::new(watched)).await.is_ok() {
-                agent.over(&hold, hold.stopped(&id));
-                agent.note_or_warn(&hold);
-            }
-        });
-    }
-
     pub(super) fn over(&self, hold: &Arc<Hold>, start: Option<Arc<Start>>) {
         if let Some(start) = start {
             tracing::debug!(container = %hold.about.spec.container, start = %start.name.start, "a start is over");
@@ -135,6 +121,11 @@ fn is_of_volume(source: &Path, target: &Path, pod_dir: &Path) -> bool {
     let volume = target.parent().and_then(Path::file_name);
     let is_part = |volume| source.starts_with(pod_dir.join(SUB_PATHS).join(volume));
     source.starts_with(target) || volume.is_some_and(is_part)
+}
+
+/// A handle of the container's process that stays right when the number is used again.
+fn process_of(container: &Container) -> Option<OwnedFd> {
+    pidfd::open(container.pid)
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What follows from what was seen. Nothing is asked here.
 
-mod guards;
-
 use serde::Serialize;
 use serde_json::Value;
 
@@ -64,7 +62,6 @@ pub fn all(seen: &Seen) -> Vec<Finding> {
     findings.extend(nodes(&seen.nodes, &seen.csi_nodes));
     findings.extend(pods(&seen.pods));
     findings.extend(seen.role.as_ref().map(|role| role_of_agents(role, &seen.driver)));
-    findings.extend(seen.guards.iter().flat_map(guards::all));
     findings
 }
 

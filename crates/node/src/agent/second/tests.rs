@@ -10,7 +10,6 @@ use crate::agent::life::Phase;
 use crate::agent::start::Start;
 use crate::agent::vault::{SignIn, StartName, Vault};
 use crate::api_watch::{Newest, Status};
-use crate::nri::{self, Watcher as _};
 use crate::spec::{PodInfo, VolumeSpec};
 
 struct Rig {
@@ -126,27 +125,6 @@ async fn a_pod_that_is_over_gets_nothing_more() {
     let hold = rig.publish("u");
     rig.agent.pod(PodSeen { is_over: true, ..pod("u", 2, "a", true) });
     assert_eq!((hold.todo(), rig.ends()), (Todo::Close, 1));
-}
-
-#[tokio::test]
-async fn the_kernel_tells_of_an_end_before_the_runtime_does() {
-    let rig = rig().await;
-    let hold = rig.publish("u");
-    rig.agent.nets.set_nri(true);
-    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    let pod = nri::Pod { uid: "u".into(), ..nri::Pod::default() };
-    let container = nri::Container { id: "a".into(), name: "app".into(), pid: child.id(), ..nri::Container::default() };
-    rig.agent.creating(&pod, &container).unwrap();
-    rig.agent.started(&pod, &container);
-    assert_eq!((hold.phase(), rig.ends()), (Phase::Taken("a".into()), 0));
-    child.kill().unwrap();
-    while rig.ends() == 0 {
-        sleep(std::time::Duration::from_millis(1)).await;
-    }
-    assert_eq!(hold.phase(), Phase::Minting);
-    rig.agent.stopped(&pod, &container);
-    assert_eq!(rig.ends(), 1, "once");
-    child.wait().unwrap();
 }
 
 #[tokio::test]

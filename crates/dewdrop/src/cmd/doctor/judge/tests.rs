@@ -18,7 +18,6 @@ fn well() -> Seen {
         namespace: json!({"metadata": {"name": "dewdrop-system", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}),
         pods: json!({"items": [{"metadata": {"name": "dewdrop-0"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}),
         role: Some(json!({"agent": true, "audience": "dewdrop"})),
-        guards: None,
     }
 }
 

@@ -169,7 +169,7 @@ pub fn spawn(folder: &Path) -> Child {
         .unwrap()
 }
 
-/// All files below a folder.
+/// All files below a folder that nobody writes to any more.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {

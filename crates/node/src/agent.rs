@@ -6,6 +6,7 @@ mod claim;
 mod condition;
 mod ender;
 mod fail;
+mod follow;
 mod hold;
 mod journal;
 mod keeper;
@@ -38,6 +39,7 @@ pub use life::{ContainerId, Phase};
 use crate::env::Env;
 use crate::settings::Settings;
 use ender::Ender;
+use follow::Followed;
 use hold::Hold;
 use journal::Journal;
 use nets::Nets;
@@ -54,6 +56,7 @@ pub struct Agent {
     pods_dir: PathBuf,
     env: Arc<Env>,
     second: Second,
+    followed: Followed,
     nets: Nets,
     meters: Meters,
     me: Weak<Agent>,
@@ -62,7 +65,8 @@ pub struct Agent {
 // === impl Agent ===
 
 impl Agent {
-    /// The agent with what a former one left: its volumes, and the starts that it could not end.
+    /// The agent with what a former one left: its volumes, and the starts that it could not end. Its tasks run where this is
+    /// called.
     ///
     /// # Errors
     /// The state's folder cannot be used.
@@ -79,6 +83,7 @@ impl Agent {
             pods_dir: settings.kubelet_dir.join("pods"),
             env,
             second: Second::new(settings),
+            followed: Followed::new(),
             nets: Nets::default(),
             meters: Meters::default(),
             me: me.clone(),

@@ -206,11 +206,11 @@ impl Hold {
     }
 
     /// The container runs. Answers the start that is over, if that shows now.
-    pub fn running(&self, id: &str, process: Option<OwnedFd>) -> Option<Arc<Start>> {
+    pub fn running(&self, id: &str, process: Option<Arc<OwnedFd>>) -> Option<Arc<Start>> {
         let mut state = self.state.lock();
         let act = if self.is_wrapped() { self.arrived(&mut state, id) } else { state.life.running(id) };
         if matches!(state.life.standing(id), Standing::Holds | Standing::Awaits) {
-            state.process = process.map(Arc::new);
+            state.process = process;
         }
         self.apply(&mut state, act)
     }

@@ -49,12 +49,7 @@ impl Numbers for Agent {
         for (name, kind, help, value) in [
             ("volumes", "gauge", "Volumes that are published.", self.volumes() as u64),
             ("starts_live", "gauge", "Starts whose container has its credential.", live as u64),
-            (
-                "starts_followed",
-                "gauge",
-                "Containers whose process is held by a handle without NRI.",
-                self.second.followed() as u64,
-            ),
+            ("starts_followed", "gauge", "Containers whose process is held by a handle.", self.followed.count() as u64),
             ("mints_total", "counter", "Starts that were made.", mints),
             ("mint_failures_total", "counter", "Tries to make a start that failed.", failures),
             ("ends_waiting", "gauge", "Ends that the server has not heard yet.", self.ender.waiting() as u64),

@@ -1,27 +1,20 @@
 //! The second net: what the API server tells of this node's pods is applied to their volumes, and the process of each container
-//! that it names is held by a handle, so that its end is known at once (docs/decisions/0016).
+//! that it names is followed (docs/decisions/0016).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::sleep;
 
 use super::Agent;
 use super::hold::Hold;
 use super::nets::Net;
 use crate::api_watch::{self, Api, PodSeen, Step, Viewer, steps};
-use crate::env::Found;
-use crate::pidfd;
 use crate::settings::Settings;
 
-/// How often the runtime is asked for a process before kubelet's word has to do.
-const TRIES: u32 = 3;
 /// How long a fresh agent waits for the runtime's word.
 const NRI_FIRST: Duration = Duration::from_secs(3);
-
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the second net knows.
 pub struct Second {
@@ -31,8 +24,6 @@ pub struct Second {
     pub node: String,
     has_nri: bool,
     pods: Mutex<HashMap<String, PodSeen>>,
-    /// Volumes and containers whose end is waited for.
-    followed: Mutex<HashSet<(String, String)>>,
 }
 
 // === impl Second ===
@@ -45,13 +36,7 @@ impl Second {
             node: settings.node.clone(),
             has_nri: settings.nri_socket.is_some(),
             pods: Mutex::default(),
-            followed: Mutex::default(),
         }
-    }
-
-    /// How many processes are held.
-    pub fn followed(&self) -> usize {
-        self.followed.lock().len()
     }
 
     /// A pod, if it was told of.
@@ -129,7 +114,7 @@ impl Agent {
     }
 
     /// What the last word about a pod means for its volumes as they are.
-    fn look(&self, uid: &str) {
+    pub(super) fn look(&self, uid: &str) {
         let Some(pod) = self.second.pod(uid) else { return };
         let is_led = self.nets.leading() == Net::Nri;
         for hold in self.of_pod(uid) {
@@ -143,11 +128,11 @@ impl Agent {
         }
     }
 
-    fn take(&self, hold: &Arc<Hold>, step: Step) {
+    pub(super) fn take(&self, hold: &Arc<Hold>, step: Step) {
         match step {
             Step::Running(id) => self.over(hold, hold.running(&id, None)),
             Step::Stopped(id) => self.over(hold, hold.stopped(&id)),
-            Step::Follow(id) => return self.follow(hold, id),
+            Step::Follow(id) => return self.find_and_follow(hold, &id),
         }
         self.note_or_warn(hold);
     }
@@ -157,44 +142,6 @@ impl Agent {
         if self.nets.leading() != Net::Nri {
             self.over(hold, hold.close());
         }
-    }
-
-    /// Waits for the end of a container's process, in a task of its own.
-    fn follow(&self, hold: &Arc<Hold>, id: String) {
-        let key = (hold.about.volume_id.clone(), id.clone());
-        let (Ok(agent), true) = (self.me(), self.env.cri.is_some()) else { return };
-        if !self.second.followed.lock().insert(key.clone()) {
-            return;
-        }
-        let hold = hold.clone();
-        tokio::spawn(async move {
-            if agent.until_exit(&hold, &id).await {
-                agent.take(&hold, Step::Stopped(id));
-                agent.look(&hold.about.pod.uid);
-            }
-            agent.second.followed.lock().remove(&key);
-        });
-    }
-
-    /// Answers whether the container has ended; not, when nobody can say.
-    async fn until_exit(&self, hold: &Hold, id: &str) -> bool {
-        let Some(cri) = &self.env.cri else { return false };
-        for _ in 0..TRIES {
-            match Box::pin(cri.process(id)).await {
-                Ok(Found::Ended) => return true,
-                Ok(Found::Runs(process)) => {
-                    let process = Arc::new(process);
-                    hold.follow(id, &process);
-                    return pidfd::until_exit(process).await.is_ok();
-                }
-                Ok(Found::Unknown) => return false,
-                Err(why) => {
-                    tracing::debug!(container = %hold.about.spec.container, %why, "the process of a container is not found")
-                }
-            }
-            sleep(AGAIN).await;
-        }
-        false
     }
 }
 

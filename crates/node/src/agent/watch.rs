@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fd::OwnedFd;
-
 use super::Agent;
 use super::hold::Hold;
 use super::start::Start;
@@ -30,7 +28,7 @@ impl Watcher for Agent {
             let ids: Vec<&str> = alive.iter().map(|container| container.id.as_str()).collect();
             self.over(&hold, hold.seen(&ids));
             for container in alive {
-                self.over(&hold, hold.running(&container.id, process_of(container)));
+                self.runs(&hold, container);
             }
             self.note_or_warn(&hold);
         }
@@ -55,7 +53,7 @@ impl Watcher for Agent {
 
     fn started(&self, pod: &Pod, container: &Container) {
         for hold in self.of_container(&pod.uid, &container.name) {
-            self.over(&hold, hold.running(&container.id, process_of(container)));
+            self.runs(&hold, container);
         }
     }
 
@@ -107,6 +105,15 @@ impl Agent {
         Ok(())
     }
 
+    /// A container runs, in a process whose handle stays right when the number is used again.
+    fn runs(&self, hold: &Arc<Hold>, container: &Container) {
+        let process = pidfd::open(container.pid).map(Arc::new);
+        self.over(hold, hold.running(&container.id, process.clone()));
+        if let Some(process) = process {
+            self.follow(hold, &container.id, process);
+        }
+    }
+
     pub(super) fn over(&self, hold: &Arc<Hold>, start: Option<Arc<Start>>) {
         if let Some(start) = start {
             tracing::debug!(container = %hold.about.spec.container, start = %start.name.start, "a start is over");
@@ -121,11 +128,6 @@ fn is_of_volume(source: &Path, target: &Path, pod_dir: &Path) -> bool {
     let volume = target.parent().and_then(Path::file_name);
     let is_part = |volume| source.starts_with(pod_dir.join(SUB_PATHS).join(volume));
     source.starts_with(target) || volume.is_some_and(is_part)
-}
-
-/// A handle of the container's process that stays right when the number is used again.
-fn process_of(container: &Container) -> Option<OwnedFd> {
-    pidfd::open(container.pid)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::agent::life::Phase;
 use crate::agent::start::Start;
 use crate::agent::vault::{SignIn, StartName, Vault};
 use crate::api_watch::{Newest, Status};
+use crate::nri::{self, Watcher as _};
 use crate::spec::{PodInfo, VolumeSpec};
 
 struct Rig {
@@ -125,6 +126,39 @@ async fn a_pod_that_is_over_gets_nothing_more() {
     let hold = rig.publish("u");
     rig.agent.pod(PodSeen { is_over: true, ..pod("u", 2, "a", true) });
     assert_eq!((hold.todo(), rig.ends()), (Todo::Close, 1));
+}
+
+/// The runtime's callbacks come on a thread of their own.
+#[tokio::test]
+async fn the_kernel_tells_of_an_end_before_the_runtime_does() {
+    let rig = rig().await;
+    let hold = rig.publish("u");
+    rig.agent.nets.set_nri(true);
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let pod = nri::Pod { id: "sandbox".into(), uid: "u".into(), ..nri::Pod::default() };
+    let container = nri::Container {
+        id: "a".into(),
+        pod_id: "sandbox".into(),
+        name: "app".into(),
+        pid: child.id(),
+        ..nri::Container::default()
+    };
+    let told = |tell: fn(&Agent, &nri::Pod, &nri::Container)| {
+        std::thread::scope(|scope| scope.spawn(|| tell(&rig.agent, &pod, &container)).join().unwrap());
+    };
+    told(|agent, pod, container| drop(agent.creating(pod, container).unwrap()));
+    told(Agent::started);
+    // Its link broke for a moment.
+    told(|agent, pod, container| agent.synchronize(vec![pod.clone()], vec![container.clone()]));
+    assert_eq!((hold.phase(), rig.ends(), rig.agent.followed.count()), (Phase::Taken("a".into()), 0, 1));
+    child.kill().unwrap();
+    while rig.agent.followed.count() == 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!((hold.phase(), rig.ends()), (Phase::Minting, 1));
+    told(Agent::stopped);
+    assert_eq!(rig.ends(), 1, "once");
+    child.wait().unwrap();
 }
 
 #[tokio::test]

@@ -197,8 +197,15 @@ impl Desk {
             .ok_or_else(|| Refusal::forbidden("a connection becomes a stream at resources alone, such as pods/exec"))?;
         onward.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         onward.insert(header::UPGRADE, protocol);
-        if is_session(of) && live.grant.record_sessions {
-            stream::offer_recorded(onward)?;
+        if live.grant.record_sessions {
+            if is_session(of) {
+                stream::offer_recorded(onward)?;
+            } else if info.verb != "watch" && !is_no_session(of) {
+                return Err(Refusal::forbidden(format!(
+                    "sessions of your grant are recorded, and a stream of {} cannot be: ask for a role with record_sessions=false",
+                    resource_name(of)
+                )));
+            }
         }
         Ok(true)
     }
@@ -278,6 +285,11 @@ fn describe(what: &mut What, info: &Info) {
 /// Whether people type there, or read what is typed.
 fn is_session(of: &Resource) -> bool {
     of.group.is_empty() && of.resource == "pods" && matches!(of.subresource.as_str(), "exec" | "attach")
+}
+
+/// Streams in which nobody commands anything: a container's output, and what a program says to a port.
+fn is_no_session(of: &Resource) -> bool {
+    of.group.is_empty() && of.resource == "pods" && matches!(of.subresource.as_str(), "log" | "portforward")
 }
 
 fn resource_name(of: &Resource) -> String {

@@ -110,13 +110,17 @@ pub fn behind(stage: &mut Stage) -> Result<()> {
     town.role("pods", json!({}))?;
     let rule = |resources: &[&str]| json!([{ "api_groups": [GROUP], "resources": resources, "verbs": ["get", "list", "watch", "create"] }]);
     town.role("wares", json!({ "rules": rule(&["widgets"]) }))?;
-    town.role("consoles", json!({ "rules": rule(&["widgets", "widgets/console"]), "record_sessions": false }))?;
+    let consoles =
+        |is_recorded| json!({ "rules": rule(&["widgets", "widgets/console"]), "record_sessions": is_recorded });
+    town.role("consoles", consoles(false))?;
+    town.role("recorded", consoles(true))?;
     let wares = Wares::open(&town)?;
     without_the_group(&wares)?;
     let id = town.only("wares", &["-ttl=10m"])?;
     works(&wares, &id)?;
     tricks::play(&wares)?;
     on_the_record(&wares, &id)?;
+    cannot_be_recorded(&wares)?;
     ends_with_the_grant(&wares)
 }
 
@@ -216,6 +220,18 @@ fn on_the_record(wares: &Wares<'_, '_>, id: &str) -> Result<()> {
         has(verb, target, code)?;
     }
     Ok(())
+}
+
+/// A stream that the proxy cannot record is refused where sessions are to be recorded, and the other server hears nothing of it.
+fn cannot_be_recorded(wares: &Wares<'_, '_>) -> Result<()> {
+    let town = wares.town;
+    let id = town.only("recorded", &["-ttl=10m"])?;
+    let before = wares.of_ann().len();
+    let told =
+        wares.way()?.open()?.raw(&format!("GET {SHOP}/widgets/first/console HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n"))?;
+    ensure!(told.starts_with("HTTP/1.1 403") && told.contains("cannot be"), "a console that is to be recorded: {told}");
+    ensure!(wares.of_ann().len() == before, "the other API server was asked");
+    town.says("ben", &["access", "revoke", &id]).map(drop)
 }
 
 /// A watch and a stream of the other server run; both are cut when the grant ends, on both sides.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench --access`: what the access proxy costs, against the API server itself in the same run.
 
 mod exec;
+mod http2;
 mod list;
 mod single;
 mod streams;
@@ -25,6 +26,8 @@ struct Sides<'t, 's> {
     direct: Way,
     /// Through the proxy, by a grant.
     proxy: Way,
+    /// The same as kubectl speaks.
+    http2: http2::Client,
     /// The proxy's process.
     pid: u32,
     /// For each measured row, about.
@@ -46,7 +49,7 @@ pub fn measure(dewdrop: &Path, wish: &Wish) -> Result<String> {
     let sides = Sides::open(&town, wish)?;
     let mut text = format!(
         "{}, {}; load of the machine before: {load}.\n{}; API server, etcd, server, proxy and the measuring program share the \
-         machine. HTTP/1.1 over TLS 1.3 with a client's certificate, both ways.\n\n",
+         machine. TLS 1.3 with a client's certificate; HTTP/1.1, and HTTP/2 where that is said.\n\n",
         host::today()?,
         host::machine()?,
         super::version(dewdrop)?
@@ -85,7 +88,8 @@ impl<'t, 's> Sides<'t, 's> {
         let file = |name: &str| home.join(name);
         let proxy = Way::new(&town.address(), &file("ca.pem"), &file("cert.pem"), &file("key.pem"))?;
         let pid = town.proxy_pid().context("the proxy does not run")?;
-        Ok(Self { town, direct, proxy, pid, time: Duration::from_secs(wish.seconds) })
+        let http2 = http2::Client::new(town.address(), home)?;
+        Ok(Self { town, direct, proxy, http2, pid, time: Duration::from_secs(wish.seconds) })
     }
 }
 

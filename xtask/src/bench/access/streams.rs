@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Sides, verdict};
 use crate::bench::host;
-use crate::say::{self, Stopwatch};
+use crate::say::Stopwatch;
 
 const STREAMS: usize = 1000;
 /// Memory of a stream, in kilobytes.
@@ -16,20 +16,38 @@ const EACH: f64 = 20.0;
 /// What is given back is given back by then.
 const REST: Duration = Duration::from_secs(2);
 
+/// Connections of clients of HTTP/2.
+const SHARED: usize = 20;
+
 pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
     let list = sides.proxy.open()?.read("/api/v1/namespaces/shop/pods?limit=1")?;
     let list: Value = serde_json::from_slice(&list)?;
     let version = list["metadata"]["resourceVersion"].as_str().context("the list has no version")?;
     let path = format!("/api/v1/namespaces/shop/pods?watch=1&timeoutSeconds=600&resourceVersion={version}");
+    let mut text = String::from(
+        "| 1000 watches | opened in s | proxy's CPU µs to open one | proxy in RAM before, with, after, MB | KB each | CPU while they wait | budget |\n\
+         |---|---:|---:|---:|---:|---:|---|\n",
+    );
+    text += &row(sides, &format!("{SHARED} connections (HTTP/2)"), || {
+        (0..SHARED).map(|_| sides.http2.begin(&path, STREAMS / SHARED)).collect()
+    })?;
+    text += &row(sides, "a connection each (HTTP/1.1)", || {
+        let begin = |_| {
+            let mut line = sides.proxy.open()?;
+            line.begin(&path)?;
+            Ok(line)
+        };
+        (0..STREAMS).map(begin).collect()
+    })?;
+    Ok(text)
+}
+
+/// What the proxy takes for the streams of these clients.
+fn row<C>(sides: &Sides<'_, '_>, name: &str, open: impl FnOnce() -> Result<Vec<C>>) -> Result<String> {
     sleep(REST);
     let (before, cpu) = (host::resident(sides.pid)?, host::cpu_micros(sides.pid)?);
     let clock = Stopwatch::start();
-    let mut open = Vec::with_capacity(STREAMS);
-    for _ in 0..STREAMS {
-        let mut line = sides.proxy.open()?;
-        line.begin(&path)?;
-        open.push(line);
-    }
+    let open = open()?;
     let (took, cpu) = (clock.elapsed(), host::cpu_micros(sides.pid)? - cpu);
     sleep(REST);
     let with = host::resident(sides.pid)?;
@@ -42,15 +60,13 @@ pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
     let each = with.saturating_sub(before) as f64 / 1024.0 / STREAMS as f64;
     let mb = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     Ok(format!(
-        "| {STREAMS} watches, a connection each | |\n|---|---:|\n| opened in | {} |\n| the proxy's processor time to open one | {:.0} µs |\n\
-         | the proxy in RAM: before, with, after | {:.1}, {:.1}, {:.1} MB |\n| each | {each:.1} KB; {} |\n\
-         | processor time while they wait | {:.2} % |\n",
-        say::time(took),
+        "| {name} | {:.2} | {:.0} | {:.1}, {:.1}, {:.1} | {each:.1} | {:.2} % | {} |\n",
+        took.as_secs_f64(),
         cpu as f64 / STREAMS as f64,
         mb(before),
         mb(with),
         mb(after),
+        idle as f64 / REST.as_micros() as f64 * 100.0,
         verdict(each, EACH, "KB"),
-        idle as f64 / REST.as_micros() as f64 * 100.0
     ))
 }

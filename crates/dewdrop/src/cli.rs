@@ -118,6 +118,14 @@ pub struct ServerArgs {
 }
 
 impl Command {
+    /// Threads that it works with: what all of a cluster's people go through has every processor, as far as a limit of the
+    /// container allows; the others need few.
+    pub fn threads(&self) -> usize {
+        const FEW: usize = 2;
+        let all = || std::thread::available_parallelism().map_or(FEW, |all| all.get().max(FEW));
+        if matches!(self, Self::Kube(kube::Kube::Proxy(_))) { all() } else { FEW }
+    }
+
     /// Runs the command, and returns the exit code.
     pub async fn run(self, ctx: &Ctx) -> Result<u8> {
         match self {

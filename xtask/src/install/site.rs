@@ -168,7 +168,7 @@ const COME_IN: &str = r#"set -euo pipefail
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 rm -f forward.log
 kubectl -n dewdrop-system port-forward service/dewdrop 18201:8200 > forward.log &
-until grep -qs Forwarding forward.log; do sleep 0.1; done
+until grep -qs Forwarding forward.log; do kill -0 $!; sleep 0.1; done
 export DEWDROP_ADDR=https://127.0.0.1:18201 DEWDROP_CACERT=$PWD/dewdrop-ca.crt
 export DEWDROP_TOKEN=$(sed -n 's/.*"root_token": *"\([^"]*\)".*/\1/p' init.json)
 "#;

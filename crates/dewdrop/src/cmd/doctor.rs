@@ -45,6 +45,14 @@ impl Doctor {
                 "set DEWDROP_ADDR and DEWDROP_TOKEN to have that checked, too",
             )),
         }
+        match look::guards(&self.kubectl, self.context.as_deref(), &self.system, &seen.pods).await {
+            Ok(guards) => seen.guards = Some(guards),
+            Err(failure) => findings.push(Finding::new(
+                Grade::Unknown,
+                format!("the guards were not looked at: {}", in_a_line(&failure)),
+                "ask as somebody who may read webhook configurations and admission policies",
+            )),
+        }
         findings.extend(judge::all(&seen));
         findings.sort_by_key(|finding| finding.grade);
         let is_well = findings.iter().all(|finding| finding.grade != Grade::Bad);
@@ -58,11 +66,15 @@ impl Doctor {
 
     /// The agents' role, as the server has it.
     async fn role(&self, ctx: &Ctx) -> std::result::Result<Value, String> {
-        let told = |failure: Failure| failure.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = |failure: Failure| in_a_line(&failure);
         ctx.token().map_err(told)?;
         let path = format!("auth/{}/role/{}", self.auth_mount.trim_matches('/'), self.role);
         let call = Call::read(&path).map_err(|error| error.to_string())?;
         let found = ctx.ask(call).await.map_err(told)?;
         Ok(found.and_then(|envelope| envelope.data).map_or(Value::Null, |role| Value::Object(role.expose().clone())))
     }
+}
+
+fn in_a_line(failure: &Failure) -> String {
+    failure.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,9 +1,9 @@
 //! The webhook and the policies, as the chart installs them.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, Site, release};
+use super::{NAMESPACE, Site, is_well, release};
 use crate::cluster::image::BUSYBOX;
 
 /// Says what it has, and never what it holds; the text itself must be nowhere in the pod's object.
@@ -61,7 +61,7 @@ pub fn environment(site: &Site) -> Result<()> {
     ensure!(other.contains("has-not"), "the other container says {other:?}");
     let object = site.kubectl(&["get", "pod", "env", "-o", "json"])?;
     ensure!(!object.contains("correct-horse"), "the pod's object holds the secret");
-    Ok(())
+    all_is_well(site)
 }
 
 /// Another's volume is refused by the webhook, with the rule's name; a door is closed.
@@ -145,6 +145,19 @@ pub fn policies(site: &Site) -> Result<()> {
                 Ok(true)
             }
         }
-    })
-    .map(drop)
+    })?;
+    all_is_well(site)
+}
+
+/// The doctor sees guards, and nothing wrong with them. Pods that were just replaced may be there for a moment.
+fn all_is_well(site: &Site) -> Result<()> {
+    let mut told = String::new();
+    let look = || {
+        let looked = site.dewdrop("dewdrop kube doctor || true");
+        let found = looked.is_ok();
+        told = looked.unwrap_or_else(|error| format!("{error:#}"));
+        Ok(found && is_well(&told))
+    };
+    let well = site.wait("the doctor to find nothing wrong", look);
+    well.map(drop).with_context(|| format!("it says: {told}"))
 }

@@ -1,5 +1,7 @@
 //! What follows from what was seen. Nothing is asked here.
 
+mod guards;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -62,6 +64,7 @@ pub fn all(seen: &Seen) -> Vec<Finding> {
     findings.extend(nodes(&seen.nodes, &seen.csi_nodes));
     findings.extend(pods(&seen.pods));
     findings.extend(seen.role.as_ref().map(|role| role_of_agents(role, &seen.driver)));
+    findings.extend(seen.guards.iter().flat_map(guards::all));
     findings
 }
 
@@ -197,7 +200,9 @@ fn pods(pods: &Value) -> Vec<Finding> {
         conditions
             .is_some_and(|all| all.iter().any(|one| text(one, "/type") == "Ready" && text(one, "/status") == "True"))
     };
-    let is_done = |pod: &&Value| text(pod, "/status/phase") == "Succeeded";
+    // What `helm test` made stays when it failed; that it did, helm has said.
+    let is_of_a_test = |pod: &Value| !text(pod, "/metadata/annotations/helm.sh~1hook").is_empty();
+    let is_done = |pod: &&Value| text(pod, "/status/phase") == "Succeeded" || is_of_a_test(pod);
     let (ready, other): (Vec<&Value>, Vec<&Value>) = items(pods).filter(|pod| !is_done(pod)).partition(is_ready);
     if ready.is_empty() && other.is_empty() {
         return vec![bad("no pod of Dewdrop is there", "install the chart, or say --system NAMESPACE")];

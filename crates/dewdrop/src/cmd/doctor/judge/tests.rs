@@ -18,6 +18,7 @@ fn well() -> Seen {
         namespace: json!({"metadata": {"name": "dewdrop-system", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}),
         pods: json!({"items": [{"metadata": {"name": "dewdrop-0"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}),
         role: Some(json!({"agent": true, "audience": "dewdrop"})),
+        guards: None,
     }
 }
 
@@ -59,6 +60,18 @@ fn each_thing_that_is_missing_is_named() {
         let (grade, told) = worst(&seen);
         assert!(grade == Grade::Bad && told.contains(words), "{words:?} is not in {told:?}");
     }
+}
+
+#[test]
+fn what_is_not_ours_to_keep_running_is_not_missed() {
+    let mut seen = well();
+    let over = json!({"metadata": {"name": "job"}, "status": {"phase": "Succeeded"}});
+    let test = json!({
+        "metadata": {"name": "dewdrop-test-guards", "annotations": {"helm.sh/hook": "test"}},
+        "status": {"phase": "Failed"},
+    });
+    seen.pods["items"].as_array_mut().unwrap().extend([over, test]);
+    assert_eq!(worst(&seen).0, Grade::Good, "{}", worst(&seen).1);
 }
 
 #[test]

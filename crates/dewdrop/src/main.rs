@@ -110,7 +110,8 @@ fn user_command(arguments: Vec<String>) -> Result<u8> {
         Err(e) => return told_by_clap(&e),
     };
     let ctx = ctx::Ctx::new(settings::Settings::resolve(&cli.global)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cli.command.threads()).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(cli.command.threads()).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::usage(format!("the runtime cannot be started: {e}")))?;
     runtime.block_on(cli.command.run(&ctx))
 }

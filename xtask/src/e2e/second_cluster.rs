@@ -137,11 +137,11 @@ fn two_clusters(stage: &mut Stage) -> Result<()> {
     let users = stage.users()?;
     ensure!(users.len() == 2 && users.contains(&here) && users.contains(&there), "{users:?} for {here} and {there}");
     tokens_stay_at_home(stage, &second)?;
-    // The node of the same name is lost in one of them.
-    second.cluster()?.power_off(&node)?;
+    // The node of the same name is lost in one of them. Its agent goes first: it would hear of its containers' ends.
     if let Some(mut agent) = second.agent.take() {
         agent.kill9();
     }
+    second.cluster()?.power_off(&node)?;
     let took = stage.until_gone(&there)?;
     say::line(&format!("the lost node's user gone {} after its power", say::time(took)));
     std::thread::sleep(std::time::Duration::from_secs(3));

@@ -19,6 +19,9 @@ use crate::e2e::{Stage, Town};
 use crate::parts::client::Way;
 use crate::say;
 
+/// A proxy that was just started knows the grants by then.
+const READY: Duration = Duration::from_secs(20);
+
 /// Both ways to the pods of the namespaces `shop` and `bank`.
 struct Sides<'t, 's> {
     town: &'t Town<'s>,
@@ -39,14 +42,13 @@ pub fn measure(dewdrop: &Path, wish: &Wish) -> Result<String> {
     say::heading("A real cluster, a server, and the access proxy");
     let load = host::load()?;
     let stage = Stage::open(dewdrop.to_path_buf(), 1)?;
-    let town = Town::quiet(&stage)?;
+    let mut town = Town::quiet(&stage)?;
     town.start_pod()?;
     let anything = json!([{ "api_groups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
     for (name, is_recorded) in [("plain", false), ("recorded", true)] {
         town.role(name, json!({ "namespaces": "shop,bank", "rules": anything, "record_sessions": is_recorded }))?;
     }
     town.granted("plain", &["-ttl=30m"])?;
-    let sides = Sides::open(&town, wish)?;
     let mut text = format!(
         "{}, {}; load of the machine before: {load}.\n{}; API server, etcd, server, proxy and the measuring program share the \
          machine. TLS 1.3 with a client's certificate; HTTP/1.1, and HTTP/2 where that is said.\n\n",
@@ -56,7 +58,10 @@ pub fn measure(dewdrop: &Path, wish: &Wish) -> Result<String> {
     );
     for (name, part) in PARTS.iter().filter(|(name, _)| wish.wants(name)) {
         say::heading(name);
-        match part(&sides) {
+        // What one part left in the proxy's memory is none of the next one's.
+        town.kill_proxy();
+        town.start_proxy()?;
+        match Sides::open(&town, wish).and_then(|sides| part(&sides)) {
             Ok(section) => {
                 println!("{section}");
                 writeln!(text, "{section}")?;
@@ -74,7 +79,8 @@ type Part = (&'static str, fn(&Sides<'_, '_>) -> Result<String>);
 
 const PARTS: &[Part] = &[
     ("one request", single::measure),
-    ("streams that wait", streams::measure),
+    ("streams that wait on shared connections", streams::shared),
+    ("streams that wait on a connection each", streams::alone),
     ("a long list", list::measure),
     ("sessions", exec::measure),
 ];
@@ -88,6 +94,8 @@ impl<'t, 's> Sides<'t, 's> {
         let file = |name: &str| home.join(name);
         let proxy = Way::new(&town.address(), &file("ca.pem"), &file("cert.pem"), &file("key.pem"))?;
         let pid = town.proxy_pid().context("the proxy does not run")?;
+        let lets_in = || proxy.open().and_then(|mut line| line.get("/version")).is_ok();
+        town.stage.wait("the proxy to let ann in", READY, || Ok(lets_in()))?;
         let http2 = http2::Client::new(town.address(), home)?;
         Ok(Self { town, direct, proxy, http2, pid, time: Duration::from_secs(wish.seconds) })
     }

@@ -47,7 +47,7 @@ impl Client {
     /// Asks so often, at once, for what has no end; answers when all has begun.
     pub fn begin(&self, path: &str, streams: usize) -> Result<Streams> {
         let mut curl = self.curl(path, streams, streams);
-        let mut curl = curl.args(["--no-buffer", "--include"]).stdout(Stdio::piped()).spawn()?;
+        let mut curl = curl.args(["-o", "/dev/null", "--dump-header", "-"]).stdout(Stdio::piped()).spawn()?;
         let lines = BufReader::new(curl.stdout.take().context("no output")?);
         let begun: Arc<AtomicUsize> = Arc::default();
         let (all, news) = (begun.clone(), mpsc::channel());
@@ -65,7 +65,8 @@ impl Client {
 
     fn curl(&self, path: &str, times: usize, at_once: usize) -> Command {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--http2", "--parallel", "--parallel-max", &at_once.to_string()]);
+        curl.args(["--silent", "--show-error", "--no-progress-meter", "--http2"]);
+        curl.args(["--parallel", "--parallel-max", &at_once.to_string()]);
         for (option, name) in [("--cacert", "ca.pem"), ("--cert", "cert.pem"), ("--key", "key.pem")] {
             curl.arg(option).arg(self.home.join(name));
         }

@@ -19,27 +19,33 @@ const REST: Duration = Duration::from_secs(2);
 /// Connections of clients of HTTP/2.
 const SHARED: usize = 20;
 
-pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
-    let list = sides.proxy.open()?.read("/api/v1/namespaces/shop/pods?limit=1")?;
-    let list: Value = serde_json::from_slice(&list)?;
-    let version = list["metadata"]["resourceVersion"].as_str().context("the list has no version")?;
-    let path = format!("/api/v1/namespaces/shop/pods?watch=1&timeoutSeconds=600&resourceVersion={version}");
-    let mut text = String::from(
-        "| 1000 watches | opened in s | proxy's CPU µs to open one | proxy in RAM before, with, after, MB | KB each | CPU while they wait | budget |\n\
-         |---|---:|---:|---:|---:|---:|---|\n",
-    );
-    text += &row(sides, &format!("{SHARED} connections (HTTP/2)"), || {
+/// As controllers have them.
+pub fn shared(sides: &Sides<'_, '_>) -> Result<String> {
+    let path = path(sides)?;
+    row(sides, &format!("{SHARED} connections (HTTP/2)"), || {
         (0..SHARED).map(|_| sides.http2.begin(&path, STREAMS / SHARED)).collect()
-    })?;
-    text += &row(sides, "a connection each (HTTP/1.1)", || {
+    })
+}
+
+/// As so many people have them.
+pub fn alone(sides: &Sides<'_, '_>) -> Result<String> {
+    let path = path(sides)?;
+    row(sides, "a connection each (HTTP/1.1)", || {
         let begin = |_| {
             let mut line = sides.proxy.open()?;
             line.begin(&path)?;
             Ok(line)
         };
         (0..STREAMS).map(begin).collect()
-    })?;
-    Ok(text)
+    })
+}
+
+/// A watch of what does not change.
+fn path(sides: &Sides<'_, '_>) -> Result<String> {
+    let list = sides.proxy.open()?.read("/api/v1/namespaces/shop/pods?limit=1")?;
+    let list: Value = serde_json::from_slice(&list)?;
+    let version = list["metadata"]["resourceVersion"].as_str().context("the list has no version")?;
+    Ok(format!("/api/v1/namespaces/shop/pods?watch=1&timeoutSeconds=600&resourceVersion={version}"))
 }
 
 /// What the proxy takes for the streams of these clients.
@@ -60,7 +66,9 @@ fn row<C>(sides: &Sides<'_, '_>, name: &str, open: impl FnOnce() -> Result<Vec<C
     let each = with.saturating_sub(before) as f64 / 1024.0 / STREAMS as f64;
     let mb = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     Ok(format!(
-        "| {name} | {:.2} | {:.0} | {:.1}, {:.1}, {:.1} | {each:.1} | {:.2} % | {} |\n",
+        "| {STREAMS} watches | opened in s | proxy's CPU µs to open one | proxy in RAM before, with, after, MB | KB each | CPU while they wait | budget |\n\
+         |---|---:|---:|---:|---:|---:|---|\n\
+         | {name} | {:.2} | {:.0} | {:.1}, {:.1}, {:.1} | {each:.1} | {:.2} % | {} |\n",
         took.as_secs_f64(),
         cpu as f64 / STREAMS as f64,
         mb(before),

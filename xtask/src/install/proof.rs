@@ -126,7 +126,7 @@ fn doctor(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Whether the doctor ends well and says nothing that somebody should look at.
+/// Whether the doctor says nothing that somebody should look at.
 fn is_well(told: &str) -> bool {
     !told.contains("missing ") && !told.contains("warning ") && !told.contains("? ")
 }

@@ -202,8 +202,9 @@ fn pods(pods: &Value) -> Vec<Finding> {
     };
     // What `helm test` made stays when it failed; that it did, helm has said.
     let is_of_a_test = |pod: &Value| !text(pod, "/metadata/annotations/helm.sh~1hook").is_empty();
-    let is_done = |pod: &&Value| text(pod, "/status/phase") == "Succeeded" || is_of_a_test(pod);
-    let (ready, other): (Vec<&Value>, Vec<&Value>) = items(pods).filter(|pod| !is_done(pod)).partition(is_ready);
+    let is_done = |pod: &Value| text(pod, "/status/phase") == "Succeeded";
+    let should_run = |pod: &&Value| !is_done(pod) && !is_of_a_test(pod);
+    let (ready, other): (Vec<&Value>, Vec<&Value>) = items(pods).filter(should_run).partition(is_ready);
     if ready.is_empty() && other.is_empty() {
         return vec![bad("no pod of Dewdrop is there", "install the chart, or say --system NAMESPACE")];
     }

@@ -138,13 +138,23 @@ impl ApiServer {
                 },
             }
         }
-        let stream = self.dial.connect(Speech::Http2).await?;
-        if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
-            *request.uri_mut() = path;
-            request.headers_mut().insert(header::HOST, self.dial.host.clone());
-            return self.ask_over(stream, request).await;
-        }
-        let (mut sender, place) = self.shared.open(stream).await?;
+        let turn = self.shared.turn().await;
+        let (mut sender, place) = match self.shared.take() {
+            Some(made_meanwhile) => made_meanwhile,
+            None => {
+                let stream = self.dial.connect(Speech::Http2).await?;
+                let is_spoken = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+                self.shared.is_spoken(is_spoken);
+                if !is_spoken {
+                    drop(turn);
+                    *request.uri_mut() = path;
+                    request.headers_mut().insert(header::HOST, self.dial.host.clone());
+                    return self.ask_over(stream, request).await;
+                }
+                self.shared.open(stream).await?
+            }
+        };
+        drop(turn);
         Ok(sender.send_request(request).await?.map(|incoming| Answer::shared(incoming, place)))
     }
 

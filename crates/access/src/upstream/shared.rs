@@ -4,13 +4,15 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::sync::MutexGuard;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::body::Asked;
@@ -24,11 +26,17 @@ const WINDOW: u32 = 32 << 10;
 const WHOLE_WINDOW: u32 = 8 << 20;
 /// Whether the API server is still there is asked this often, and waited for this long.
 const ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15));
+/// Whoever finds no place waits so long for the connection that another one makes just now.
+const TURN: Duration = Duration::from_secs(1);
 
 /// The connections.
 #[derive(Default)]
 pub struct Shared {
     lines: Mutex<Vec<Line>>,
+    /// Held by the one that makes a connection.
+    making: tokio::sync::Mutex<()>,
+    /// The API server speaks HTTP/1.1 alone: nobody's connection is of use to another.
+    is_futile: AtomicBool,
 }
 
 /// One of them.
@@ -52,6 +60,21 @@ impl Shared {
         let mut lines = self.lines.lock();
         lines.retain(|line| !line.sender.is_closed());
         lines.iter().find(|line| line.has_place()).map(Line::place)
+    }
+
+    /// The turn to make a connection: one at a time, so that a hundred watches that begin at once share what the first one
+    /// made. Whoever has it looks for a place once more. `None`: it takes too long, or there is nothing to share.
+    pub async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let is_of_use = || !self.is_futile.load(Ordering::Relaxed);
+        if !is_of_use() {
+            return None;
+        }
+        timeout(TURN, self.making.lock()).await.ok().filter(|_| is_of_use())
+    }
+
+    /// Whether the API server speaks HTTP/2, as the last connection has shown.
+    pub fn is_spoken(&self, spoken: bool) {
+        self.is_futile.store(!spoken, Ordering::Relaxed);
     }
 
     /// Speaks HTTP/2 over a new connection; the first place on it.

@@ -66,9 +66,7 @@ impl Stand {
     }
 
     async fn ask(&self, number: usize) -> Response<Answer> {
-        let mut request = Request::new(Either::Left(Full::new(Bytes::new())));
-        *request.uri_mut() = format!("/{number}").parse().unwrap();
-        self.api.ask(request).await.unwrap()
+        self.api.ask(asking(&format!("/{number}"))).await.unwrap()
     }
 
     async fn read(&self, number: usize) -> Bytes {
@@ -76,14 +74,28 @@ impl Stand {
     }
 
     async fn watch(&self, path: &str) -> Response<Answer> {
-        let mut request = Request::new(Either::Left(Full::new(Bytes::new())));
-        *request.uri_mut() = path.parse().unwrap();
-        self.api.watch(request).await.unwrap()
+        self.api.watch(asking(path)).await.unwrap()
+    }
+
+    /// So many watches that begin at once.
+    async fn watch_often(&self, path: &str, times: usize) -> Vec<Response<Answer>> {
+        let mut begun = tokio::task::JoinSet::new();
+        for _ in 0..times {
+            let (api, request) = (self.api.clone(), asking(path));
+            begun.spawn(async move { api.watch(request).await.unwrap() });
+        }
+        begun.join_all().await
     }
 
     fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
+}
+
+fn asking(path: &str) -> Request<Asked> {
+    let mut request = Request::new(Either::Left(Full::new(Bytes::new())));
+    *request.uri_mut() = path.parse().unwrap();
+    request
 }
 
 async fn serve(tls: TlsAcceptor, stream: TcpStream) {
@@ -191,6 +203,16 @@ async fn watches_share_a_connection_until_it_has_no_place() {
     drop((watches, next));
     stand.api.shared.tidy();
     assert!(stand.api.shared.take().is_none(), "a connection without a watch is closed");
+}
+
+#[tokio::test]
+async fn watches_that_begin_at_once_share_what_the_first_one_made() {
+    let stand = Stand::speaking(&[HTTP2, HTTP1]).await;
+    let begun = stand.watch_often("/at-once", STREAMS * 2).await;
+    assert_eq!((stand.connections(), begun.len()), (2, STREAMS * 2));
+    let stand = Stand::open().await;
+    let begun = stand.watch_often("/3", 8).await;
+    assert_eq!((stand.connections(), begun.len()), (8, 8));
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ fn play(program: PathBuf, mode: Mode, only: &str, keep_going: bool) -> Result<()
         match scene(&mut stage) {
             Ok(()) => say::good(&say::time(clock.elapsed())),
             Err(error) => {
-                say::failed(&format!("{error:#}"));
+                say::failed(&format!("{name}: {error:#}\n{}", stage.told()));
                 failed.push(*name);
                 if !keep_going {
                     break;
@@ -80,13 +80,15 @@ fn play(program: PathBuf, mode: Mode, only: &str, keep_going: bool) -> Result<()
             }
         }
     }
-    if !failed.is_empty() {
-        bail!("{} of {played} scenes failed: {}", failed.len(), failed.join("; "));
-    }
     if played == 0 {
         bail!("no scene has {only:?} in its name");
     }
-    say::good(&format!("{played} scenes"));
+    // As `cargo test` says it, so that scenes are counted, too.
+    let (verdict, good) = (if failed.is_empty() { "ok" } else { "FAILED" }, played - failed.len());
+    println!("test result: {verdict}. {good} passed; {} failed; scenes on a real cluster", failed.len());
+    if !failed.is_empty() {
+        bail!("{} of {played} scenes failed: {}", failed.len(), failed.join("; "));
+    }
     Ok(())
 }
 

@@ -158,13 +158,17 @@ fn read_lines(
     })
 }
 
-/// The tests' own result lines once more, and one line for all. A step that failed without a failed test counts as one.
+/// The tests' own result lines once more, what failed, and one line for all. A step that failed without a failed test
+/// counts as one.
 fn summary(outcomes: &[Outcome], not_run: usize, clock: say::Stopwatch) -> Result<()> {
     say::heading("summary");
     outcomes.iter().flat_map(|o| &o.counted.lines).for_each(|line| println!("{line}"));
     let passed: u64 = outcomes.iter().map(|o| o.counted.passed).sum();
     let failed: u64 = outcomes.iter().map(|o| o.counted.failed.max(u64::from(!o.good))).sum();
     let bad: Vec<&str> = outcomes.iter().filter(|o| !o.good).map(|o| o.title).collect();
+    for outcome in outcomes.iter().filter(|o| !o.good) {
+        outcome.counted.failures.iter().for_each(|told| println!("{}: {told}", outcome.title));
+    }
     let good_steps = outcomes.len() - bad.len();
     let left = if not_run > 0 { format!(", {not_run} not run") } else { String::new() };
     println!("steps: {good_steps} good, {} failed{left}; {}", bad.len(), say::time(clock.elapsed()));

@@ -207,6 +207,16 @@ impl Stage {
         )
     }
 
+    /// What the cluster tells of a scene that failed: its pods, and what happened last.
+    pub fn told(&self) -> String {
+        const LAST: usize = 25;
+        let said = |args: &[&str]| self.kubectl(args).unwrap_or_else(|error| format!("{error:#}\n"));
+        let pods = said(&["get", "pods", "--all-namespaces", "-o", "wide"]);
+        let events = said(&["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"]);
+        let events: Vec<&str> = events.lines().collect();
+        format!("pods:\n{pods}events:\n{}", events[events.len().saturating_sub(LAST)..].join("\n"))
+    }
+
     /// SIGKILL to the first process of a container, as the kernel would do it.
     pub fn kill_container(&self, id: &str) -> Result<()> {
         let mut pid = None;

@@ -9,14 +9,22 @@ pub struct Counted {
     pub failed: u64,
     /// The lines that said so.
     pub lines: Vec<String>,
+    /// What failed, and the first line of why.
+    pub failures: Vec<String>,
 }
+
+/// Whoever reads only the end of a run must see what failed, not read for ever.
+const FAILURES: usize = 20;
+const FAILURE_CHARS: usize = 600;
 
 impl Counted {
     /// Looks at one line: `test result: ok. 61 passed; 0 failed; ...` of `cargo test`, or
-    /// `Summary [ 2.1s] 5 tests run: 4 passed, 1 failed, 0 skipped` of nextest.
+    /// `Summary [ 2.1s] 5 tests run: 4 passed, 1 failed, 0 skipped` of nextest. `test a::b ... FAILED` and our own
+    /// `failed: a scene: why` are failures.
     pub fn see(&mut self, line: &str) {
         let plain = without_colour(line);
         let plain = plain.trim();
+        self.keep_failure(plain);
         let counts = match plain.strip_prefix("test result:") {
             Some(rest) => rest.split_once(". ").map(|(_, counts)| counts),
             None if plain.starts_with("Summary [") => plain.split_once(" run: ").map(|(_, counts)| counts),
@@ -33,6 +41,16 @@ impl Counted {
             }
         }
         self.lines.push(plain.to_owned());
+    }
+
+    fn keep_failure(&mut self, line: &str) {
+        let of_cargo = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+        let of_nextest = line.strip_prefix("FAIL [");
+        let Some(told) = of_cargo.or(of_nextest).or(line.strip_prefix("failed: ")) else { return };
+        let told: String = told.chars().take(FAILURE_CHARS).collect();
+        if self.failures.len() < FAILURES && !self.failures.contains(&told) {
+            self.failures.push(told);
+        }
     }
 }
 
@@ -77,6 +95,22 @@ mod tests {
             "     \x1b[1mSummary\x1b[0m [   0.123s] 7 tests run: 4 passed (1 slow), 2 failed, 1 timed out, 3 skipped\n";
         assert_eq!(counted(&[line]), (4, 3, 1));
         assert_eq!(counted(&["     Summary [   0.1s] 1 test run: 1 passed, 0 skipped"]), (1, 0, 1));
+    }
+
+    #[test]
+    fn what_failed_is_kept() {
+        let mut counted = Counted::default();
+        for line in [
+            "test rules::a ... FAILED\n",
+            "test rules::b ... ok\n",
+            "        FAIL [   0.01s] dewdrop-core rules::c\n",
+            "\x1b[31mfailed:\x1b[0m a node loses its power: waited 90 s in vain\n",
+            "test rules::a ... FAILED\n",
+        ] {
+            counted.see(line);
+        }
+        let told = ["rules::a", "0.01s] dewdrop-core rules::c", "a node loses its power: waited 90 s in vain"];
+        assert_eq!(counted.failures.iter().map(|told| told.trim()).collect::<Vec<_>>(), told);
     }
 
     #[test]

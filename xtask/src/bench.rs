@@ -40,7 +40,7 @@ cargo xtask bench [options]
   --access           what the access proxy costs, against the API server itself (root)
   --kills N          containers that are killed one by one (default 50)
   --pods N           pods that are started one by one, with us and without (default 30)
-  --crowds N[,N...]  pods that are started at once (default 1,10,50,110)
+  --crowds N[,N...]  pods that are started at once (default 1,10,50,110,200)
   --fleet NODES      agents of so many nodes (30 containers each) against one server, without a cluster
   --leases [N]       what N live leases cost (default 1000000)
   --dewdrop PROGRAM  an optimised binary that is there (default: cargo build --release -p dewdrop)
@@ -92,7 +92,7 @@ impl Default for Wish {
             nodes: 0,
             kills: 50,
             pods: 30,
-            crowds: vec![1, 10, 50, 110],
+            crowds: vec![1, 10, 50, 110, 200],
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The command tree.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
+use crate::args;
 use crate::cmd::{
     access, audit, completion, kube, kv, lease, logical, login, mfa, misc, mounts, namespace, node, operator, policy,
     run, status, token,
@@ -109,6 +111,25 @@ pub enum Command {
     Plugin(misc::Plugin),
 }
 
+/// Those that run for months in the memory of a node or a cluster: flags of all other commands are not even made for them.
+#[derive(Debug, Parser)]
+#[command(name = "dewdrop", disable_help_subcommand = true, disable_version_flag = true, max_term_width = 100)]
+struct LastingCli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Lasting,
+}
+
+#[derive(Debug, Subcommand)]
+enum Lasting {
+    /// Run the agent of a Kubernetes node
+    Node(Box<node::Node>),
+    /// Work with a Kubernetes cluster
+    #[command(subcommand)]
+    Kube(Box<kube::Kube>),
+}
+
 /// Arguments that `server_cmd` reads itself. `main` hands them over before clap sees them; this is for help and completion.
 #[derive(Debug, clap::Args)]
 pub struct ServerArgs {
@@ -117,13 +138,54 @@ pub struct ServerArgs {
     pub args: Vec<String>,
 }
 
+// === impl Cli ===
+
+impl Cli {
+    /// Reads a command line, without the program's own name.
+    pub fn read(arguments: Vec<String>) -> std::result::Result<Self, clap::Error> {
+        match arguments.first().map(String::as_str) {
+            Some("node" | "kube") => parsed::<LastingCli>(arguments).map(Self::from),
+            _ => parsed(arguments),
+        }
+    }
+}
+
+fn parsed<T: CommandFactory + FromArgMatches>(arguments: Vec<String>) -> std::result::Result<T, clap::Error> {
+    let tree = T::command();
+    let normal = args::normalise(arguments, &tree);
+    let matches = tree.try_get_matches_from(std::iter::once("dewdrop".to_owned()).chain(normal))?;
+    T::from_arg_matches(&matches)
+}
+
+impl From<LastingCli> for Cli {
+    fn from(LastingCli { global, command }: LastingCli) -> Self {
+        let command = match command {
+            Lasting::Node(node) => Command::Node(node),
+            Lasting::Kube(kube) => Command::Kube(*kube),
+        };
+        Self { global, command }
+    }
+}
+
+// === impl Command ===
+
 impl Command {
-    /// Threads that it works with: what all of a cluster's people go through has every processor, as far as a limit of the
-    /// container allows; the others need few.
-    pub fn threads(&self) -> usize {
+    /// What it works in. What all of a cluster's people go through has every processor, as far as a limit of the container
+    /// allows; the others need few. A node's agent has few threads for what blocks, too (files, mounts): each has memory of its
+    /// own, and a hundred pods may end at once.
+    pub fn runtime(&self) -> std::io::Result<Runtime> {
         const FEW: usize = 2;
-        let all = || std::thread::available_parallelism().map_or(FEW, |all| all.get().max(FEW));
-        if matches!(self, Self::Kube(kube::Kube::Proxy(_))) { all() } else { FEW }
+        const AGENT_BLOCKING: usize = 4;
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(FEW).enable_all();
+        match self {
+            Self::Kube(kube::Kube::Proxy(_)) => {
+                let all = std::thread::available_parallelism().map_or(FEW, |all| all.get().max(FEW));
+                builder.worker_threads(all).build()
+            }
+            Self::Node(_) => builder.max_blocking_threads(AGENT_BLOCKING).build(),
+            _ => builder.build(),
+        }
     }
 
     /// Runs the command, and returns the exit code.

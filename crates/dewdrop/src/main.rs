@@ -19,8 +19,6 @@ mod token_file;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
-
 use cmd::kube::plugin::Called;
 use failure::{Failure, Result};
 
@@ -100,18 +98,12 @@ fn offline_audit(verb: &str, arguments: &[String]) -> Result<u8> {
 fn user_command(arguments: Vec<String>) -> Result<u8> {
     // What we hold must not land in a core dump. Where the kernel refuses, we go on without it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let tree = cli::Cli::command();
-    let normal = args::normalise(arguments, &tree);
-    let parsed = tree
-        .try_get_matches_from(std::iter::once("dewdrop".to_owned()).chain(normal))
-        .and_then(|m| cli::Cli::from_arg_matches(&m));
-    let cli = match parsed {
+    let cli = match cli::Cli::read(arguments) {
         Ok(cli) => cli,
         Err(e) => return told_by_clap(&e),
     };
     let ctx = ctx::Ctx::new(settings::Settings::resolve(&cli.global)?);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(cli.command.threads()).enable_all().build();
+    let runtime = cli.command.runtime();
     let runtime = runtime.map_err(|e| Failure::usage(format!("the runtime cannot be started: {e}")))?;
     runtime.block_on(cli.command.run(&ctx))
 }

@@ -12,6 +12,8 @@ use super::vault::{BeatAnswer, StartName};
 const FIRST: Duration = Duration::from_secs(10);
 /// After a beat that did not come through.
 const AGAIN: Duration = Duration::from_secs(2);
+/// However seldom the server wants to hear: what it asks for with its answer must not wait for ever.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// Beats for ever.
 pub async fn run(agent: Arc<Agent>) {
@@ -22,10 +24,7 @@ pub async fn run(agent: Arc<Agent>) {
         match agent.vault.beat(&starts).await {
             Ok(answer) => {
                 agent.meters.beat();
-                rest = match answer.next {
-                    0 => FIRST,
-                    seconds => Duration::from_secs(seconds),
-                };
+                rest = pause(answer.next);
                 replace_seen(&agent, &answer);
                 replace_lost(&agent, &lost(&held, answer));
             }
@@ -35,6 +34,14 @@ pub async fn run(agent: Arc<Agent>) {
             }
         }
         sleep(rest).await;
+    }
+}
+
+/// Until the next beat, as the server asks for it in seconds.
+fn pause(next: u64) -> Duration {
+    match next {
+        0 => FIRST,
+        seconds => Duration::from_secs(seconds).min(LONGEST),
     }
 }
 
@@ -85,6 +92,11 @@ mod tests {
             role: String::new(),
             container_id: None,
         }
+    }
+
+    #[test]
+    fn no_beat_is_put_off_for_ever() {
+        assert_eq!([0, 3, u64::MAX].map(pause), [FIRST, Duration::from_secs(3), LONGEST]);
     }
 
     #[test]

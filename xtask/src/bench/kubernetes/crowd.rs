@@ -54,7 +54,7 @@ pub fn measure(stage: &mut Stage, wish: &Wish) -> Result<String> {
         text,
         "\nWall: from just before one `kubectl apply` of all to all Ready. CPU: user and system time of `/proc/PID/stat` (steps of 10 ms, so one \
          pod says little). The server's is from before the first start to after the last end, {} s of idle between included: login, \
-         credential, lease, beats, end. The pods share two nodes, so an agent has about half of them.",
+         credential, lease, beats, end. The pods share two nodes, so an agent has about half of them: of 200 those 100 that the budget is for.",
         IDLE.as_secs()
     )?;
     Ok(text)

@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use self::quiet::Traffic;
+use crate::lanes::Lanes;
 use crate::tls;
 use crate::walk::{Desk, Guest};
 
@@ -27,8 +28,8 @@ const STREAMS: u32 = 1000;
 /// The set-up for handshakes; none before the server was heard.
 pub type Tls = Arc<ArcSwapOption<ServerConfig>>;
 
-/// Serves until `shutdown` resolves. What is open is cut: kubectl asks again elsewhere.
-pub async fn serve(listener: TcpListener, tls: Tls, desk: Arc<Desk>, shutdown: impl Future<Output = ()>) {
+/// Lets connections in until `shutdown` resolves.
+pub async fn serve(listener: TcpListener, tls: Tls, lanes: &Lanes, shutdown: impl Future<Output = ()>) {
     let door = Door::new(listener, CONNECTIONS);
     tokio::pin!(shutdown);
     loop {
@@ -37,11 +38,12 @@ pub async fn serve(listener: TcpListener, tls: Tls, desk: Arc<Desk>, shutdown: i
             () = &mut shutdown => return,
         };
         let Some(config) = tls.load_full() else { continue };
-        tokio::spawn(connection(guest, config, Arc::clone(&desk)));
+        lanes.serve(guest, config);
     }
 }
 
-async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc<Desk>) {
+/// One connection from its handshake to its end.
+pub async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc<Desk>) {
     let source = guest.peer;
     let Some((stream, _place)) = guest.greet(config).await else { return };
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);

@@ -12,6 +12,7 @@ mod health;
 mod heard;
 mod info;
 mod inside;
+mod lanes;
 mod lasting;
 mod left;
 mod record;

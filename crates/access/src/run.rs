@@ -1,6 +1,7 @@
 //! One proxy from its start to its end.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::door::{self, Tls};
 use crate::grants::Grants;
 use crate::health::Health;
 use crate::heard::{self, Ear, Hearing, Reader};
+use crate::lanes::Lanes;
 use crate::record::Record;
 use crate::sweep::{Sweep, Sweeper};
 use crate::tls;
@@ -65,6 +67,9 @@ pub enum RunError {
     /// Who the proxy is to the API server.
     #[error("events of the API server cannot be told apart: the proxy's own token names nobody ({0})")]
     Nobody(PathBuf),
+    /// Threads.
+    #[error("there are no threads for connections: {0}")]
+    Lanes(std::io::Error),
     /// Signals.
     #[error("signals cannot be heard: {0}")]
     Signals(std::io::Error),
@@ -86,22 +91,24 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
         Some(at) => Some(health.serve(TcpListener::bind(at).await.map_err(|e| RunError::Listen(at, e))?)),
         None => None,
     };
-    let desk = Desk {
-        cluster: settings.cluster.clone(),
-        grants: grants.clone(),
-        api: api.clone(),
-        record,
-        carrier: Arc::new(vault.clone()),
-        patience: settings.patience,
-        clock,
+    let desk = || {
+        Ok::<_, WayError>(Desk {
+            cluster: settings.cluster.clone(),
+            grants: grants.clone(),
+            // Connections to the API server are made and used on one lane.
+            api: ApiServer::open(settings.api.clone(), clock.clone())?,
+            record: record.clone(),
+            carrier: Arc::new(vault.clone()),
+            patience: settings.patience,
+            clock: clock.clone(),
+        })
     };
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let lanes = Lanes::open((0..processors).map(|_| desk()).collect::<Result<_, _>>()?).map_err(RunError::Lanes)?;
     let (sweeps, asked) = mpsc::channel(1);
-    let sweeper = Sweeper {
-        cluster: desk.cluster.clone(),
-        api: api.clone(),
-        record: desk.record.clone(),
-        clock: desk.clock.clone(),
-    };
+    let sweeper =
+        Sweeper { cluster: settings.cluster.clone(), api: api.clone(), record: record.clone(), clock: clock.clone() };
+    drop(record);
     let (open_tls, ear) = (Tls::default(), ear(&settings, &vault).await?);
     let (trusted, news) = watch::channel(String::new());
     let work = [
@@ -123,12 +130,12 @@ pub async fn run(settings: Settings, client: Client, clock: Arc<dyn Clock>) -> R
     ];
     let carrying = tokio::spawn(carrying);
     tracing::info!(listen = %settings.listen, cluster = settings.cluster, "the access proxy runs");
-    let desk = Arc::new(desk);
-    door::serve(listener, tls, desk.clone(), stop()?).await;
+    door::serve(listener, tls, &lanes, stop()?).await;
     work.into_iter().for_each(|task| task.abort());
-    // What was cut still writes its end.
-    drop(desk);
+    // What is open is cut: kubectl asks again elsewhere. What has ended still writes its end.
+    let open = lanes.close();
     let _ = tokio::time::timeout(Duration::from_secs(5), carrying).await;
+    drop(open);
     Ok(())
 }
 

@@ -170,22 +170,17 @@ impl From<LastingCli> for Cli {
 // === impl Command ===
 
 impl Command {
-    /// What it works in. What all of a cluster's people go through has every processor, as far as a limit of the container
-    /// allows; the others need few. A node's agent has few threads for what blocks, too (files, mounts): each has memory of its
-    /// own, and a hundred pods may end at once.
+    /// What it works in. Few threads do: the access proxy has lanes of its own. A node's agent has few threads for what blocks,
+    /// too (files, mounts): each has memory of its own, and a hundred pods may end at once.
     pub fn runtime(&self) -> std::io::Result<Runtime> {
-        const FEW: usize = 2;
+        const WORKERS: usize = 2;
         const AGENT_BLOCKING: usize = 4;
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(FEW).enable_all();
-        match self {
-            Self::Kube(kube::Kube::Proxy(_)) => {
-                let all = std::thread::available_parallelism().map_or(FEW, |all| all.get().max(FEW));
-                builder.worker_threads(all).build()
-            }
-            Self::Node(_) => builder.max_blocking_threads(AGENT_BLOCKING).build(),
-            _ => builder.build(),
+        builder.worker_threads(WORKERS).enable_all();
+        if matches!(self, Self::Node(_)) {
+            builder.max_blocking_threads(AGENT_BLOCKING);
         }
+        builder.build()
     }
 
     /// Runs the command, and returns the exit code.

@@ -30,7 +30,7 @@ use crate::say::{self, Stopwatch};
 pub use people::Town;
 pub use pods::{TestPod, WAIT};
 pub use stage::Stage;
-use watch::Mode;
+pub use watch::Mode;
 
 const USAGE: &str = "cargo xtask e2e [--dewdrop PROGRAM] [--mode nri|watch] [--only TEXT[,TEXT...]] [--keep-going]";
 

@@ -1,5 +1,5 @@
 //! How the program is linked: with its relative relocations packed (RELR), where the C library of this machine reads them.
-//! The loader goes through 30 KB of them then and not through 1.4 MB, which each process of ours had in its memory.
+//! The loader goes through some 15 KB of them then and not through 1.4 MB, which each process of ours had in its memory.
 
 use std::process::Command;
 

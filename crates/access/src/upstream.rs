@@ -144,7 +144,7 @@ impl ApiServer {
             None => {
                 let stream = self.dial.connect(Speech::Http2).await?;
                 let is_spoken = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-                self.shared.is_spoken(is_spoken);
+                self.shared.note_speech(is_spoken);
                 if !is_spoken {
                     drop(turn);
                     *request.uri_mut() = path;

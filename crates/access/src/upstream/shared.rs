@@ -72,9 +72,9 @@ impl Shared {
         timeout(TURN, self.making.lock()).await.ok().filter(|_| is_of_use())
     }
 
-    /// Whether the API server speaks HTTP/2, as the last connection has shown.
-    pub fn is_spoken(&self, spoken: bool) {
-        self.is_futile.store(!spoken, Ordering::Relaxed);
+    /// The last connection has shown whether the API server speaks HTTP/2.
+    pub fn note_speech(&self, is_spoken: bool) {
+        self.is_futile.store(!is_spoken, Ordering::Relaxed);
     }
 
     /// Speaks HTTP/2 over a new connection; the first place on it.

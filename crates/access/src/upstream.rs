@@ -23,14 +23,16 @@ use tokio_rustls::client::TlsStream;
 
 pub use self::line::Answer;
 use self::line::{Idle, Line};
+use self::pace::{Paced, Rooms};
 use self::shared::Shared;
 use crate::body::Asked;
 
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
 const CONNECT: Duration = Duration::from_secs(10);
-/// Kubelet writes a new token long before the old one ends.
-const READ_TOKEN: Duration = Duration::from_secs(60);
+/// Kubelet writes a new token long before the old one ends. And what a connection waits for ends later: a lane whose next moment
+/// is this one need not be woken to hear of a later one, as it would be with each request.
+const ROUND: Duration = Duration::from_secs(10);
 
 /// Where an API server is.
 #[derive(Debug, Clone)]
@@ -92,7 +94,7 @@ impl ApiServer {
     /// Reads the token anew now and then, and closes connections that nobody needs.
     pub async fn keep(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(READ_TOKEN).await;
+            tokio::time::sleep(ROUND).await;
             self.idle.tidy();
             self.shared.tidy();
             match token(&self.place) {
@@ -118,7 +120,7 @@ impl ApiServer {
                 },
             }
         }
-        self.ask_over(self.dial.connect(Speech::Http1).await?, request).await
+        Box::pin(async { self.ask_over(self.dial.connect(Speech::Http1).await?, request).await }).await
     }
 
     /// Asks for news, over a connection that other watches use as well. `request` has a path, no whole address.
@@ -158,11 +160,7 @@ impl ApiServer {
         Ok(sender.send_request(request).await?.map(|incoming| Answer::shared(incoming, place)))
     }
 
-    async fn ask_over(
-        &self,
-        stream: TlsStream<TcpStream>,
-        request: Request<Asked>,
-    ) -> Result<Response<Answer>, WayError> {
+    async fn ask_over(&self, stream: TlsStream<Paced>, request: Request<Asked>) -> Result<Response<Answer>, WayError> {
         let line = Line::over(stream).await?;
         line.ask(request, &self.idle).await.map_err(|error| error.into_error().into())
     }
@@ -210,6 +208,7 @@ struct Dial {
     name: ServerName<'static>,
     at: String,
     host: HeaderValue,
+    rooms: Rooms,
 }
 
 // === impl Dial ===
@@ -234,7 +233,7 @@ impl Dial {
         let at = if plain.contains(':') { format!("[{plain}]:{port}") } else { format!("{plain}:{port}") };
         let host = HeaderValue::from_str(&at).map_err(|e| bad("address", e.to_string()))?;
         let [http1, http2] = [config, both].map(|config| TlsConnector::from(Arc::new(config)));
-        Ok(Self { http1, http2, name, at, host })
+        Ok(Self { http1, http2, name, at, host, rooms: Rooms::default() })
     }
 
     /// The whole address of a path, as HTTP/2 wants it.
@@ -244,10 +243,11 @@ impl Dial {
         uri.map_err(|_| WayError::Setting { what: "address", why: "the path cannot be asked for".into() })
     }
 
-    async fn connect(&self, speech: Speech) -> io::Result<TlsStream<TcpStream>> {
+    async fn connect(&self, speech: Speech) -> io::Result<TlsStream<Paced>> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
         let stream = timeout(CONNECT, TcpStream::connect(&self.at)).await.map_err(late)??;
         let _ = stream.set_nodelay(true);
+        let stream = Paced::new(stream, speech, self.rooms.clone());
         let tls = if speech == Speech::Http2 { &self.http2 } else { &self.http1 };
         timeout(CONNECT, tls.connect(self.name.clone(), stream)).await.map_err(late)?
     }

@@ -4,7 +4,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +14,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::pace::Pace;
+use super::pace::Paced;
 use super::shared::Place;
 use crate::body::Asked;
 
@@ -30,14 +29,13 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub struct Line {
     sender: http1::SendRequest<Asked>,
     /// `None`: it is over.
-    http: Option<Box<http1::Connection<TokioIo<TlsStream<TcpStream>>, Asked>>>,
+    http: Option<Box<http1::Connection<TokioIo<TlsStream<Paced>>, Asked>>>,
 }
 
 /// The API server's answer on its way. Reading it drives its connection, which waits for the next request when it is read whole.
 pub struct Answer {
     incoming: Incoming,
     by: By,
-    pace: Pace,
 }
 
 /// What an answer comes by.
@@ -63,7 +61,7 @@ impl Line {
     ///
     /// # Errors
     /// It broke.
-    pub async fn over(stream: TlsStream<TcpStream>) -> Result<Self, hyper::Error> {
+    pub async fn over(stream: TlsStream<Paced>) -> Result<Self, hyper::Error> {
         let (sender, http) = http1::handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, http: Some(Box::new(http)) })
     }
@@ -117,7 +115,7 @@ impl Answer {
     }
 
     fn new(incoming: Incoming, by: By) -> Self {
-        Self { incoming, by, pace: Pace::default() }
+        Self { incoming, by }
     }
 
     /// The next piece as far as it is there now.
@@ -145,13 +143,9 @@ impl Body for Answer {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        ready!(self.pace.poll_ready(cx));
         let polled = self.poll_piece(cx);
-        match &polled {
-            Poll::Pending => self.pace.dry(cx),
-            Poll::Ready(Some(Ok(frame))) => self.pace.came(frame.data_ref().map_or(0, Bytes::len)),
-            Poll::Ready(Some(Err(_))) => {}
-            Poll::Ready(None) => self.give_back(),
+        if let Poll::Ready(None) = &polled {
+            self.give_back();
         }
         polled
     }

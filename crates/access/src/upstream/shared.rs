@@ -10,11 +10,11 @@ use std::time::Duration;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
+use super::pace::Paced;
 use crate::body::Asked;
 
 /// Watches on one connection, at most. API servers take 100 at once; one more would wait until another ends.
@@ -81,7 +81,7 @@ impl Shared {
     ///
     /// # Errors
     /// It broke.
-    pub async fn open(&self, stream: TlsStream<TcpStream>) -> Result<(SendRequest<Asked>, Place), hyper::Error> {
+    pub async fn open(&self, stream: TlsStream<Paced>) -> Result<(SendRequest<Asked>, Place), hyper::Error> {
         let (every, patience) = ALIVE;
         let mut builder = Builder::new(TokioExecutor::new());
         builder

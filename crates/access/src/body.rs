@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -15,6 +15,10 @@ use crate::upstream::Answer;
 pub type Asked = Either<Full<Bytes>, Cut<Incoming>>;
 /// What the client is sent: known whole, or it goes through.
 pub type Told = Either<Full<Bytes>, Cut<Answer>>;
+
+/// An answer that is not longer fits into one record of TLS, and goes to its client when it is whole: with less of it he can do
+/// nothing, and each of its pieces would cost a record, a write, and his waking.
+const SHORT: u64 = 16 << 10;
 
 /// A body that ends with the grant.
 pub struct Cut<B> {
@@ -33,6 +37,21 @@ pub enum Broken {
     /// The connection.
     #[error(transparent)]
     Http(#[from] hyper::Error),
+}
+
+/// A short answer, whole; any other as it is.
+///
+/// # Errors
+/// The grant ended, or the answer broke off.
+pub async fn whole_if_short(answer: Answer, over: &CancellationToken) -> Result<Either<Bytes, Answer>, Broken> {
+    if answer.size_hint().exact().is_none_or(|length| length > SHORT) {
+        return Ok(Either::Right(answer));
+    }
+    tokio::select! {
+        biased;
+        whole = answer.collect() => Ok(Either::Left(whole?.to_bytes())),
+        () = over.cancelled() => Err(Broken::Over),
+    }
 }
 
 // === impl Cut ===

@@ -44,10 +44,10 @@ pub async fn serve(listener: TcpListener, tls: Tls, lanes: &Lanes, shutdown: imp
 
 /// One connection from its handshake to its end.
 pub async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc<Desk>) {
-    let source = guest.peer;
+    let source = guest.peer.ip().to_canonical().to_string();
     let Some((stream, _place)) = guest.greet(config).await else { return };
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let guest = Arc::new(Guest { grant: leaf.and_then(tls::grant_of), source });
+    let guest = Arc::new(Guest { grant: leaf.and_then(tls::grant_of), source: source.clone() });
     let traffic = Traffic::default();
     let begins = traffic.clone();
     let service = service_fn(move |request| {
@@ -59,17 +59,33 @@ pub async fn connection(guest: door::Guest, config: Arc<ServerConfig>, desk: Arc
         })
     });
     let is_http2 = door::is_http2(&stream);
-    // In a box: until it is served it is moved, and each place on its way keeps room for it.
-    let stream = TokioIo::new(Box::new(stream));
+    // In boxes: until it is served it is moved, and each place on its way keeps room for it.
+    let stream = TokioIo::new(stream);
     // What is switched to is spoken over HTTP/1.1 alone.
     let served = if is_http2 {
-        let connection = door::http2(STREAMS).serve_connection(stream, service);
+        let connection = Box::pin(door::http2(STREAMS).serve_connection(stream, service));
         traffic.serve(connection, |it| it.graceful_shutdown()).await
     } else {
-        let connection = door::http1(HEADERS).serve_connection(stream, service).with_upgrades();
+        let connection = Box::pin(door::http1(HEADERS).serve_connection(stream, service).with_upgrades());
         traffic.serve(connection, |it| it.graceful_shutdown()).await
     };
     if let Err(error) = served {
         tracing::debug!(%source, %error, "a connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that a connection takes beside what is in boxes.
+    fn room<F: Future>(_: impl FnOnce(door::Guest, Arc<ServerConfig>, Arc<Desk>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_takes_little_room() {
+        let room = room(connection);
+        assert!(room <= 1024, "{room}");
     }
 }

@@ -1,5 +1,6 @@
 //! Headers on their way through: what a client may not say, what ends here, what the proxy says itself.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -35,11 +36,30 @@ const NOT_ON: &[&str] = &[
 /// API server or a Service, may believe them.
 const NOT_ON_STARTS: &[&str] = &["x-forwarded-"];
 /// How a request is named in the API server's audit.
-const AUDIT: &str = "audit-id";
+static AUDIT: HeaderName = HeaderName::from_static("audit-id");
+/// As whom the API server lets the proxy act.
+static ACT_AS_USER: HeaderName = HeaderName::from_static("impersonate-user");
+static ACT_AS_GROUP: HeaderName = HeaderName::from_static("impersonate-group");
+static ACT_BY_GRANT: HeaderName = HeaderName::from_static("impersonate-extra-dewdrop.dev%2fgrant");
+/// Headers of the connection that an answer came by.
+static NOT_BACK: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TRAILER,
+];
 /// Starts of headers by which front proxies of an API server are believed.
 const TRUSTED_STARTS: &[&str] = &["impersonate", "x-remote-"];
 /// A token in the place of a protocol, as browsers have to say it. API servers look there when they do not know the header's.
 const TOKEN_AS_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
+
+/// A name as those read it to whom `_` is as good as `-`.
+fn plain(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
+}
 
 /// Refuses what nobody but the proxy may say, in whatever spelling.
 ///
@@ -47,7 +67,7 @@ const TOKEN_AS_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 /// The client says who he is.
 pub fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     for name in headers.keys() {
-        let plain = name.as_str().replace('_', "-");
+        let plain = plain(name);
         if TRUSTED_STARTS.iter().any(|start| plain.starts_with(start)) {
             return Err(Refusal::forbidden(format!(
                 "the header {name} is not for you to send (kubectl --as does): you act as yourself, by your grant"
@@ -77,10 +97,10 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
         .collect();
     let mut to = HeaderMap::with_capacity(from.len() + 4);
     for (name, value) in from {
-        let plain = name.as_str().replace('_', "-");
+        let plain = plain(name);
         // The name is ours by now, whatever the client says that belongs to the connection.
-        let ends_here = name.as_str() != AUDIT && named.iter().any(|own| own == name.as_str());
-        let is_ours = NOT_ON.contains(&plain.as_str()) || NOT_ON_STARTS.iter().any(|start| plain.starts_with(start));
+        let ends_here = *name != AUDIT && named.iter().any(|own| own == name.as_str());
+        let is_ours = NOT_ON.contains(&plain.as_ref()) || NOT_ON_STARTS.iter().any(|start| plain.starts_with(start));
         if !is_ours && !ends_here {
             to.append(name, value.clone());
         }
@@ -93,32 +113,30 @@ pub fn onward(from: &HeaderMap, grant: &Grant, token: &HeaderValue) -> Result<He
     let value = |text: &str| {
         HeaderValue::from_str(text).map_err(|_| Refusal::forbidden("the name of a grant cannot stand in a header"))
     };
-    to.insert(HeaderName::from_static("impersonate-user"), value(&grant.user)?);
+    to.insert(&ACT_AS_USER, value(&grant.user)?);
     for group in &grant.groups {
-        to.append(HeaderName::from_static("impersonate-group"), value(group)?);
+        to.append(&ACT_AS_GROUP, value(group)?);
     }
-    to.insert(HeaderName::from_static("impersonate-extra-dewdrop.dev%2fgrant"), value(&grant.id)?);
+    to.insert(&ACT_BY_GRANT, value(&grant.id)?);
     Ok(to)
 }
 
 /// The API server calls the request by this name in its own audit; what the client called it does not count.
 pub fn name_request(headers: &mut HeaderMap) -> String {
     let mut bytes = [0u8; 16];
-    let name =
-        aws_lc_rs::rand::fill(&mut bytes).ok().map(|()| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
-    headers.remove(AUDIT);
-    let name: String = name.unwrap_or_default();
+    let name = aws_lc_rs::rand::fill(&mut bytes).map(|()| hex::encode(bytes)).unwrap_or_default();
+    headers.remove(&AUDIT);
     if let Ok(value) = HeaderValue::from_str(&name)
         && !name.is_empty()
     {
-        headers.insert(AUDIT, value);
+        headers.insert(&AUDIT, value);
     }
     name
 }
 
 /// The same headers without those of the connection, for an answer on its way back.
 pub fn back(headers: &mut HeaderMap) {
-    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"] {
+    for name in &NOT_BACK {
         headers.remove(name);
     }
 }
@@ -221,7 +239,7 @@ mod tests {
         let mut from = headers(&[("Connection", "Audit-ID, close"), ("Audit-ID", "mine"), ("X-Real-IP", "10.0.0.1")]);
         let name = name_request(&mut from);
         let to = onward(&from, &grant(), &HeaderValue::from_static("Bearer ours")).unwrap();
-        assert_eq!(to.get(AUDIT).unwrap(), name.as_str());
+        assert_eq!(to.get(&AUDIT).unwrap(), name.as_str());
         assert!(!to.contains_key("x-real-ip"), "where the request came from is not the client's to say");
     }
 

@@ -2,6 +2,8 @@
 //! (Kubernetes documentation, "API Access Control", request attributes). Whatever could be read in two ways is refused, and
 //! what goes on to the API server is written anew from what was read.
 
+use std::borrow::Cow;
+
 use dewdrop_core::access::{Attributes, ResourceAsk};
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -17,6 +19,8 @@ pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b',');
 
+/// Parts of most paths.
+const USUAL: usize = 8;
 /// Parts of `namespaces/NAME` that belong to the namespace itself.
 const OF_NAMESPACES: [&str; 2] = ["status", "finalize"];
 
@@ -92,7 +96,7 @@ impl Info {
         let parts = parts(path)?;
         let query_says = Query::read(query.unwrap_or_default())?;
         let mut written = written(&parts);
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         let (verb, resource) = match parts.as_slice() {
             ["api", _version, rest @ ..] if !rest.is_empty() => read_resource(method, "", rest, &query_says)?,
             ["apis", group, _version, rest @ ..] if !rest.is_empty() => {
@@ -119,8 +123,8 @@ impl Info {
             "patch" if is_apply => of.subresource.is_empty() || by_put(),
             _ => false,
         };
-        let of = Resource { subresource: String::new(), ..of.clone() };
-        makes.then(|| Self { verb: "create".to_owned(), resource: Some(of), ..self.clone() })
+        let whole = || Resource { subresource: String::new(), ..of.clone() };
+        makes.then(|| Self { verb: "create".to_owned(), resource: Some(whole()), ..self.clone() })
     }
 
     /// As rules are asked about it.
@@ -212,29 +216,46 @@ fn verb(method: &Method, name: &str, watch_path: bool, query: &Query) -> Result<
 }
 
 /// The parts of a path, unescaped. A slash at its end is left out.
-fn parts(path: &str) -> Result<Vec<String>, Unreadable> {
+fn parts(path: &str) -> Result<Vec<Cow<'_, str>>, Unreadable> {
     let inner = path.strip_prefix('/').ok_or(Unreadable::Path)?;
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     if inner.is_empty() {
         return Ok(Vec::new());
     }
-    inner.split('/').map(part).collect()
+    let mut parts = Vec::with_capacity(USUAL);
+    for raw in inner.split('/') {
+        parts.push(part(raw)?);
+    }
+    Ok(parts)
 }
 
-fn part(raw: &str) -> Result<String, Unreadable> {
+fn part(raw: &str) -> Result<Cow<'_, str>, Unreadable> {
     let text = percent_decode_str(raw).decode_utf8().map_err(|_| Unreadable::Path)?;
-    let is_strange = |c: char| matches!(c, '/' | '\\' | '%' | ';' | '?' | '#') || c.is_control() || c.is_whitespace();
-    if matches!(text.as_ref(), "" | "." | "..") || text.contains(is_strange) {
+    if matches!(text.as_ref(), "" | "." | "..") || (!is_plain(&text) && text.contains(is_strange)) {
         return Err(Unreadable::Path);
     }
-    Ok(text.into_owned())
+    Ok(text)
 }
 
-fn written(parts: &[String]) -> String {
+/// Whether a part stands in a path as it is.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+fn is_strange(c: char) -> bool {
+    matches!(c, '/' | '\\' | '%' | ';' | '?' | '#') || c.is_control() || c.is_whitespace()
+}
+
+fn written(parts: &[Cow<'_, str>]) -> String {
     if parts.is_empty() {
         return "/".to_owned();
     }
-    parts.iter().flat_map(|part| ["/".into(), utf8_percent_encode(part, SEGMENT).to_string()]).collect()
+    let mut path = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
+    for part in parts {
+        path.push('/');
+        path.extend(utf8_percent_encode(part, SEGMENT));
+    }
+    path
 }
 
 /// What a query says of the verb.
@@ -283,7 +304,7 @@ impl Query {
 
 fn unescaped(text: &str) -> Result<String, Unreadable> {
     let text = text.replace('+', " ");
-    percent_decode_str(&text).decode_utf8().map(|text| text.into_owned()).map_err(|_| Unreadable::Query)
+    percent_decode_str(&text).decode_utf8().map(Cow::into_owned).map_err(|_| Unreadable::Query)
 }
 
 /// The name that a field selector demands, when it is just that.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::carrier::Carrier;
 use crate::grants::{Live, Miss};
-use crate::info::Info;
+use crate::info::{Info, Resource};
 use crate::refuse::Refusal;
 
 /// Parts of a pod that lead into it.
@@ -44,6 +44,16 @@ pub struct Inside {
     carrier: Arc<dyn Carrier>,
 }
 
+/// Whether a request leads into a pod.
+#[must_use]
+pub fn leads_in(info: &Info) -> bool {
+    let is_door = |of: &&Resource| {
+        let writes = of.subresource != "ephemeralcontainers" || info.verb != "get";
+        of.group.is_empty() && of.resource == "pods" && DOORS.contains(&of.subresource.as_str()) && writes
+    };
+    info.resource.as_ref().filter(is_door).is_some()
+}
+
 /// Announces a request that leads into a pod, and says so in its headers; `None`: it leads into none, or reads nothing there.
 ///
 /// # Errors
@@ -55,14 +65,10 @@ pub async fn announce(
     carrier: &Arc<dyn Carrier>,
     headers: &mut HeaderMap,
 ) -> Result<Option<Inside>, Refusal> {
-    let of = info.resource.as_ref().filter(|of| of.group.is_empty() && of.resource == "pods");
-    let writes = |subresource: &str| subresource != "ephemeralcontainers" || info.verb != "get";
-    let Some(of) = of.filter(|of| DOORS.contains(&of.subresource.as_str()) && writes(&of.subresource)) else {
-        return Ok(None);
-    };
+    let Some(of) = info.resource.as_ref().filter(|_| leads_in(info)) else { return Ok(None) };
     let mut random = [0; 16];
     fill(&mut random).map_err(|_| Refusal::unavailable("there is no randomness"))?;
-    let session: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let session = hex::encode(random);
     let value = HeaderValue::from_str(&session).map_err(|_| Refusal::unavailable("a session has no name"))?;
     let announcement = Announcement {
         session: session.clone(),

@@ -1,19 +1,17 @@
 //! One request's walk: read, known, judged, recorded, sent on as the person.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dewdrop_core::Clock;
-use dewdrop_core::access::ResourceAsk;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 
-use crate::body::{Asked, Cut, Told};
+use crate::body::{self, Asked, Broken, Cut, Told};
 use crate::carrier::Carrier;
 use crate::grants::{Grant, Grants, Live, Miss};
 use crate::headers;
@@ -57,14 +55,15 @@ pub struct Desk {
 pub struct Guest {
     /// The grant that the certificate names; `None`: it names none.
     pub grant: Option<String>,
-    /// Where it comes from.
-    pub source: SocketAddr,
+    /// The address that it comes from, as the record has it.
+    pub source: String,
 }
 
 // === impl Desk ===
 
 impl Desk {
-    /// Answers a request. Every one has its line on the record, refused or not.
+    /// Answers a request. Every one has its line on the record, refused or not. What few requests wait for is in boxes here and
+    /// below: room for it would be moved, and made cold, by all others.
     pub async fn answer(&self, guest: &Guest, request: Request<Incoming>) -> Response<Told> {
         let mut ticket = self.record.begin(self.line(guest, &request));
         match self.serve(guest, request, &mut ticket).await {
@@ -96,7 +95,7 @@ impl Desk {
         Line {
             cluster: self.cluster.clone(),
             grant: guest.grant.clone().unwrap_or_default(),
-            source: guest.source.ip().to_canonical().to_string(),
+            source: guest.source.clone(),
             what: What {
                 verb: request.method().as_str().to_ascii_lowercase(),
                 target: shortened(request.uri().path()),
@@ -136,14 +135,19 @@ impl Desk {
         if left::is_watched(&info) {
             let (api, record, clock) = (self.api.clone(), self.record.clone(), self.clock.clone());
             let maker = Maker { api, record, clock, live, line: ticket.line().clone() };
-            return maker.make(&info, request).await.map(Served::Known);
+            return Box::pin(maker.make(&info, request)).await.map(Served::Known);
         }
         let (parts, incoming) = request.into_parts();
         if !matches!(question, Some(Question::MayI | Question::WhatMayI)) {
-            let body = Either::Right(Cut::new(incoming, &live.over, None));
+            let is_empty = incoming.is_end_stream();
+            let body = if is_empty {
+                Either::Left(Full::default())
+            } else {
+                Either::Right(Cut::new(incoming, &live.over, None))
+            };
             return self.forward(live, &info, Request::from_parts(parts, body), ticket).await;
         }
-        let body = review::body(incoming).await?;
+        let body = Box::pin(review::body(incoming)).await?;
         let known = match question {
             Some(Question::WhatMayI) => Some(review::rules::answer(&live.grant, &self.cluster, &body)?),
             _ => review::grants_no(&live.grant, &self.cluster, &body)?,
@@ -164,26 +168,36 @@ impl Desk {
         let mut onward = headers::onward(request.headers(), &live.grant, &self.api.token())?;
         let client =
             self.switches(&live, info, request.headers(), &mut onward)?.then(|| hyper::upgrade::on(&mut request));
-        ticket.enters(inside::announce(info, &live, &self.cluster, &self.carrier, &mut onward).await?);
+        if inside::leads_in(info) {
+            let told = Box::pin(inside::announce(info, &live, &self.cluster, &self.carrier, &mut onward));
+            ticket.enters(told.await?);
+        }
         let (parts, body) = request.into_parts();
         let mut next = Request::new(body);
         *next.method_mut() = parts.method;
         *next.uri_mut() = info.target().parse().map_err(|_| Refusal::bad_request("the path cannot be asked for"))?;
         *next.headers_mut() = onward;
         let mut response = match client {
-            None if info.verb == "watch" => self.api.watch(next).await.map_err(|error| gateway(&error))?,
+            None if info.verb == "watch" => Box::pin(self.api.watch(next)).await.map_err(|error| gateway(&error))?,
             None => self.api.ask(next).await.map_err(|error| gateway(&error))?,
             Some(client) => {
-                let response = self.api.ask_alone(next).await.map_err(|error| gateway(&error))?;
+                let response = Box::pin(self.api.ask_alone(next)).await.map_err(|error| gateway(&error))?;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    let tape = self.tape(&live, info, response.headers()).await?;
+                    let tape = Box::pin(self.tape(&live, info, response.headers())).await?;
                     return Ok(Served::Switched(response, live, client, tape));
                 }
                 response.map(Answer::alone)
             }
         };
         headers::back(response.headers_mut());
-        Ok(Served::Through(response, live))
+        let (head, body) = response.into_parts();
+        match body::whole_if_short(body, &live.over).await.map_err(broken)? {
+            Either::Right(body) => Ok(Served::Through(Response::from_parts(head, body), live)),
+            Either::Left(body) => {
+                ticket.count(body.len());
+                Ok(Served::Known(Response::from_parts(head, body)))
+            }
+        }
     }
 }
 
@@ -233,7 +247,7 @@ impl Desk {
 
 /// What came of a request.
 enum Served {
-    /// The proxy knows the answer itself.
+    /// The answer is there, whole: the proxy knows it itself, or it is short.
     Known(Response<Bytes>),
     /// The API server's answer goes through.
     Through(Response<Answer>, Arc<Live>),
@@ -292,21 +306,23 @@ fn is_no_session(of: &Resource) -> bool {
     of.group.is_empty() && of.resource == "pods" && matches!(of.subresource.as_str(), "log" | "portforward")
 }
 
+/// `pods/log`, `deployments/scale.apps`.
 fn resource_name(of: &Resource) -> String {
-    let ask = ResourceAsk {
-        verb: "",
-        group: &of.group,
-        resource: &of.resource,
-        subresource: &of.subresource,
-        namespace: "",
-        name: "",
-    };
-    dewdrop_core::access::Attributes::Resource(ask).to_string().trim().to_owned()
+    let Resource { group, resource, subresource, .. } = of;
+    let mut name = String::with_capacity(resource.len() + subresource.len() + group.len() + 2);
+    name.push_str(resource);
+    for (sign, part) in [('/', subresource), ('.', group)] {
+        if !part.is_empty() {
+            name.push(sign);
+            name.push_str(part);
+        }
+    }
+    name
 }
 
 /// Paths of strangers can be long.
 fn shortened(path: &str) -> String {
-    path.chars().take(256).collect()
+    path.get(..path.floor_char_boundary(256)).unwrap_or_default().to_owned()
 }
 
 /// The protocol that a client wants to speak from here on, if it is one that Kubernetes speaks: others could be requests again,
@@ -323,9 +339,27 @@ fn gateway(error: &WayError) -> Refusal {
     Refusal::bad_gateway("the API server of this cluster does not answer")
 }
 
+fn broken(error: Broken) -> Refusal {
+    match error {
+        Broken::Over => Refusal::unauthorized(Miss::None.to_string()),
+        Broken::Http(error) => gateway(&error.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bytes that the answer to a request takes while it is awaited.
+    fn room<F: Future>(_: impl FnOnce(&'static Desk, &'static Guest, Request<Incoming>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_takes_little_room() {
+        let room = room(Desk::answer);
+        assert!(room <= 5 << 10, "{room}");
+    }
 
     #[test]
     fn a_connection_becomes_nothing_that_holds_requests() {

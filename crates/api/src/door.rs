@@ -82,10 +82,11 @@ impl Door {
 
 impl Guest {
     /// The TLS handshake. `None`: there was none, or it took too long; the log says so.
-    pub async fn greet(self, config: Arc<ServerConfig>) -> Option<(TlsStream<TcpStream>, Place)> {
+    /// In boxes: whoever serves it for hours keeps no room for the handshake.
+    pub async fn greet(self, config: Arc<ServerConfig>) -> Option<(Box<TlsStream<TcpStream>>, Place)> {
         let Self { stream, peer, place } = self;
-        match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => return Some((stream, place)),
+        match Box::pin(timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream))).await {
+            Ok(Ok(stream)) => return Some((Box::new(stream), place)),
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
             Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
         }

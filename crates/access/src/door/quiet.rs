@@ -1,7 +1,7 @@
 //! Connections on which nothing is asked. Each holds a place, so it goes after a while: pings show that somebody is there,
 //! not that he wants anything, and before its first bytes no limit of HTTP holds for a connection.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -46,11 +46,10 @@ impl Traffic {
     }
 
     /// Serves a connection until it ends, or until nothing was asked on it for too long. `end` asks it to take no more requests.
-    pub async fn serve<C, E>(&self, connection: C, end: impl FnOnce(Pin<&mut C>)) -> Result<(), E>
+    pub async fn serve<C, E>(&self, mut connection: Pin<Box<C>>, end: impl FnOnce(Pin<&mut C>)) -> Result<(), E>
     where
         C: Future<Output = Result<(), E>>,
     {
-        let mut connection = pin!(connection);
         tokio::select! {
             biased;
             ended = &mut connection => return ended,

@@ -134,7 +134,7 @@ fn name(text: &str) -> String {
         return text.to_owned();
     }
     let digest = digest(&SHA256, text.as_bytes());
-    let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(digest.as_ref().get(..16).unwrap_or_default());
     format!("renamed-{hex}")
 }
 

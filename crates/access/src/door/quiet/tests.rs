@@ -56,11 +56,11 @@ fn connected(speech: Speech) -> (DuplexStream, JoinHandle<bool>) {
         match speech {
             Speech::Http1 => {
                 let connection = door::http1(Duration::from_secs(30)).serve_connection(theirs, service);
-                traffic.serve(connection.with_upgrades(), |it| it.graceful_shutdown()).await.is_ok()
+                traffic.serve(Box::pin(connection.with_upgrades()), |it| it.graceful_shutdown()).await.is_ok()
             }
             Speech::Http2 => {
                 let connection = door::http2(10).serve_connection(theirs, service);
-                traffic.serve(connection, |it| it.graceful_shutdown()).await.is_ok()
+                traffic.serve(Box::pin(connection), |it| it.graceful_shutdown()).await.is_ok()
             }
         }
     });

@@ -170,13 +170,15 @@ impl From<LastingCli> for Cli {
 // === impl Command ===
 
 impl Command {
-    /// What it works in. Few threads do: the access proxy has lanes of its own. A node's agent has few threads for what blocks,
-    /// too (files, mounts): each has memory of its own, and a hundred pods may end at once.
+    /// What it works in. Few threads do: the access proxy serves people in lanes of its own, and what it has to tell the server
+    /// wakes nobody else in one. A node's agent has few threads for what blocks, too (files, mounts): each has memory of its own,
+    /// and a hundred pods may end at once.
     pub fn runtime(&self) -> std::io::Result<Runtime> {
         const WORKERS: usize = 2;
         const AGENT_BLOCKING: usize = 4;
+        let is_proxy = matches!(self, Self::Kube(kube::Kube::Proxy(_)));
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(WORKERS).enable_all();
+        builder.worker_threads(if is_proxy { 1 } else { WORKERS }).enable_all();
         if matches!(self, Self::Node(_)) {
             builder.max_blocking_threads(AGENT_BLOCKING);
         }
@@ -219,6 +221,34 @@ impl Command {
             }
             Self::VersionHistory => misc::version_history(ctx).await,
             Self::Plugin(cmd) => cmd.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The help of a command and of all below it, with the names that lead there.
+    fn helps(command: &mut clap::Command, path: &str, into: &mut Vec<(String, String)>) {
+        let path = format!("{path} {}", command.get_name());
+        into.push((path.clone(), command.render_long_help().to_string()));
+        command.get_subcommands_mut().for_each(|below| helps(below, &path, into));
+    }
+
+    fn helps_of<T: CommandFactory>(name: &str) -> Vec<(String, String)> {
+        let (mut tree, mut all) = (T::command(), Vec::new());
+        tree.build();
+        helps(tree.find_subcommand_mut(name).unwrap(), "", &mut all);
+        all
+    }
+
+    #[test]
+    fn commands_that_last_have_the_help_that_they_have_among_all_others() {
+        for name in ["node", "kube"] {
+            let (lasting, whole) = (helps_of::<LastingCli>(name), helps_of::<Cli>(name));
+            assert!(lasting.len() > 1 || name == "node");
+            assert_eq!(lasting, whole);
         }
     }
 }

@@ -10,6 +10,7 @@ mod fleet;
 mod host;
 mod kubernetes;
 mod leases;
+mod nginx;
 mod report;
 mod rows;
 mod side;
@@ -22,8 +23,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::parts::vault::{Kind, Vault};
-use crate::parts::{Process, TempDir, build, free_port, listens, openbao, output_of, repo_root};
+use crate::parts::{Process, build, openbao, output_of, repo_root};
 use crate::{say, tools};
+use nginx::Nginx;
 use report::{Report, Shape};
 use rows::ROWS;
 use side::Side;
@@ -256,28 +258,17 @@ fn finish(mut shape: Shape, side: &mut Side) -> Result<Shape> {
 
 /// nginx that answers a constant: what HTTP alone costs here.
 fn floor(wish: &Wish) -> Result<Measured> {
-    tools::bring("nginx", "nginx-light", "the floor of HTTP")?;
-    let dir = TempDir::new("bench-nginx")?;
-    let port = free_port()?;
-    let config = format!(
-        "daemon off;\nmaster_process off;\npid {0}/pid;\nerror_log {0}/error.log;\nevents {{ }}\nhttp {{\n  access_log off;\n  \
-         server {{ listen 127.0.0.1:{port}; keepalive_requests 1000000000; location / {{ return 200 \"constant\"; }} }}\n}}\n",
-        dir.path().display()
-    );
-    let file = dir.path().join("nginx.conf");
-    std::fs::write(&file, config)?;
-    let mut command = Command::new("nginx");
-    command.arg("-p").arg(dir.path()).arg("-e").arg(dir.path().join("error.log")).arg("-c").arg(&file);
-    let mut nginx = Process::start(command, &dir.path().join("nginx.log"))?;
-    nginx.wait_until(Duration::from_secs(10), || listens(port))?;
+    let nginx = Nginx::start("the floor of HTTP", "access_log off; keepalive_requests 1000000000;", |port| {
+        format!("listen 127.0.0.1:{port}; location / {{ return 200 \"constant\"; }}")
+    })?;
     let load = Load {
-        address: &format!("http://127.0.0.1:{port}"),
+        address: &format!("http://127.0.0.1:{}", nginx.port),
         token: "",
         request: "function request() return wrk.format('GET', '/') end\n",
         clients: 16,
         until: Until::Seconds(wish.seconds_a_turn()),
     };
-    let measured = wrk::run(&load, nginx.pid(), dir.path())?;
+    let measured = wrk::run(&load, nginx.pid(), nginx.dir())?;
     say::line(&format!("{:<34} {:<8} {}", "the floor: nginx, a constant", "", rows::one_line(&measured)));
     Ok(measured)
 }

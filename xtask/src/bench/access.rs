@@ -1,8 +1,10 @@
-//! `cargo xtask bench --access`: what the access proxy costs, against the API server itself in the same run.
+//! `cargo xtask bench --access`: what the access proxy costs, against the API server itself and against nginx in the proxy's
+//! place in the same run.
 
 mod exec;
 mod http2;
 mod list;
+mod passage;
 mod single;
 mod streams;
 
@@ -10,9 +12,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 
+use self::passage::Passage;
 use super::{Wish, host};
 use crate::cluster;
 use crate::e2e::{Stage, Town};
@@ -22,17 +25,15 @@ use crate::say;
 /// A proxy that was just started knows the grants by then.
 const READY: Duration = Duration::from_secs(20);
 
-/// Both ways to the pods of the namespaces `shop` and `bank`.
+/// The ways to the pods of the namespaces `shop` and `bank`.
 struct Sides<'t, 's> {
     town: &'t Town<'s>,
     /// To the API server itself, as its administrator.
     direct: Way,
     /// Through the proxy, by a grant.
-    proxy: Way,
-    /// The same as kubectl speaks.
-    http2: http2::Client,
-    /// The proxy's process.
-    pid: u32,
+    ours: Passage,
+    /// Through nginx in its place, as the administrator.
+    nginx: Passage,
     /// For each measured row, about.
     time: Duration,
 }
@@ -51,7 +52,9 @@ pub fn measure(dewdrop: &Path, wish: &Wish) -> Result<String> {
     town.granted("plain", &["-ttl=30m"])?;
     let mut text = format!(
         "{}, {}; load of the machine before: {load}.\n{}; API server, etcd, server, proxy and the measuring program share the \
-         machine. TLS 1.3 with a client's certificate; HTTP/1.1, and HTTP/2 where that is said.\n\n",
+         machine. TLS 1.3 with a client's certificate; HTTP/1.1, and HTTP/2 where that is said. nginx stands in the proxy's place: one \
+         worker, TLS on both sides, a line of its log for each request, no body held; it knows no grants, judges nothing and \
+         impersonates nobody.\n\n",
         host::today()?,
         host::machine()?,
         super::version(dewdrop)?
@@ -90,14 +93,16 @@ impl<'t, 's> Sides<'t, 's> {
         let at = town.stage.cluster()?;
         let pki = cluster::pki(at);
         let direct = Way::new(&at.server, &at.ca, &pki.join("admin.pem"), &pki.join("admin-key.pem"))?;
-        let home = town.credential("ann")?;
-        let file = |name: &str| home.join(name);
-        let proxy = Way::new(&town.address(), &file("ca.pem"), &file("cert.pem"), &file("key.pem"))?;
-        let pid = town.proxy_pid().context("the proxy does not run")?;
-        let lets_in = || proxy.open().and_then(|mut line| line.get("/version")).is_ok();
-        town.stage.wait("the proxy to let ann in", READY, || Ok(lets_in()))?;
-        let http2 = http2::Client::new(town.address(), home)?;
-        Ok(Self { town, direct, proxy, http2, pid, time: Duration::from_secs(wish.seconds) })
+        let (ours, nginx) = (Passage::ours(town)?, Passage::nginx(town)?);
+        for passage in [&ours, &nginx] {
+            let lets_in = || passage.way.open().and_then(|mut line| line.get("/version")).is_ok();
+            town.stage.wait(&format!("a way {}", passage.name), READY, || Ok(lets_in()))?;
+        }
+        Ok(Self { town, direct, ours, nginx, time: Duration::from_secs(wish.seconds) })
+    }
+
+    fn passages(&self) -> [&Passage; 2] {
+        [&self.ours, &self.nginx]
     }
 }
 

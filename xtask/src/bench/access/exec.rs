@@ -79,7 +79,7 @@ fn run(sides: &Sides<'_, '_>, mut command: Command, sum: &mut Took) -> Result<()
     let script = format!("yes {line} | head -n {LINES}");
     command.args(["exec", "web", "--", "/bin/busybox", "sh", "-c", &script]);
     let server = sides.town.stage.vault.pid()?;
-    let (proxy_before, server_before) = (host::cpu_micros(sides.pid)?, host::cpu_micros(server)?);
+    let (proxy_before, server_before) = (host::cpu_micros(sides.ours.pid)?, host::cpu_micros(server)?);
     let clock = Stopwatch::start();
     let mut child = command.stderr(Stdio::inherit()).spawn().context("cannot start kubectl")?;
     let mut output = child.stdout.take().context("no output")?;
@@ -94,7 +94,7 @@ fn run(sides: &Sides<'_, '_>, mut command: Command, sum: &mut Took) -> Result<()
     ensure!(child.wait()?.success() && bytes == LINES * 100, "kubectl exec gave {bytes} bytes");
     sum.wall += clock.elapsed();
     sum.bytes += bytes;
-    sum.proxy += host::cpu_micros(sides.pid)? - proxy_before;
+    sum.proxy += host::cpu_micros(sides.ours.pid)? - proxy_before;
     sum.server += host::cpu_micros(server)? - server_before;
     Ok(())
 }

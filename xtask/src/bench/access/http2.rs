@@ -67,6 +67,8 @@ impl Client {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--no-progress-meter", "--http2"]);
         curl.args(["--parallel", "--parallel-max", &at_once.to_string()]);
+        // To curl as such an API server writes with blanks for people.
+        curl.args(["--user-agent", "kubectl", "--header", "Accept: application/json"]);
         for (option, name) in [("--cacert", "ca.pem"), ("--cert", "cert.pem"), ("--key", "key.pem")] {
             curl.arg(option).arg(self.home.join(name));
         }

@@ -1,4 +1,4 @@
-//! A list of 10,000 pods: bytes of body for the proxy's processor time, and its memory while they flow.
+//! A list of 10,000 pods: bytes of body for processor time, and memory while they flow.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Sides;
 use crate::bench::host;
+use crate::parts::client::Way;
 use crate::say::{self, Stopwatch};
 
 const PODS: u64 = 10_000;
@@ -15,7 +16,7 @@ const CLIENTS: u64 = 8;
 /// How often each side is asked.
 const LISTS: u32 = 5;
 const PATH: &str = "/api/v1/namespaces/bank/pods";
-/// Bytes of body for a second of the proxy's processor, in GB.
+/// Bytes of body for a second of our processor time, in GB.
 const RATE: f64 = 1.0;
 
 /// What lists of one side took.
@@ -24,7 +25,7 @@ struct Took {
     bytes: u64,
     wall: Duration,
     cpu: u64,
-    /// Memory of the proxy over what it had before.
+    /// Memory over what there was before.
     more: u64,
 }
 
@@ -32,46 +33,72 @@ pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
     let clock = Stopwatch::start();
     fill(sides)?;
     say::line(&format!("{PODS} pods made in {}", say::time(clock.elapsed())));
-    let mut sum = [Took::default(), Took::default()];
+    let (mut direct, mut passed) = (Took::default(), [Took::default(), Took::default()]);
     for _ in 0..LISTS {
-        for (way, sum) in [&sides.direct, &sides.proxy].into_iter().zip(&mut sum) {
-            let took = list(sides, way)?;
-            sum.bytes += took.bytes;
-            sum.wall += took.wall;
-            sum.cpu += took.cpu;
-            sum.more = sum.more.max(took.more);
+        direct.add(list(&sides.direct, None)?);
+        for (passage, sum) in sides.passages().into_iter().zip(&mut passed) {
+            sum.add(list(&passage.way, Some(passage.pid))?);
         }
     }
-    let [direct, proxy] = &sum;
-    let mb = |bytes: u64| bytes as f64 / 1e6;
-    let rate = |took: &Took| mb(took.bytes) / took.wall.as_secs_f64();
-    let figure = proxy.bytes as f64 / 1000.0 / proxy.cpu.max(1) as f64;
-    let word = if figure >= RATE { "met" } else { "**missed**" };
-    let held = mb(proxy.more);
-    Ok(format!(
-        "| list of {PODS} pods, {:.1} MB, {LISTS} times by turns | MB/s | s each | proxy's CPU s/GB | proxy's GB of body per CPU s | budget |\n\
-         |---|---:|---:|---:|---:|---|\n| straight to the API server | {:.0} | {:.2} | | | |\n\
-         | through the proxy | {:.0} | {:.2} | {:.2} | {figure:.2} | {RATE} GB/s: {word} |\n\n\
-         The proxy's memory grew by {held:.1} MB at most while one of these lists went through.\n",
-        mb(proxy.bytes) / f64::from(LISTS),
-        rate(direct),
-        direct.wall.as_secs_f64() / f64::from(LISTS),
-        rate(proxy),
-        proxy.wall.as_secs_f64() / f64::from(LISTS),
-        1.0 / figure
-    ))
+    let mut text = format!(
+        "| list of {PODS} pods, {:.1} MB, {LISTS} times by turns | MB/s | s each | CPU s/GB | GB of body per CPU s | more in RAM, MB | budget |\n\
+         |---|---:|---:|---:|---:|---:|---|\n| straight to the API server | {:.0} | {:.2} | | | | |\n",
+        mb(direct.bytes) / f64::from(LISTS),
+        direct.rate(),
+        direct.each(),
+    );
+    for (passage, took) in sides.passages().into_iter().zip(&passed) {
+        let figure = took.bytes as f64 / 1000.0 / took.cpu.max(1) as f64;
+        let word = if figure >= RATE { "met" } else { "**missed**" };
+        let budget = if passage.is_ours { format!("{RATE} GB/s: {word}") } else { String::new() };
+        text += &format!(
+            "| {} | {:.0} | {:.2} | {:.2} | {figure:.2} | {:.1} | {budget} |\n",
+            passage.name,
+            took.rate(),
+            took.each(),
+            1.0 / figure,
+            mb(took.more),
+        );
+    }
+    Ok(text)
 }
 
-fn list(sides: &Sides<'_, '_>, way: &super::Way) -> Result<Took> {
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+impl Took {
+    fn add(&mut self, took: Self) {
+        self.bytes += took.bytes;
+        self.wall += took.wall;
+        self.cpu += took.cpu;
+        self.more = self.more.max(took.more);
+    }
+
+    /// In MB/s.
+    fn rate(&self) -> f64 {
+        mb(self.bytes) / self.wall.as_secs_f64()
+    }
+
+    /// Seconds of a list.
+    fn each(&self) -> f64 {
+        self.wall.as_secs_f64() / f64::from(LISTS)
+    }
+}
+
+/// Asks for it once; what it took of the process that it went through.
+fn list(way: &Way, pid: Option<u32>) -> Result<Took> {
     let mut line = way.open()?;
-    let (before, cpu) = (host::resident(sides.pid)?, host::cpu_micros(sides.pid)?);
+    let cpu = || pid.map_or(Ok(0), host::cpu_micros);
+    let resident = || pid.map_or(Ok(0), host::resident);
+    let (before, cpu_before) = (resident()?, cpu()?);
     let is_done = AtomicBool::new(false);
     let clock = Stopwatch::start();
     let (bytes, most) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut most = before;
             while !is_done.load(Ordering::Relaxed) {
-                most = most.max(host::resident(sides.pid).unwrap_or(0));
+                most = most.max(resident().unwrap_or(0));
                 std::thread::sleep(Duration::from_millis(3));
             }
             most
@@ -80,7 +107,7 @@ fn list(sides: &Sides<'_, '_>, way: &super::Way) -> Result<Took> {
         is_done.store(true, Ordering::Relaxed);
         (bytes, watch.join().unwrap_or(u64::MAX))
     });
-    Ok(Took { bytes: bytes?, wall: clock.elapsed(), cpu: host::cpu_micros(sides.pid)? - cpu, more: most - before })
+    Ok(Took { bytes: bytes?, wall: clock.elapsed(), cpu: cpu()? - cpu_before, more: most - before })
 }
 
 /// Pods that no scheduler takes: only their objects are wanted.

@@ -27,6 +27,8 @@ pub struct Way {
 pub struct Line {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
     address: String,
+    /// The last answer is compressed.
+    is_packed: bool,
 }
 
 /// How the end of a body is known.
@@ -61,7 +63,7 @@ impl Way {
         stream.set_read_timeout(Some(PATIENCE))?;
         let tls = ClientConnection::new(self.config.clone(), self.name.clone())?;
         let stream = BufReader::with_capacity(32 << 10, StreamOwned::new(tls, stream));
-        Ok(Line { stream, address: self.address.clone() })
+        Ok(Line { stream, address: self.address.clone(), is_packed: false })
     }
 }
 
@@ -70,13 +72,21 @@ impl Way {
 impl Line {
     /// Asks and reads the whole answer; how many bytes its body has. Any answer but a good one is an error.
     pub fn get(&mut self, path: &str) -> Result<u64> {
-        self.send("GET", path, "")?;
+        self.send("GET", path, "", "")?;
         self.answer(path, &mut std::io::sink())
+    }
+
+    /// The same of an answer that is compressed, as kubectl asks for all; how many bytes come over the network.
+    pub fn get_packed(&mut self, path: &str) -> Result<u64> {
+        self.send("GET", path, "Accept-Encoding: gzip\r\n", "")?;
+        let bytes = self.answer(path, &mut std::io::sink())?;
+        ensure!(self.is_packed, "{}{path}: the answer is not compressed", self.address);
+        Ok(bytes)
     }
 
     /// The same with the body.
     pub fn read(&mut self, path: &str) -> Result<Vec<u8>> {
-        self.send("GET", path, "")?;
+        self.send("GET", path, "", "")?;
         let mut body = Vec::new();
         self.answer(path, &mut body)?;
         Ok(body)
@@ -84,13 +94,13 @@ impl Line {
 
     /// Sends an object.
     pub fn post(&mut self, path: &str, body: &str) -> Result<u64> {
-        self.send("POST", path, body)?;
+        self.send("POST", path, "", body)?;
         self.answer(path, &mut std::io::sink())
     }
 
     /// Begins an answer without an end: nothing of its body is read.
     pub fn begin(&mut self, path: &str) -> Result<()> {
-        self.send("GET", path, "")?;
+        self.send("GET", path, "", "")?;
         self.head(path).map(drop)
     }
 
@@ -135,8 +145,9 @@ impl Line {
         }
     }
 
-    fn send(&mut self, method: &str, path: &str, body: &str) -> Result<()> {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n", self.address);
+    fn send(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Result<()> {
+        let mut text =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n{headers}", self.address);
         if !body.is_empty() {
             text += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         }
@@ -172,6 +183,7 @@ impl Line {
     fn head(&mut self, path: &str) -> Result<Body> {
         let status = self.line()?;
         let mut body = Body::Length(0);
+        self.is_packed = false;
         loop {
             let line = self.line()?.trim().to_ascii_lowercase();
             if line.is_empty() {
@@ -179,6 +191,7 @@ impl Line {
             }
             match line.split_once(':') {
                 Some(("content-length", length)) => body = Body::Length(length.trim().parse()?),
+                Some(("content-encoding", coding)) => self.is_packed = coding.trim() == "gzip",
                 Some(("transfer-encoding", coding)) if coding.trim() == "chunked" => body = Body::Chunks,
                 _ => {}
             }

@@ -39,7 +39,7 @@ pub enum Broken {
     Http(#[from] hyper::Error),
 }
 
-/// A short answer, whole; any other as it is.
+/// A short answer, whole; any other as it is. An answer that comes when the grant has ended is given to nobody.
 ///
 /// # Errors
 /// The grant ended, or the answer broke off.
@@ -49,8 +49,8 @@ pub async fn whole_if_short(answer: Answer, over: &CancellationToken) -> Result<
     }
     tokio::select! {
         biased;
-        whole = answer.collect() => Ok(Either::Left(whole?.to_bytes())),
         () = over.cancelled() => Err(Broken::Over),
+        whole = answer.collect() => Ok(Either::Left(whole?.to_bytes())),
     }
 }
 

@@ -191,7 +191,7 @@ impl Desk {
         };
         headers::back(response.headers_mut());
         let (head, body) = response.into_parts();
-        match body::whole_if_short(body, &live.over).await.map_err(broken)? {
+        match body::whole_if_short(body, &live.over).await.map_err(|error| broken(&error, head.status))? {
             Either::Right(body) => Ok(Served::Through(Response::from_parts(head, body), live)),
             Either::Left(body) => {
                 ticket.count(body.len());
@@ -339,10 +339,18 @@ fn gateway(error: &WayError) -> Refusal {
     Refusal::bad_gateway("the API server of this cluster does not answer")
 }
 
-fn broken(error: Broken) -> Refusal {
+/// The API server has answered, and may have done what it was asked for: client and record hear of it.
+fn broken(error: &Broken, status: StatusCode) -> Refusal {
     match error {
-        Broken::Over => Refusal::unauthorized(Miss::None.to_string()),
-        Broken::Http(error) => gateway(&error.into()),
+        Broken::Over => Refusal::unauthorized(format!(
+            "{}; the API server answered {} just then, which goes to nobody",
+            Miss::None,
+            status.as_u16()
+        )),
+        Broken::Http(error) => {
+            tracing::warn!(%error, "an answer of the API server broke off");
+            Refusal::bad_gateway(format!("the answer of the API server ({}) broke off", status.as_u16()))
+        }
     }
 }
 
@@ -359,6 +367,17 @@ mod tests {
     fn a_request_takes_little_room() {
         let room = room(Desk::answer);
         assert!(room <= 5 << 10, "{room}");
+    }
+
+    #[test]
+    fn what_was_done_and_is_told_nobody_is_said_to_be_done() {
+        let refusal = broken(&Broken::Over, StatusCode::CREATED);
+        assert_eq!(refusal.code, StatusCode::UNAUTHORIZED);
+        assert!(
+            refusal.message.contains("has ended") && refusal.message.contains("answered 201"),
+            "{}",
+            refusal.message
+        );
     }
 
     #[test]

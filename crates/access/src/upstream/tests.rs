@@ -10,6 +10,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,6 +19,7 @@ use hyper::body::{Body, Frame};
 
 use super::shared::STREAMS;
 use super::*;
+use crate::body::{Broken, whole_if_short};
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n";
@@ -152,6 +154,18 @@ async fn a_connection_is_asked_again_when_its_answer_was_read() {
     let both = (stand.ask(0).await, stand.ask(1).await);
     assert_eq!(stand.connections(), 2, "one that is being read is not asked");
     drop(both);
+}
+
+#[tokio::test]
+async fn a_short_answer_is_given_whole_and_to_nobody_whose_grant_has_ended() {
+    let (stand, over) = (Stand::open().await, CancellationToken::new());
+    let whole = whole_if_short(stand.ask(0).await.into_body(), &over).await.unwrap();
+    assert!(matches!(whole, Either::Left(bytes) if bytes == "ok"));
+    let open = whole_if_short(stand.ask(3).await.into_body(), &over).await.unwrap();
+    assert!(matches!(open, Either::Right(_)), "what has no known length goes through as it comes");
+    let answer = stand.ask(0).await.into_body();
+    over.cancel();
+    assert!(matches!(whole_if_short(answer, &over).await, Err(Broken::Over)));
 }
 
 #[tokio::test]

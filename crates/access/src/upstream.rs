@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 
 pub use self::line::Answer;
 use self::line::{Idle, Line};
-use self::pace::{Paced, Rooms};
+use self::pace::{Buffers, Paced};
 use self::shared::Shared;
 use crate::body::Asked;
 
@@ -208,7 +208,7 @@ struct Dial {
     name: ServerName<'static>,
     at: String,
     host: HeaderValue,
-    rooms: Rooms,
+    buffers: Buffers,
 }
 
 // === impl Dial ===
@@ -233,7 +233,7 @@ impl Dial {
         let at = if plain.contains(':') { format!("[{plain}]:{port}") } else { format!("{plain}:{port}") };
         let host = HeaderValue::from_str(&at).map_err(|e| bad("address", e.to_string()))?;
         let [http1, http2] = [config, both].map(|config| TlsConnector::from(Arc::new(config)));
-        Ok(Self { http1, http2, name, at, host, rooms: Rooms::default() })
+        Ok(Self { http1, http2, name, at, host, buffers: Buffers::default() })
     }
 
     /// The whole address of a path, as HTTP/2 wants it.
@@ -247,7 +247,7 @@ impl Dial {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
         let stream = timeout(CONNECT, TcpStream::connect(&self.at)).await.map_err(late)??;
         let _ = stream.set_nodelay(true);
-        let stream = Paced::new(stream, speech, self.rooms.clone());
+        let stream = Paced::new(stream, speech, self.buffers.clone());
         let tls = if speech == Speech::Http2 { &self.http2 } else { &self.http1 };
         timeout(CONNECT, tls.connect(self.name.clone(), stream)).await.map_err(late)?
     }

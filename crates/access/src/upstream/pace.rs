@@ -26,8 +26,8 @@ const REST: Duration = Duration::from_millis(3);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes that are read at once, at most, over what was asked for.
 const AHEAD: usize = 64 << 10;
-/// So many rooms of this size are kept for the next ones who read.
-const ROOMS: usize = 4;
+/// So many buffers of this size are kept for the next ones who read.
+const BUFFERS: usize = 4;
 
 /// A connection whose long answers are read with rests.
 pub struct Paced {
@@ -63,24 +63,24 @@ struct Rest {
 
 /// What was read and not asked for yet.
 struct Ahead {
-    rooms: Rooms,
+    buffers: Buffers,
     /// `None`: nothing.
-    room: Option<Box<[u8]>>,
+    buffer: Option<Box<[u8]>>,
     start: usize,
     end: usize,
 }
 
-/// Room for what is read, shared by the connections of a lane: most of them have nothing in it.
+/// Buffers for what is read, shared by the connections of a lane: most of them have nothing in it.
 #[derive(Clone, Default)]
-pub struct Rooms(Arc<Mutex<Vec<Box<[u8]>>>>);
+pub struct Buffers(Arc<Mutex<Vec<Box<[u8]>>>>);
 
 // === impl Paced ===
 
 impl Paced {
     /// Over a connection.
     #[must_use]
-    pub fn new(socket: TcpStream, speech: Speech, rooms: Rooms) -> Self {
-        let ahead = Ahead { rooms, room: None, start: 0, end: 0 };
+    pub fn new(socket: TcpStream, speech: Speech, buffers: Buffers) -> Self {
+        let ahead = Ahead { buffers, buffer: None, start: 0, end: 0 };
         Self { socket: Socket::Heard(socket), speech, row: 0, last: None, is_vain: false, is_full: false, ahead }
     }
 
@@ -244,15 +244,15 @@ impl AsyncWrite for Paced {
 impl Ahead {
     /// Reads what is there; what was not asked for is kept.
     fn read(&mut self, socket: &impl AsFd, into: &mut ReadBuf<'_>) -> io::Result<usize> {
-        let mut room = self.rooms.take();
+        let mut buffer = self.buffers.take();
         let asked = into.initialize_unfilled();
         let most = asked.len();
-        let read = rustix::io::readv(socket, &mut [IoSliceMut::new(asked), IoSliceMut::new(&mut room)]);
+        let read = rustix::io::readv(socket, &mut [IoSliceMut::new(asked), IoSliceMut::new(&mut buffer)]);
         let more = read.map_or(0, |read| read.saturating_sub(most));
         if more > 0 {
-            (self.room, self.start, self.end) = (Some(room), 0, more);
+            (self.buffer, self.start, self.end) = (Some(buffer), 0, more);
         } else {
-            self.rooms.give(room);
+            self.buffers.give(buffer);
         }
         let read = read?;
         into.advance(read - more);
@@ -261,31 +261,31 @@ impl Ahead {
 
     /// Gives what is kept; `false`: nothing is.
     fn gives(&mut self, into: &mut ReadBuf<'_>) -> bool {
-        let Some(room) = &self.room else { return false };
-        let kept = room.get(self.start..self.end).unwrap_or_default();
+        let Some(buffer) = &self.buffer else { return false };
+        let kept = buffer.get(self.start..self.end).unwrap_or_default();
         let given = kept.get(..into.remaining()).unwrap_or(kept);
         into.put_slice(given);
         self.start += given.len();
         if self.start == self.end
-            && let Some(room) = self.room.take()
+            && let Some(buffer) = self.buffer.take()
         {
-            self.rooms.give(room);
+            self.buffers.give(buffer);
         }
         true
     }
 }
 
-// === impl Rooms ===
+// === impl Buffers ===
 
-impl Rooms {
+impl Buffers {
     fn take(&self) -> Box<[u8]> {
         self.0.lock().pop().unwrap_or_else(|| vec![0; AHEAD].into())
     }
 
-    fn give(&self, room: Box<[u8]>) {
-        let mut rooms = self.0.lock();
-        if rooms.len() < ROOMS {
-            rooms.push(room);
+    fn give(&self, buffer: Box<[u8]>) {
+        let mut buffers = self.0.lock();
+        if buffers.len() < BUFFERS {
+            buffers.push(buffer);
         }
     }
 }

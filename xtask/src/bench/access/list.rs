@@ -50,8 +50,8 @@ pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
         for (passage, took) in sides.passages().into_iter().zip(passed) {
             let figure = whole as f64 / 1000.0 / took.cpu.max(1) as f64;
             let word = if figure >= RATE { "met" } else { "**missed**" };
-            let is_judged = passage.is_ours && suffix.is_empty();
-            let budget = if is_judged { format!("{RATE} GB/s: {word}") } else { String::new() };
+            let is_plain = suffix.is_empty();
+            let budget = if is_plain { passage.judged(format!("{RATE} GB/s: {word}")) } else { String::new() };
             text += &format!(
                 "| {}{suffix} | {:.0} | {:.2} | {:.2} | {figure:.2} | {:.1} | {budget} |\n",
                 passage.name,

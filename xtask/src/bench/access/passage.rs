@@ -15,8 +15,6 @@ use crate::parts::client::Way;
 pub struct Passage {
     /// As it is called in a table.
     pub name: &'static str,
-    /// Whether the budgets are its own.
-    pub is_ours: bool,
     /// Through it over HTTP/1.1.
     pub way: Way,
     /// The same as kubectl speaks.
@@ -24,7 +22,7 @@ pub struct Passage {
     /// Its process.
     pub pid: u32,
     /// What it is, where that is not the town's.
-    _nginx: Option<Nginx>,
+    nginx: Option<Nginx>,
 }
 
 // === impl Passage ===
@@ -71,6 +69,11 @@ impl Passage {
         let file = |name: &str| home.join(name);
         let way = Way::new(&server, &file("ca.pem"), &file("cert.pem"), &file("key.pem"))?;
         let http2 = http2::Client::new(server, home.to_owned())?;
-        Ok(Self { name, is_ours: nginx.is_none(), way, http2, pid, _nginx: nginx })
+        Ok(Self { name, way, http2, pid, nginx })
+    }
+
+    /// What is said of a budget: they are those of our proxy alone.
+    pub fn judged(&self, verdict: String) -> String {
+        if self.nginx.is_none() { verdict } else { String::new() }
     }
 }

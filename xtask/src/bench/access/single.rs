@@ -40,7 +40,7 @@ pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
     for (passage, times) in sides.passages().into_iter().zip([&ours, &nginx]) {
         let (p50, p99) = (at(times, 50), at(times, 99));
         let (added, slowest) = (p50 - at(&direct, 50), p99 - at(&direct, 99));
-        let budget = if passage.is_ours { verdict(added, ADDED, "ms at p50") } else { String::new() };
+        let budget = passage.judged(verdict(added, ADDED, "ms at p50"));
         let name = passage.name;
         text += &format!("| {name} | {} | {p50:.3} | {p99:.3} | {added:.3} | {slowest:.3} | {budget} |\n", times.len());
     }
@@ -54,7 +54,7 @@ pub fn measure(sides: &Sides<'_, '_>) -> Result<String> {
         for (passage, load) in sides.passages().into_iter().zip(loads(sides, ask)?) {
             let each = load.cpu as f64 / load.requests.max(1) as f64;
             let rate = load.requests as f64 / load.took.as_secs_f64();
-            let budget = if passage.is_ours { verdict(each, CPU, "µs") } else { String::new() };
+            let budget = passage.judged(verdict(each, CPU, "µs"));
             text += &format!("| {}: {kind} | {} | {rate:.0} | {each:.1} | {budget} |\n", passage.name, load.requests);
         }
     }

@@ -87,6 +87,6 @@ fn row<C>(passage: &Passage, open: impl FnOnce() -> Result<Vec<C>>) -> Result<St
         mb(with),
         mb(after),
         idle as f64 / REST.as_micros() as f64 * 100.0,
-        if passage.is_ours { verdict(each, EACH, "KB") } else { String::new() },
+        passage.judged(verdict(each, EACH, "KB")),
     ))
 }

@@ -13,7 +13,7 @@ async fn pair(speech: Speech) -> (Paced, TcpStream) {
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
     far.set_nodelay(true).unwrap();
-    (Paced::new(near, speech, Rooms::default()), far)
+    (Paced::new(near, speech, Buffers::default()), far)
 }
 
 /// So much comes, and is read.
@@ -42,7 +42,7 @@ fn rests(near: &Paced) -> bool {
     matches!(near.socket, Socket::Resting(..))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_a_long_answer_is_waited_for() {
     let (mut near, mut far) = pair(Speech::Http1).await;
     hears(&mut near, &mut far, LONG - 1).await;
@@ -56,13 +56,13 @@ async fn only_a_long_answer_is_waited_for() {
     assert!(rests(&near), "a rest that brought something is followed by another");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_nothing_comes_nobody_looks_and_the_next_piece_wakes() {
     let (mut near, mut far) = pair(Speech::Http1).await;
     hears(&mut near, &mut far, LONG).await;
     looks(&mut near).await;
     assert!(timeout(REST * 20, near.read_u8()).await.is_err());
-    assert!(!rests(&near) && near.ahead.room.is_none(), "it is heard again, and nothing is held");
+    assert!(!rests(&near) && near.ahead.buffer.is_none(), "it is heard again, and nothing is held");
     let (wrote, read) = tokio::join!(
         async {
             tokio::time::sleep(REST).await;
@@ -74,7 +74,7 @@ async fn where_nothing_comes_nobody_looks_and_the_next_piece_wakes() {
     assert_eq!(read.unwrap().unwrap(), 9);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn news_after_a_pause_is_carried_at_once() {
     let (mut near, mut far) = pair(Speech::Http1).await;
     hears(&mut near, &mut far, LONG).await;
@@ -84,7 +84,7 @@ async fn news_after_a_pause_is_carried_at_once() {
     assert!(!rests(&near));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn in_a_dialogue_nobody_rests() {
     for (speech, is_awaited) in [(Speech::Http1, false), (Speech::Http2, true)] {
         let (mut near, mut far) = pair(speech).await;
@@ -177,10 +177,10 @@ async fn what_is_there_is_read_at_once_and_given_in_pieces() {
     let mut heard = vec![0; 5000];
     near.read_exact(&mut heard).await.unwrap();
     assert!(heard[..4990] == [1; 4990] && heard[4990..] == [2; 10]);
-    assert!(near.ahead.room.is_none());
+    assert!(near.ahead.buffer.is_none());
     looks(&mut near).await;
-    for _ in 0..ROOMS * 2 {
-        near.ahead.rooms.give(vec![0; AHEAD].into());
+    for _ in 0..BUFFERS * 2 {
+        near.ahead.buffers.give(vec![0; AHEAD].into());
     }
-    assert_eq!(near.ahead.rooms.0.lock().len(), ROOMS);
+    assert_eq!(near.ahead.buffers.0.lock().len(), BUFFERS);
 }
